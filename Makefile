@@ -1,0 +1,66 @@
+# What a developer does with this collection; "make help" lists it.
+# The tools come from virtual environments that tests/venv makes on demand in $COCO_TEST_CACHE
+# (default: ~/.cache/confidential_containers.runtime).
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+PARTS := lint build unit sanity molecule compat
+RUN := tests/venv
+
+# Begins a part of the tests: shows its commands, and in the end how it went.
+part = @trap '{ code=$$?; set +x; } 2>/dev/null; ((code)) && word=FAILED || word=passed; \
+    echo "===== $@ $$word in $${SECONDS}s ====="' EXIT; set -x
+
+.PHONY: help demo demo-down test $(PARTS) bench
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## A node, a payload, a pod in a sandbox: the collection at work
+	@$(RUN) tests/demo up
+
+demo-down: ## Remove what "make demo" made
+	@$(RUN) tests/demo down
+
+test: ## All tests, in the parts that follow
+	@for part in $(PARTS); do
+	    $(MAKE) $$part
+	done
+	echo "===== all of $(PARTS) passed in $${SECONDS}s ====="
+
+lint: ## ruff, mypy, ansible-lint, documentation and changelog
+	$(part)
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+	$(RUN) ansible-lint
+	$(RUN) antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck .
+	$(RUN) antsibull-changelog lint
+
+build: ## The tarball, and whether it holds what it should
+	$(part)
+	$(RUN) tests/build
+
+unit: ## pytest for pure logic
+	$(part)
+	$(RUN) pytest
+
+sanity: ## ansible-test sanity, without ignores
+	$(part)
+	$(RUN) tests/sanity/run
+
+molecule: ## Real nodes: install, pods, uninstall, cleanup
+	$(part)
+	$(RUN) molecule test --all
+
+compat: ## The same once with ansible-core 2.17
+	$(part)
+	tests/compat
+
+bench: ## An unchanged install, compared with builtin modules
+	$(part)
+	$(RUN) tests/bench/run

@@ -1,0 +1,141 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The controller's half of runtime_handlers: read the engine's files, edit them with a TOML library, have them applied."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import typing as t
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
+    _dump,
+    _engines,
+    _files,
+    _module,
+    _transaction,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _engine_config, _secrets, _toml
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._action import NodeFailed, RuntimeAction
+
+_SPEC: dict[str, dict[str, t.Any]] = {
+    "handlers": {"type": "list", "elements": "dict", "required": True},
+    "overrides": {"type": "dict", "default": {}},
+    "config_mode": {"type": "str", "default": "auto", "choices": ["auto", "drop_in", "in_place"]},
+    "run": {"type": "str", "default": ""},
+    "ignore_running_pods": {"type": "bool", "default": False},
+    **_module.ENGINE_OPTIONS,
+}
+
+
+class ActionModule(RuntimeAction):
+    """See the module's documentation."""
+
+    def act(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        _validation, options = self.validate_argument_spec(argument_spec=_SPEC)
+        _toml.require()
+        engine = {key: options[key] for key in _module.ENGINE_OPTIONS if options[key] is not None}
+        try:
+            return self._reconcile(options, engine, task_vars)
+        except (Refusal, NodeFailed):
+            # The artifacts of a run whose handlers are refused go back where they came from.
+            if options["run"]:
+                with contextlib.suppress(NodeFailed):
+                    self.node("engine_config", task_vars, state="restored", run=options["run"], **engine)
+            raise
+
+    def _reconcile(
+        self, options: dict[str, t.Any], engine_options: dict[str, t.Any], task_vars: dict[str, t.Any]
+    ) -> dict[str, t.Any]:
+        found = self.node("engine_config", task_vars, state="read", run=options["run"], **engine_options)
+        version = tuple(map(int, found["engine"]["version"].split(".")))
+        main = found["engine"]["config"]
+        files = {path: _text(content, path) for path, content in found["files"].items()}
+        schema = _toml.parse(files[main] or "", main).get("version", 1)
+        target = _engines.decide(version, schema, options["config_mode"])
+        tables = _engine_config.handler_tables(options["handlers"], options["overrides"], version)
+        links = _engine_config.shim_links(options["handlers"], options["overrides"], version)
+        plan = _engine_config.plan(
+            target=target,
+            main=main,
+            files=files,
+            before={path: _text(content, path) for path, content in found["before"].items()},
+            ours=found["owned"],
+            wanted=tables,
+            dump=found["dump"],
+            trial_glob=_transaction.TRIAL_GLOB,
+        )
+        applied: dict[str, t.Any] = {"changed": False, "restarted": False, "served": found["served"], "links": {}}
+        if (
+            plan.edits
+            or options["run"]
+            or links != found["links"]
+            or sorted(tables) != found["owned"]
+            or not set(_dump.handlers(found["dump"])) <= set(found["served"])
+        ):
+            applied = self.node(
+                "engine_config",
+                task_vars,
+                state="applied",
+                files=[_file(edit) for edit in plan.edits],
+                trial={name: _encoded(text) for name, text in plan.trial.items()} if plan.edits else {},
+                handlers=tables,
+                links=links,
+                run=options["run"],
+                ignore_running_pods=options["ignore_running_pods"],
+                **engine_options,
+            )
+        result = {
+            "changed": found["changed"] or applied["changed"],
+            "handlers": sorted(tables),
+            "served": applied["served"],
+            "config_mode": target.mode,
+            "restarted": applied["restarted"],
+            "engine": found["engine"],
+            "recovered": found["recovered"],
+        }
+        if result["changed"] and self._task.diff:
+            result["diff"] = _diff(plan, applied, found["engine"]["unit"])
+        return result
+
+
+def _text(content: str | None, path: str) -> str | None:
+    if content is None:
+        return None
+    try:
+        return base64.b64decode(content).decode()
+    except UnicodeDecodeError:
+        raise Refusal(f"{path} to be UTF-8 text", "other bytes", "Mend the file.") from None
+
+
+def _encoded(text: str | None) -> str | None:
+    return None if text is None else base64.b64encode(text.encode()).decode()
+
+
+def _file(edit: _engine_config.Edit) -> dict[str, t.Any]:
+    return {
+        "path": edit.path,
+        "expected": "" if edit.now is None else _files.sha256(edit.now.encode()),
+        "content": _encoded(edit.wanted),
+        "before": _encoded(edit.without),
+    }
+
+
+def _diff(plan: _engine_config.Plan, applied: dict[str, t.Any], unit: str) -> list[dict[str, str]]:
+    """Return what changes on the node, for humans: files without their secrets, links, the restart."""
+    diffs = [
+        {
+            "before_header": edit.path,
+            "after_header": edit.path,
+            "before": _secrets.mask(edit.now or ""),
+            "after": _secrets.mask(edit.wanted or ""),
+        }
+        for edit in plan.edits
+    ]
+    lines = [f"+ {path} -> {target}\n" if target else f"- {path}\n" for path, target in applied["links"].items()]
+    if applied["restarted"]:
+        lines.append(f"restart {unit}\n")
+    return [*diffs, {"prepared": "".join(lines)}] if lines else diffs

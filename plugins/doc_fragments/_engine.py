@@ -1,0 +1,33 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Options about the container engine."""
+
+    DOCUMENTATION = r"""
+options:
+  engine:
+    description:
+      - The container engine of the node.
+      - V(auto) finds it by its systemd unit.
+    type: str
+    default: auto
+    choices: [auto, containerd]
+  engine_config:
+    description: The engine's main configuration file. By default the one that its unit names.
+    type: path
+  engine_unit:
+    description: The systemd unit of the engine. Found by default.
+    type: str
+  engine_socket:
+    description: The engine's CRI socket. By default the one that its unit names.
+    type: path
+  engine_timeout:
+    description: Seconds that a restart of the engine may take until its CRI serves again.
+    type: int
+    default: 120
+"""

@@ -1,0 +1,187 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""Artifacts under the prefix: what to add, replace, keep and remove; and the renames that do it.
+
+A file is replaced by a rename over it, so that running sandboxes keep the inode that they have open. A link to the old
+inode is kept aside until the handlers are committed: then it is pruned, or it is renamed back.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import stat
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import Entry, Tree
+
+#: Files that an admin may edit; dpkg calls them conffiles.
+_CONFIGURATION = "share/defaults/*/configuration*.toml"
+
+
+def staging(prefix: str) -> str:
+    """Return our working directory for a prefix: on the same file system, so that artifacts arrive by rename."""
+    anchor = os.path.dirname(prefix)
+    while not os.path.isdir(anchor):
+        anchor = os.path.dirname(anchor)
+    if os.path.isdir(prefix) and os.stat(prefix).st_dev != os.stat(anchor).st_dev:
+        anchor = prefix
+    return os.path.join(anchor, ".confidential-containers")
+
+
+def is_configuration(path: str) -> bool:
+    """Tell whether a path below the prefix is a configuration file, which its admin may edit."""
+    return fnmatch.fnmatchcase(path, _CONFIGURATION)
+
+
+def sign(path: str, entry: Entry) -> Entry:
+    """Return ``entry`` with what makes a later look at the file cheap: its mtime and inode."""
+    if entry["type"] != "file":
+        return entry
+    found = os.lstat(path)
+    return {**entry, "mtime_ns": found.st_mtime_ns, "inode": found.st_ino}
+
+
+def look(path: str, entry: Entry | None) -> str:
+    """Say what stands at ``path``, of which the receipt says ``entry``: absent, ours, changed or foreign."""
+    try:
+        found = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return "absent"
+    if entry is None:
+        return "foreign"
+    if entry["type"] == "directory":
+        return "ours" if stat.S_ISDIR(found.st_mode) else "changed"
+    if entry["type"] == "link":
+        return "ours" if stat.S_ISLNK(found.st_mode) and os.readlink(path) == entry["target"] else "changed"
+    if not stat.S_ISREG(found.st_mode) or found.st_size != entry["size"]:
+        return "changed"
+    if (found.st_mtime_ns, found.st_ino) == (entry.get("mtime_ns"), entry.get("inode")):
+        return "ours" if stat.S_IMODE(found.st_mode) == entry["mode"] else "changed"
+    return "ours" if _files.sha256_file(path) == entry["digest"] else "changed"
+
+
+def drift(prefix: str, tree: Tree) -> dict[str, str]:
+    """Return what is no longer as it was installed: path → missing, changed, or edited (a configuration file)."""
+    found = {}
+    for path, entry in tree.items():
+        state = look(os.path.join(prefix, path), entry)
+        if state == "absent":
+            found[path] = "missing"
+        elif state == "changed":
+            found[path] = "edited" if is_configuration(path) else "changed"
+    return found
+
+
+def same(old: Entry, new: Entry) -> bool:
+    """Tell whether two entries stand for the same thing on disk."""
+    keys = ("type", "mode", "digest", "target")
+    return all(old.get(key) == new.get(key) for key in keys)
+
+
+def decide(old: Entry | None, new: Entry | None, found: str, configuration: bool) -> str:
+    """Decide about one file: add, replace, keep, edited (kept as the admin has it), remove, gone or conflict.
+
+    ``old`` is the receipt's entry, ``new`` the payload's, ``found`` what :func:`look` says.
+    """
+    if found == "foreign":
+        return "conflict"
+    if new is None:
+        if found == "absent":
+            return "gone"
+        return "edited" if found == "changed" and configuration else "remove"
+    if found == "absent":
+        return "add"
+    if found == "changed":
+        return "edited" if configuration else "replace"
+    return "keep" if old is not None and same(old, new) else "replace"
+
+
+@dataclass
+class Plan:
+    """What is to happen to each path below the prefix, by decision; and the directories to create (absolute)."""
+
+    paths: dict[str, list[str]] = field(default_factory=dict)
+    directories: list[str] = field(default_factory=list)
+
+    def __getitem__(self, decision: str) -> list[str]:
+        return self.paths.get(decision, [])
+
+    @property
+    def changes(self) -> bool:
+        return bool(self["add"] or self["replace"] or self["remove"] or self.directories)
+
+
+def plan(prefix: str, old: Tree, new: Tree) -> Plan:
+    """Compare the receipt, the payload and the disk. Raises a refusal where a file of the user's stands in our place."""
+    result = Plan(directories=_files.missing_directories(prefix) if new else [])
+    for path in sorted(set(old) | set(new)):
+        target = os.path.join(prefix, path)
+        entry = new.get(path)
+        if entry and entry["type"] == "directory":
+            found = look(target, entry)
+            decision = {"absent": "directory", "ours": "keep", "changed": "conflict"}[found]
+        elif entry is None and old[path]["type"] == "directory":
+            decision = "gone"  # directories of ours go when they are empty: see prune
+        else:
+            decision = decide(old.get(path), entry, look(target, old.get(path)), is_configuration(path))
+        if decision == "directory":
+            result.directories.append(target)
+        else:
+            result.paths.setdefault(decision, []).append(path)
+    if result["conflict"]:
+        conflicts = [os.path.join(prefix, path) for path in result["conflict"]]
+        more = f" and {len(conflicts) - 3} more" if len(conflicts) > 3 else ""
+        raise Refusal(
+            f"nothing but our own files where artifacts go below {prefix}",
+            f"{', '.join(conflicts[:3])}{more}, which this collection did not put there",
+            "Move them away, or install to another coco_prefix.",
+        )
+    return result
+
+
+def swap(prefix: str, undo: t.Mapping[str, t.Any]) -> None:
+    """Bring staged artifacts to the prefix, as the journal's ``undo`` says: add and replace, remove nothing."""
+    for directory in undo["directories"]:
+        os.mkdir(directory)
+        os.chmod(directory, 0o755)
+    for path in undo["replace"]:
+        aside = os.path.join(undo["aside"], path)
+        _files.make_directories(os.path.dirname(aside), mode=0o700)
+        os.link(os.path.join(prefix, path), aside, follow_symlinks=False)
+        os.rename(os.path.join(undo["staged"], path), os.path.join(prefix, path))
+    for path in undo["add"]:
+        os.rename(os.path.join(undo["staged"], path), os.path.join(prefix, path))
+    _files.sync_filesystem(prefix)
+
+
+def put_back(prefix: str, undo: t.Mapping[str, t.Any]) -> None:
+    """Undo :func:`swap`, however far it came; may be repeated."""
+    for path in undo["replace"]:
+        aside = os.path.join(undo["aside"], path)
+        # Where the rename did not happen, both names are links to one inode, and rename(2) leaves them: see remove_tree.
+        if os.path.lexists(aside):
+            os.rename(aside, os.path.join(prefix, path))
+    for path in undo["add"]:
+        if not os.path.lexists(os.path.join(undo["staged"], path)):
+            _files.remove_file(os.path.join(prefix, path))
+    _files.remove_empty_directories(undo["directories"])
+    _clear(undo)
+
+
+def prune(prefix: str, undo: t.Mapping[str, t.Any]) -> None:
+    """Remove what the new state no longer has, and what was kept aside; may be repeated."""
+    for path in undo["remove"]:
+        _files.remove_file(os.path.join(prefix, path))
+    _clear(undo)
+
+
+def _clear(undo: t.Mapping[str, t.Any]) -> None:
+    for working in (undo["aside"], undo["staged"]):
+        if working and _files.remove_tree(working):
+            _files.remove_empty_directories([os.path.dirname(working)])

@@ -1,0 +1,222 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""containerd on this node: which one it is, what it reads, and how it is restarted."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import time
+import typing as t
+from dataclasses import asdict, dataclass
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _cri
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+
+#: systemd units by the engine that they run, in the order of looking.
+UNITS: t.Mapping[str, tuple[str, ...]] = {
+    "containerd": ("containerd.service",),
+    "k3s": ("k3s.service", "k3s-agent.service"),
+    "rke2": ("rke2-server.service", "rke2-agent.service"),
+    "k0s": ("k0scontroller.service", "k0sworker.service"),
+    "microk8s": ("snap.microk8s.daemon-containerd.service",),
+    "crio": ("crio.service",),
+}
+#: Engines that this version can configure.
+SUPPORTED = ("containerd",)
+
+_CONFIG = "/etc/containerd/config.toml"
+_SOCKET = "/run/containerd/containerd.sock"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A container engine: ``version`` as (major, minor, patch); paths as the engine itself uses them."""
+
+    name: str
+    version: tuple[int, int, int]
+    unit: str
+    binary: str
+    config: str
+    socket: str
+    active: bool
+
+    @property
+    def version_text(self) -> str:
+        return ".".join(map(str, self.version))
+
+    def facts(self) -> dict[str, t.Any]:
+        """Return plain data, for a module's result."""
+        return {**asdict(self), "version": self.version_text}
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What the user knows better than detection: ``coco_engine*``."""
+
+    engine: str = "auto"
+    config: str = ""
+    unit: str = ""
+    socket: str = ""
+
+
+def run(argv: t.Sequence[str], timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
+    """Run a program of the node; its output is text in the C locale. A missing program is exit status 127."""
+    try:
+        return subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
+            encoding="utf-8",
+            errors="replace",
+        )
+    except FileNotFoundError as error:
+        return subprocess.CompletedProcess(argv, 127, "", str(error))
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(argv, 124, "", f"{shlex.join(argv)} took longer than {timeout:.0f} s")
+
+
+def detect(overrides: Overrides) -> Engine:
+    """Find the engine of this node. Raises a refusal when there is none, or one that this version cannot configure."""
+    units = _loaded_units([overrides.unit] if overrides.unit else [unit for names in UNITS.values() for unit in names])
+    found = {name: unit for name, names in UNITS.items() for unit in names if unit in units}
+    if overrides.unit and overrides.unit in units:
+        found = {"containerd" if overrides.engine == "auto" else overrides.engine: overrides.unit}
+    if overrides.engine != "auto":
+        found = {name: unit for name, unit in found.items() if name == overrides.engine}
+    unsupported = [name for name in found if name not in SUPPORTED]
+    if unsupported:
+        raise Refusal(
+            f"an engine that this version supports ({', '.join(SUPPORTED)})",
+            f"{', '.join(unsupported)} ({', '.join(found[name] for name in unsupported)})",
+            "Leave this node out, or, if its pods run on a containerd of its own, set coco_engine=containerd.",
+        )
+    if not found:
+        wanted = overrides.unit or UNITS["containerd"][0]
+        raise Refusal(
+            "containerd on the node, as a systemd unit",
+            f"no unit {wanted}",
+            "Install containerd first, or name its unit in coco_engine_unit.",
+        )
+    unit = found["containerd"]
+    properties = units[unit]
+    argv = _command_line(properties.get("ExecStart", ""))
+    binary = argv[0] if argv else "/usr/bin/containerd"
+    config = overrides.config or _option(argv, ("--config", "-c")) or _CONFIG
+    socket = overrides.socket or _option(argv, ("--address", "-a")) or _SOCKET
+    return Engine(
+        "containerd", _version(binary), unit, binary, config, socket, properties.get("ActiveState") == "active"
+    )
+
+
+def _loaded_units(names: t.Sequence[str]) -> dict[str, dict[str, str]]:
+    shown = run(["systemctl", "show", "--property=Id,LoadState,ActiveState,ExecStart", "--", *names])
+    if shown.returncode != 0:
+        raise Refusal(
+            "a node that runs systemd", shown.stderr.strip() or "no answer", "Use a node with systemd as its init."
+        )
+    blocks = [dict(line.partition("=")[::2] for line in block.splitlines()) for block in shown.stdout.split("\n\n")]
+    return {block["Id"]: block for block in blocks if block.get("LoadState") == "loaded"}
+
+
+def _command_line(exec_start: str) -> list[str]:
+    """Return the argv in systemd's ``ExecStart`` property: ``{ path=… ; argv[]=… ; ignore_errors=… }``."""
+    match = re.search(r"argv\[\]=(.*?) ; ignore_errors=", exec_start)
+    return shlex.split(match.group(1)) if match else []
+
+
+def _option(argv: t.Sequence[str], names: tuple[str, ...]) -> str:
+    for position, word in enumerate(argv):
+        name, equals, value = word.partition("=")
+        if name in names:
+            return value if equals else "".join(argv[position + 1 : position + 2])
+    return ""
+
+
+def _version(binary: str) -> tuple[int, int, int]:
+    shown = run([binary, "--version"])
+    match = re.search(r"\bv?(\d+)\.(\d+)\.(\d+)", shown.stdout)
+    if not match:
+        raise Refusal(
+            f"{binary} --version to tell containerd's version",
+            (shown.stdout + shown.stderr).strip() or "no output",
+            "Repair the containerd installation of this node.",
+        )
+    major, minor, patch = map(int, match.groups())
+    return major, minor, patch
+
+
+def dump(engine: Engine, config: str) -> tuple[str, str]:
+    """Return what containerd makes of a configuration file, its defaults included, and its complaints."""
+    done = run([engine.binary, "--config", config, "config", "dump"])
+    if done.returncode != 0:
+        complaint = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        raise Refusal(
+            f"a configuration that containerd {engine.version_text} accepts", complaint, f"Mend {engine.config} first."
+        )
+    return done.stdout, done.stderr
+
+
+def cri_plugins(engine: Engine) -> dict[str, str]:
+    """Return the state of the CRI's plugins (``type.id`` → ok, error, skip); a disabled plugin is absent."""
+    listed = run(["ctr", "--address", engine.socket, "plugins", "ls"], timeout=10)
+    states = {}
+    for line in listed.stdout.splitlines():
+        words = line.split()
+        if len(words) >= 4 and (words[:2] == ["io.containerd.grpc.v1", "cri"] or words[0] == "io.containerd.cri.v1"):
+            states[f"{words[0]}.{words[1]}"] = words[-1]
+    return states
+
+
+def restart(engine: Engine, timeout: float) -> None:
+    """Restart the unit. Earlier failures do not count against its start limit."""
+    run(["systemctl", "reset-failed", "--", engine.unit])
+    done = run(["systemctl", "restart", "--", engine.unit], timeout=timeout)
+    if done.returncode != 0:
+        raise Refusal(f"{engine.unit} to restart", done.stderr.strip(), "See the engine's own messages below.")
+
+
+def no_answer(engine: Engine, error: Exception) -> Refusal:
+    """Return the refusal to touch an engine whose CRI does not answer to begin with."""
+    return Refusal(
+        f"the CRI of {engine.unit} to answer on {engine.socket} before anything is changed",
+        str(error),
+        f"Bring the engine up first: 'journalctl -u {engine.unit}' and 'ctr plugins ls' say what it lacks.",
+    )
+
+
+def probe(engine: Engine, handlers: t.Collection[str], timeout: float) -> _cri.Status:
+    """Wait until the CRI answers, is ready and serves ``handlers``; raise a refusal that says what is not so."""
+    deadline = time.monotonic() + timeout
+    while True:
+        failed, found = False, ""
+        try:
+            status = _cri.status(engine.socket)
+            absent = sorted(set(handlers) - set(status.handlers))
+            if status.ready and not absent:
+                return status
+            found = f"no handler {', '.join(absent)} served" if absent else f"the runtime not ready: {status.reason}"
+        except _cri.CriError as error:
+            # An active daemon with a failed CRI plugin never recovers by itself, a failed unit neither.
+            broken = {name: state for name, state in cri_plugins(engine).items() if state != "ok"}
+            state = run(["systemctl", "is-active", "--", engine.unit]).stdout.strip()
+            failed = bool(broken) or state == "failed"
+            found = ", ".join(f"plugin {name}: {state}" for name, state in broken.items()) or f"{error} ({state})"
+        if failed or time.monotonic() > deadline:
+            raise Refusal(f"the CRI of {engine.unit} to serve {', '.join(sorted(handlers))}", found, "See below.")
+        time.sleep(0.1)
+
+
+def last_words(engine: Engine, since: float) -> str:
+    """Return what the engine logged as an error since a time (seconds since the epoch), for an error message."""
+    shown = run(["journalctl", f"--unit={engine.unit}", f"--since=@{int(since)}", "--output=cat", "--no-pager"])
+    lines = [line for line in shown.stdout.splitlines() if re.search(r"level=(error|fatal)|^containerd: ", line)]
+    telling = [line for line in lines if "cri" in line or "fatal" in line or line.startswith("containerd: ")] or lines
+    return "\n".join(telling[-5:])

@@ -1,0 +1,73 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""What ``containerd config dump`` prints, compared line by line: machine-written text needs no TOML parser."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+Sections = t.Dict[t.Tuple[str, ...], t.List[str]]
+
+_HEADER = re.compile(r"\[\[?([^\[\]].*?)\]\]?")
+_PART = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^.\s"']+))\s*(?:\.|$)""")
+
+
+def sections(dump: str) -> Sections:
+    """Return the lines below each table header, by the header's parts; () stands for the top level."""
+    found: Sections = {}
+    lines = found.setdefault((), [])
+    for raw in dump.splitlines():
+        line = raw.strip()
+        header = _HEADER.fullmatch(line)
+        if header and "=" not in header.group(1):
+            lines = found.setdefault(_split(header.group(1)), [])
+        elif line:
+            lines.append(line)
+    return found
+
+
+def _split(header: str) -> tuple[str, ...]:
+    return tuple(next(part for part in match.groups() if part is not None) for match in _PART.finditer(header))
+
+
+def _handler(header: tuple[str, ...]) -> str:
+    """Return the runtime handler that a table belongs to, '' for any other table."""
+    for parent in ("runtimes", "runtime_platforms"):
+        if parent in header[:-1]:
+            return header[header.index(parent) + 1]
+    return ""
+
+
+def handlers(dump: str) -> dict[str, list[str]]:
+    """Return the runtime handlers that the configuration has, with the lines of their tables (options left out)."""
+    return {
+        header[-1]: lines
+        for header, lines in sections(dump).items()
+        if len(header) > 1 and header[-2] == "runtimes" and "containerd" in header
+    }
+
+
+def differences(before: str, after: str, ours: t.Collection[str]) -> list[str]:
+    """Return what differs between two dumps outside the handlers that are ours, as ``table: line`` for messages.
+
+    The list of imports is left out: adding ours is what a drop-in needs. Values may be secret and are not shown.
+    """
+    one, two = _foreign(before, ours), _foreign(after, ours)
+    found = []
+    for header in sorted(set(one) | set(two)):
+        lost = [line for line in one.get(header, []) if line not in two.get(header, [])]
+        new = [line for line in two.get(header, []) if line not in one.get(header, [])]
+        keys = [line.partition("=")[0].strip() for line in lost + new]
+        found += [f"{'.'.join(header) or 'top level'}: {key}" for key in dict.fromkeys(keys)]
+    return found
+
+
+def _foreign(dump: str, ours: t.Collection[str]) -> Sections:
+    return {
+        header: [line for line in lines if header or not line.startswith("imports ")]
+        for header, lines in sections(dump).items()
+        if lines and _handler(header) not in ours
+    }

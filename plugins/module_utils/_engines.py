@@ -1,0 +1,145 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""The table of engines: for a containerd version and a file's schema, where runtime handlers go and which keys work."""
+
+from __future__ import annotations
+
+import os
+import re
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+
+Version = t.Tuple[int, ...]
+Path = t.Tuple[str, ...]
+
+IN_PLACE, DROP_IN = "in_place", "drop_in"
+
+#: The table of runtime handlers by plugin id: of schema 2, and of schema 3 on.
+_V2: Path = ("plugins", "io.containerd.grpc.v1.cri", "containerd", "runtimes")
+_V3: Path = ("plugins", "io.containerd.cri.v1.runtime", "containerd", "runtimes")
+
+
+@dataclass(frozen=True)
+class Row:
+    """For containerd from ``since`` on and before ``until``, with a main file of ``schema``: the way to configure it.
+
+    ``modes`` are those that work, the preferred one first. On 1.x a drop-in with a CRI section replaces the whole CRI
+    section of the main file, so there is only one way there.
+    """
+
+    since: Version
+    until: Version
+    schema: int
+    modes: tuple[str, ...]
+    table: Path
+
+
+ROWS = (
+    Row((1, 4), (2, 0), 2, (IN_PLACE,), _V2),
+    Row((2, 0), (3, 0), 2, (DROP_IN, IN_PLACE), _V2),
+    Row((2, 0), (3, 0), 3, (DROP_IN, IN_PLACE), _V3),
+)
+
+#: Keys of a handler's table by the versions that act on them: since, or a list of (since, until).
+KEYS: t.Mapping[str, tuple[tuple[Version, Version], ...]] = {
+    "runtime_type": (((1, 4), (3, 0)),),
+    "pod_annotations": (((1, 4), (3, 0)),),
+    "container_annotations": (((1, 4), (3, 0)),),
+    "privileged_without_host_devices": (((1, 4), (3, 0)),),
+    "base_runtime_spec": (((1, 4), (3, 0)),),
+    "options": (((1, 4), (3, 0)),),
+    # Parsed since 1.6.0, but without effect before these.
+    "runtime_path": (((1, 6, 21), (1, 7, 0)), ((1, 7, 1), (3, 0))),
+    "cni_conf_dir": (((1, 6), (3, 0)),),
+    "cni_max_conf_num": (((1, 6), (3, 0)),),
+    "snapshotter": (((1, 7), (3, 0)),),
+    "privileged_without_host_devices_all_devices_allowed": (((1, 7), (3, 0)),),
+    "sandboxer": (((2, 0), (3, 0)),),
+    "io_type": (((2, 0), (3, 0)),),
+    "cgroup_writable": (((2, 1), (3, 0)),),
+}
+
+#: Where an engine that ignores ``runtime_path`` finds a shim: a directory of the daemon's PATH.
+SHIM_DIRECTORY = "/usr/local/bin"
+
+
+@dataclass(frozen=True)
+class Target:
+    """The decision: how the handlers are written (``mode``), below which table, in a file of which schema."""
+
+    mode: str
+    schema: int
+    table: Path
+
+
+def decide(version: Version, schema: int, mode: str = "auto") -> Target:
+    """Decide how to configure an engine, or refuse with the reason and the way out. ``schema`` 1 is a file without one."""
+    text = ".".join(map(str, version))
+    rows = [row for row in ROWS if row.since <= version < row.until]
+    if not rows:
+        raise Refusal(
+            "containerd 1.4 to 2.x", f"containerd {text}", "Use another version of containerd, or of this collection."
+        )
+    for row in rows:
+        if row.schema == schema:
+            if mode not in ("auto", *row.modes):
+                raise Refusal(
+                    f"coco_config_mode to be auto or {' or '.join(row.modes)} for containerd {text}",
+                    mode,
+                    "On containerd 1.x a drop-in would replace the whole CRI section of the main file.",
+                )
+            return Target(row.modes[0] if mode == "auto" else mode, schema, row.table)
+    known = " or ".join(str(row.schema) for row in rows)
+    raise Refusal(
+        f"a configuration file with version = {known} for containerd {text}",
+        "a file without version (schema 1)" if schema == 1 else f"version = {schema}",
+        "Migrate the file, for example with 'containerd config migrate' of containerd 2.x, restart containerd and "
+        "check that its pods still start.",
+    )
+
+
+def works(key: str, version: Version) -> bool:
+    """Tell whether an engine acts on a key of a handler's table. Unknown keys count as the user's own knowledge."""
+    return key not in KEYS or any(since <= version < until for since, until in KEYS[key])
+
+
+def drop_in_path(main: str) -> str:
+    """Return the path of our drop-in for a main file."""
+    return os.path.join(os.path.dirname(main), "conf.d", "99-confidential-containers.toml")
+
+
+def drop_in_glob(main: str) -> str:
+    """Return the pattern by which a main file imports our drop-in.
+
+    It matches nothing else: importing all of conf.d would wake up foreign files that nobody reads today. A pattern,
+    because containerd does not start when a file that is imported by its plain name is missing.
+    """
+    return os.path.join(os.path.dirname(main), "conf.d", "*confidential-containers.toml")
+
+
+def shim_name(runtime_type: str) -> str:
+    """Return the program that an engine looks for in its PATH: io.containerd.kata-qemu.v2 → containerd-shim-kata-qemu-v2."""
+    name, version = runtime_type.split(".")[-2:]
+    return f"containerd-shim-{name}-{version}"
+
+
+_VERSION_LINE = re.compile(r"version[ \t]*=[ \t]*(\d+)[ \t]*(?:#.*)?")
+
+
+def schema_of(text: str) -> int:
+    """Return the schema that a file's text declares: its top-level ``version``, 1 without one.
+
+    A scan of the lines before the first table, for nodes, whose Python may have no TOML parser. The controller parses.
+    """
+    for line in text.splitlines():
+        line = line.strip()
+        if line.startswith("["):
+            break
+        match = _VERSION_LINE.fullmatch(line)
+        if match:
+            return int(match.group(1))
+    return 1

@@ -1,0 +1,153 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""Files written so that a crash leaves either the old or the new one, never half of either."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import os
+import shutil
+import stat
+import tempfile
+import typing as t
+
+#: Ending of our temporary files. Not ``.toml``: engines import ``*.toml``, hidden files included.
+TEMPORARY = ".confidential-containers~"
+
+
+def sha256(data: bytes) -> str:
+    """Return the digest in the notation of image manifests, ``sha256:<hex>``."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: str) -> str:
+    """Return the digest of a file's content, reading it in blocks."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(block)
+    return "sha256:" + digest.hexdigest()
+
+
+def fsync_directory(path: str) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_filesystem(path: str) -> None:
+    """Make everything written to the file system that holds ``path`` durable: one call instead of one per file."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), path)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomically(path: str, data: bytes, like: os.stat_result | None = None, mode: int = 0o644) -> None:
+    """Replace ``path`` (or the file that a link of that name points to) by ``data``, durably.
+
+    The new file gets owner, mode and extended attributes (the SELinux label is one) of the file that it replaces;
+    a file that is not there yet gets those of ``like``, else root's and ``mode``.
+    """
+    path = os.path.realpath(path)
+    directory = os.path.dirname(path)
+    present = os.path.exists(path)
+    if present:
+        like = os.stat(path)
+    descriptor, temporary = tempfile.mkstemp(dir=directory, prefix="." + os.path.basename(path), suffix=TEMPORARY)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            if like is not None:
+                os.fchown(stream.fileno(), like.st_uid, like.st_gid)
+            os.fchmod(stream.fileno(), stat.S_IMODE(like.st_mode) if like is not None else mode)
+            if present:
+                _copy_attributes(path, stream.fileno())
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.rename(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    fsync_directory(directory)
+
+
+def _copy_attributes(source: str, target: int) -> None:
+    try:
+        for name in os.listxattr(source):
+            os.setxattr(target, name, os.getxattr(source, name))
+    except OSError:
+        # A file system without extended attributes has none to lose.
+        return
+
+
+def write_json(path: str, value: t.Any) -> None:
+    """Write a document of our own state: root's alone, replaced atomically."""
+    write_atomically(path, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode(), mode=0o600)
+
+
+def read_json(path: str) -> t.Any:
+    """Return the document at ``path``, or None where there is none."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return json.load(stream)
+    except FileNotFoundError:
+        return None
+
+
+def remove_file(path: str) -> bool:
+    """Remove a file or link; return whether it was there."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def remove_tree(path: str) -> bool:
+    """Remove a directory of ours with all that is in it; return whether it was there."""
+    if not os.path.lexists(path):
+        return False
+    shutil.rmtree(path)
+    return True
+
+
+def make_directories(path: str, mode: int = 0o755) -> list[str]:
+    """Create ``path`` and its missing parents; return those that were created, parents first."""
+    missing = missing_directories(path)
+    for directory in missing:
+        os.mkdir(directory)
+        os.chmod(directory, mode)
+    return missing
+
+
+def missing_directories(path: str) -> list[str]:
+    """Return what :func:`make_directories` would create."""
+    missing: list[str] = []
+    while not os.path.isdir(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    return missing[::-1]
+
+
+def remove_empty_directories(paths: t.Iterable[str]) -> list[str]:
+    """Remove directories of ours that hold nothing any more, children first; return those that stayed."""
+    stayed = []
+    for path in sorted(paths, key=len, reverse=True):
+        try:
+            os.rmdir(path)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            stayed.append(path)
+    return stayed

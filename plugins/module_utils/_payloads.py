@@ -1,0 +1,45 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""Payloads that are extracted on the node but not installed yet: where their artifacts are, and what they are."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _artifacts, _files
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
+
+
+def staging(prefix: str, digest: str) -> str:
+    """Return where a payload's artifacts are staged."""
+    return os.path.join(_artifacts.staging(prefix), digest.partition(":")[2][:16])
+
+
+def remember(state: State, payload: t.Mapping[str, t.Any]) -> None:
+    """Record a payload as completely extracted and verified.
+
+    Shape: ``digest``, ``digest_kind``, ``chain``, ``reference``, ``layout``, ``prefix``, ``staged`` (directory), ``tree``.
+    """
+    directory = state.payload(payload["digest"])
+    state.create()
+    _files.make_directories(directory, mode=0o700)
+    _files.write_json(os.path.join(directory, "payload.json"), payload)
+
+
+def find(state: State, digest: str) -> dict[str, t.Any] | None:
+    """Return the record of an extracted payload whose artifacts are still there."""
+    payload = _files.read_json(os.path.join(state.payload(digest), "payload.json"))
+    return payload if payload and os.path.isdir(payload["staged"]) else None
+
+
+def forget(state: State) -> bool:
+    """Remove every extracted payload; return whether there was one."""
+    for name in os.listdir(state.payloads) if os.path.isdir(state.payloads) else ():
+        payload = _files.read_json(os.path.join(state.payloads, name, "payload.json"))
+        if payload:
+            _files.remove_tree(payload["staged"])
+            _files.remove_empty_directories([os.path.dirname(payload["staged"])])
+    return _files.remove_tree(state.payloads)

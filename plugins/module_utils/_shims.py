@@ -1,0 +1,164 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""The table of shims and what each needs of a node; which handlers a payload offers, and which of them a node can run."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import typing as t
+from dataclasses import asdict, dataclass
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._layouts import Layout
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a shim needs: one of these architectures (none named: any), and all of these capabilities."""
+
+    architectures: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
+
+
+#: What a capability is called in a message, and whether looking at the node can tell that it is there.
+CAPABILITIES: t.Mapping[str, tuple[str, bool]] = {
+    "kvm": ("/dev/kvm", True),
+    "snp": ("AMD SEV-SNP", True),
+    "tdx": ("Intel TDX", True),
+    "se": ("IBM Secure Execution", True),
+    "sgx": ("Intel SGX", True),
+    "devmapper": ("the devmapper snapshotter", False),
+    "gpu": ("a GPU passed through", False),
+    "guest_pull": ("image pull inside the guest", False),
+    "peer_pods": ("a peer pods adaptor", False),
+}
+
+_X86 = ("amd64",)
+#: A shim that is not in this table has no needs.
+SHIMS: t.Mapping[str, Needs] = {
+    "clh": Needs(("amd64", "arm64"), ("kvm",)),
+    "dragonball": Needs(_X86, ("kvm",)),
+    "fc": Needs(_X86, ("kvm", "devmapper")),
+    "qemu": Needs((), ("kvm",)),
+    "qemu-runtime-rs": Needs((), ("kvm",)),
+    "qemu-coco-dev": Needs(("amd64", "s390x"), ("kvm", "guest_pull")),
+    "qemu-coco-dev-runtime-rs": Needs(("amd64", "arm64", "s390x"), ("kvm", "guest_pull")),
+    "qemu-snp": Needs(_X86, ("kvm", "snp")),
+    "qemu-snp-runtime-rs": Needs(_X86, ("kvm", "snp")),
+    "qemu-tdx": Needs(_X86, ("kvm", "tdx")),
+    "qemu-tdx-runtime-rs": Needs(_X86, ("kvm", "tdx")),
+    "qemu-se": Needs(("s390x",), ("kvm", "se")),
+    "qemu-se-runtime-rs": Needs(("s390x",), ("kvm", "se")),
+    "qemu-nvidia-gpu": Needs(("amd64", "arm64"), ("kvm", "gpu")),
+    "qemu-nvidia-gpu-snp": Needs(_X86, ("kvm", "gpu", "snp")),
+    "qemu-nvidia-gpu-tdx": Needs(_X86, ("kvm", "gpu", "tdx")),
+    "remote": Needs(("amd64", "ppc64le", "s390x"), ("peer_pods",)),
+    "enclave-cc": Needs(_X86, ("sgx",)),
+}
+
+_CONFIGURATION = re.compile(r"configuration-(?P<shim>[a-z0-9][a-z0-9-]*)\.toml")
+
+
+@dataclass(frozen=True)
+class Handler:
+    """One runtime handler, in the keys of an engine's handler table (paths are those on the node)."""
+
+    name: str
+    shim: str
+    runtime_type: str
+    runtime_path: str
+    config_path: str
+    privileged_without_host_devices: bool = True
+    pod_annotations: tuple[str, ...] = ("io.katacontainers.*",)
+    container_annotations: tuple[str, ...] = ("io.kubernetes.container.terminationMessage*",)
+
+    def table(self) -> dict[str, t.Any]:
+        """Return plain data, for a module's result."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The handlers to serve on a node, and the reason for each one that is left out."""
+
+    handlers: tuple[Handler, ...]
+    excluded: t.Mapping[str, str]
+
+
+def offered(paths: t.Iterable[str], layout: Layout, prefix: str) -> list[Handler]:
+    """Return a handler for every shim configuration among the artifacts (``paths``, relative to the prefix)."""
+    present = set(paths)
+    found = []
+    for path in sorted(present):
+        directory, name = posixpath.split(path)
+        match = _CONFIGURATION.fullmatch(name)
+        binary = layout.configurations.get(directory)
+        if match and binary in present:
+            shim = match.group("shim")
+            found.append(
+                Handler(
+                    name=f"kata-{shim}",
+                    shim=shim,
+                    runtime_type=f"io.containerd.kata-{shim}.v2",
+                    runtime_path=f"{prefix}/{binary}",
+                    config_path=f"{prefix}/{path}",
+                )
+            )
+    return found
+
+
+def missing(shim: str, architecture: str, capabilities: t.Mapping[str, bool], asked: bool = False) -> str:
+    """Say what a node lacks to run a shim, or '' when it lacks nothing.
+
+    A capability that looking at a node cannot tell counts as there when the user ``asked`` for the handler by name.
+    """
+    needs = SHIMS.get(shim, Needs())
+    if needs.architectures and architecture not in needs.architectures:
+        return f"runs on {', '.join(needs.architectures)}, not on {architecture}"
+    for capability in needs.capabilities:
+        title, visible = CAPABILITIES[capability]
+        if visible and not capabilities.get(capability):
+            return f"needs {title}, which this node does not have"
+        if not visible and not asked:
+            return f"needs {title}, which cannot be seen from outside: name the handler in coco_handlers"
+    return ""
+
+
+def choose(
+    handlers: t.Sequence[Handler], asked: t.Sequence[str], architecture: str, capabilities: t.Mapping[str, bool]
+) -> Choice:
+    """Choose among the payload's handlers: those that were asked for, or every one that the node can run."""
+    names = [handler.name for handler in handlers]
+    unknown = [name for name in asked if name not in names]
+    if unknown:
+        raise Refusal(
+            f"a payload with the handlers asked for in coco_handlers ({', '.join(asked)})",
+            f"no configuration for {', '.join(unknown)}; the payload offers {', '.join(names) or 'no handler at all'}",
+            "Name handlers that the payload offers, or leave coco_handlers empty.",
+        )
+    excluded = {}
+    chosen = []
+    for handler in handlers:
+        if asked and handler.name not in asked:
+            excluded[handler.name] = "not asked for in coco_handlers"
+            continue
+        lack = missing(handler.shim, architecture, capabilities, asked=bool(asked))
+        if not lack:
+            chosen.append(handler)
+        elif asked:
+            raise Refusal(
+                f"a node that can run {handler.name}", f"that it {lack}", "Leave it out of coco_handlers for this node."
+            )
+        else:
+            excluded[handler.name] = lack
+    if not chosen:
+        raise Refusal(
+            "a payload with at least one handler that this node can run",
+            "; ".join(f"{name} {reason}" for name, reason in excluded.items())
+            or "no shim configuration in the payload",
+            "Use another payload for this node, or leave the node out of the inventory's group.",
+        )
+    return Choice(tuple(chosen), excluded)

@@ -1,0 +1,97 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""What a node remembers of us: the receipt, and the lock that keeps two runs apart."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+import typing as t
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+
+COLLECTION_VERSION = "0.1.0"
+RECEIPT_SCHEMA = 1
+DIRECTORY = "/var/lib/confidential-containers"
+LOCK = "/run/confidential-containers.lock"
+#: Seconds that a run waits for another one. Longer than any engine restart, shorter than a user's patience.
+LOCK_TIMEOUT = 180.0
+
+
+class State:
+    """The state directory. Nothing is created before there is something to remember."""
+
+    def __init__(self, directory: str = DIRECTORY) -> None:
+        self.directory = directory
+        self.journal = os.path.join(directory, "journal")
+        self.payloads = os.path.join(directory, "payload")
+        self._receipt = os.path.join(directory, "receipt.json")
+
+    def create(self) -> None:
+        _files.make_directories(self.directory, mode=0o700)
+
+    def receipt(self) -> dict[str, t.Any]:
+        """Return the receipt; an empty one where nothing was ever installed.
+
+        Shape: ``payload`` {reference, digest, digest_kind, layout}, ``prefix``, ``tree`` (see ``_artifacts``),
+        ``directories`` [path], ``edits`` {path: {before, after}}, ``links`` {path: target}, ``handlers`` {name: table},
+        ``engine`` {name, version, config, unit}, ``collection``, ``installed_at``, ``changed_at``.
+        """
+        receipt = _files.read_json(self._receipt)
+        if receipt is None:
+            return {"schema": RECEIPT_SCHEMA}
+        if receipt.get("schema") != RECEIPT_SCHEMA:
+            raise Refusal(
+                f"a receipt of schema {RECEIPT_SCHEMA} in {self._receipt}",
+                f"schema {receipt.get('schema')}, written by version {receipt.get('collection')} of this collection",
+                "Use that version of the collection, or a newer one, on this node.",
+            )
+        return t.cast("dict[str, t.Any]", receipt)
+
+    def write_receipt(self, receipt: t.Mapping[str, t.Any]) -> None:
+        self.create()
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        _files.write_json(
+            self._receipt,
+            {"installed_at": now, **receipt, "collection": COLLECTION_VERSION, "changed_at": now},
+        )
+
+    def payload(self, digest: str) -> str:
+        """Return the directory of one payload's metadata."""
+        return os.path.join(self.payloads, digest.replace(":", "-"))
+
+
+def is_installed(receipt: t.Mapping[str, t.Any]) -> bool:
+    """Tell whether anything of ours is on the node that ``uninstall`` would remove."""
+    return any(receipt.get(part) for part in ("tree", "edits", "links", "handlers"))
+
+
+@contextlib.contextmanager
+def locked(what: str, path: str = LOCK, timeout: float = LOCK_TIMEOUT) -> t.Iterator[None]:
+    """Hold the node's lock. The kernel lets it go when the process ends, however it ends; the file stays."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another run"
+                    raise Refusal(
+                        "no other run of this collection on this node",
+                        f"{path} held for more than {timeout:.0f} s by {holder}",
+                        "Wait until that run has ended and start again.",
+                    ) from None
+                time.sleep(0.2)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{what}, process {os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)

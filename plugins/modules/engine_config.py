@@ -1,0 +1,258 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: engine_config
+short_description: Read or replace a container engine's configuration as one transaction
+version_added: 0.1.0
+author: The confidential_containers.runtime authors (@confidential-containers)
+description:
+  - The node's half of M(confidential_containers.runtime.runtime_handlers), which is what playbooks call. It edits the
+    texts on the controller, where a TOML library is.
+  - With O(state=applied) the new files are tried with the engine's own C(config dump), journalled, written atomically,
+    the engine is restarted once and its CRI is asked what it serves. Whatever fails, the bytes of before come back.
+options:
+  state:
+    description:
+      - V(read) returns the engine's files, V(applied) replaces them.
+      - V(restored) rolls back the open run named in O(run), artifacts included.
+    type: str
+    required: true
+    choices: [read, applied, restored]
+  files:
+    description: The files to replace, in this order.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Absolute path.
+        type: path
+        required: true
+      expected:
+        description: Digest (C(sha256:)) of the file when it was read; empty when it was not there.
+        type: str
+        default: ""
+      content:
+        description: New content, base64. The file is removed without it.
+        type: str
+      before:
+        description: Content without anything of this collection, base64, which comes back when the handlers go.
+        type: str
+  trial:
+    description: Files for a trial run of the engine, name to content (base64).
+    type: dict
+    default: {}
+  handlers:
+    description: The handlers of this collection that the engine serves afterwards, name to table.
+    type: dict
+    default: {}
+  links:
+    description: Links to shims, path to target.
+    type: dict
+    default: {}
+  run:
+    description: The run of M(confidential_containers.runtime.payload_artifacts) to commit together with the handlers.
+    type: str
+    default: ""
+  ignore_running_pods:
+    description: Drop handlers although pods use them.
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - confidential_containers.runtime._attributes
+  - confidential_containers.runtime._engine
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+    details: The action plugin of M(confidential_containers.runtime.runtime_handlers) makes the diff.
+  idempotent:
+    support: full
+seealso:
+  - module: confidential_containers.runtime.runtime_handlers
+"""
+
+EXAMPLES = r"""
+- name: Read what the engine of this node is configured with
+  confidential_containers.runtime.engine_config:
+    state: read
+  register: engine
+  no_log: true # registry passwords can be in the text
+"""
+
+RETURN = r"""
+engine:
+  description: The engine, its version, unit and paths.
+  returned: success, unless O(state=restored)
+  type: dict
+  sample: {name: containerd, version: 1.7.24, unit: containerd.service, config: /etc/containerd/config.toml}
+files:
+  description: Path to content (base64), null where there is no such file.
+  returned: O(state=read)
+  type: dict
+before:
+  description: Of each file that is as this collection left it, the content of before (base64, null for no file).
+  returned: O(state=read)
+  type: dict
+owned:
+  description: Names of this collection's handlers in the files.
+  returned: O(state=read)
+  type: list
+  elements: str
+dump:
+  description: What the engine makes of its configuration.
+  returned: O(state=read)
+  type: str
+served:
+  description: The handlers that the running engine serves.
+  returned: success, unless O(state=restored)
+  type: list
+  elements: str
+restarted:
+  description: Whether the engine was (or would be) restarted.
+  returned: O(state=applied)
+  type: bool
+links:
+  description:
+    - With O(state=applied), the links that were (or would be) set, path to target, null for those that go.
+    - With O(state=read), those that are ours, path to target.
+  returned: success, unless O(state=restored)
+  type: dict
+recovered:
+  description: What was done about an interrupted run, V(finished) or V(rolled back); empty when there was none.
+  returned: success
+  type: str
+"""
+
+import base64
+import os
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
+    _containerd,
+    _cri,
+    _engines,
+    _files,
+    _module,
+    _transaction,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
+
+
+def _read(state: State, engine: _containerd.Engine) -> dict[str, t.Any]:
+    receipt = state.receipt()
+    edits = receipt.get("edits", {})
+    files: dict[str, str | None] = {}
+    before = {}
+    for path in {engine.config, _engines.drop_in_path(engine.config), *edits}:
+        if not os.path.exists(path):
+            files[path] = None
+            content = b""
+        else:
+            with open(path, "rb") as stream:
+                content = stream.read()
+            files[path] = base64.b64encode(content).decode()
+        digest = _files.sha256(content) if files[path] is not None else ""
+        if path in edits and edits[path]["after"] == digest:
+            before[path] = edits[path]["before"]
+    try:
+        served = list(_cri.status(engine.socket).handlers)
+    except _cri.CriError as error:
+        raise _containerd.no_answer(engine, error) from error
+    return {
+        "files": files,
+        "before": before,
+        "links": {path: os.readlink(path) if os.path.islink(path) else None for path in receipt.get("links", {})},
+        "owned": sorted(receipt.get("handlers", {})),
+        "dump": _containerd.dump(engine, engine.config)[0],
+        "served": served,
+    }
+
+
+def _apply(module: AnsibleModule, state: State, engine: _containerd.Engine) -> dict[str, t.Any]:
+    def decoded(text: str | None) -> bytes | None:
+        return None if text is None else base64.b64decode(text)
+
+    params = module.params
+    outcome = _transaction.carry_out(
+        state,
+        engine,
+        _transaction.Change(
+            files=[
+                _transaction.FileChange(
+                    file["path"], file["expected"], decoded(file["content"]), decoded(file["before"])
+                )
+                for file in params["files"]
+            ],
+            trial={name: base64.b64decode(content) for name, content in params["trial"].items()},
+            handlers=params["handlers"],
+            links=params["links"],
+        ),
+        run=params["run"],
+        timeout=params["engine_timeout"],
+        ignore_pods=params["ignore_running_pods"],
+        dry=module.check_mode,
+    )
+    return {
+        "changed": outcome.changed,
+        "restarted": outcome.restarted,
+        "served": list(outcome.served),
+        "links": dict(outcome.links),
+    }
+
+
+def main() -> t.NoReturn:
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "required": True, "choices": ["read", "applied", "restored"]},
+            "files": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "path": {"type": "path", "required": True},
+                    "expected": {"type": "str", "default": ""},
+                    "content": {"type": "str", "no_log": True},
+                    "before": {"type": "str", "no_log": True},
+                },
+            },
+            "trial": {"type": "dict", "default": {}, "no_log": True},
+            "handlers": {"type": "dict", "default": {}},
+            "links": {"type": "dict", "default": {}},
+            "run": {"type": "str", "default": ""},
+            "ignore_running_pods": {"type": "bool", "default": False},
+            **_module.ENGINE_OPTIONS,
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+
+    def act() -> dict[str, t.Any]:
+        timeout = params["engine_timeout"]
+        with _module.session(module, params["run"], timeout) as (state, recovered):
+            result: dict[str, t.Any] = {"changed": False}
+            if params["state"] == "restored":
+                journal = Journal.find(state)
+                if journal is not None and not module.check_mode:
+                    _transaction.roll_back(state, journal, timeout)
+                    result["changed"] = True
+            else:
+                engine = _containerd.detect(_module.overrides(params))
+                result = _read(state, engine) if params["state"] == "read" else _apply(module, state, engine)
+                result["engine"] = engine.facts()
+            return {**result, "changed": bool(result.get("changed") or recovered), "recovered": recovered}
+
+    _module.enter(module, act)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: payload_artifacts
+short_description: Install or remove the artifacts of a payload
+version_added: 0.1.0
+author: The confidential_containers.runtime authors (@confidential-containers)
+description:
+  - Brings artifacts that M(confidential_containers.runtime.payload_extract) has staged to the prefix, by rename, so that
+    running sandboxes keep the files that they have open. Writes only what differs.
+  - A change opens a run. M(confidential_containers.runtime.runtime_handlers) commits it, and only then the old files are
+    pruned, or puts the old files back. A run that is never committed is rolled back by the next one.
+  - A file that this collection did not put there is never overwritten, a configuration file that the admin edited is kept.
+options:
+  state:
+    description: Whether the artifacts of this payload, or none of ours, shall be there.
+    type: str
+    default: present
+    choices: [present, absent]
+  digest:
+    description: The payload's digest, as M(confidential_containers.runtime.payload_extract) returned it.
+    type: str
+  prefix:
+    description: Where the artifacts go.
+    type: path
+  tree:
+    description: The artifacts of a payload that is not on the node yet, for check mode.
+    type: dict
+    default: {}
+extends_documentation_fragment:
+  - confidential_containers.runtime._attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+    details: The names of files, not their contents.
+  idempotent:
+    support: full
+seealso:
+  - module: confidential_containers.runtime.payload_extract
+  - module: confidential_containers.runtime.runtime_handlers
+"""
+
+EXAMPLES = r"""
+- name: Stage a payload
+  confidential_containers.runtime.payload_extract:
+    payload: oci-archive:/srv/payloads/runtime-payload.oci.tar
+  register: payload
+
+- name: Install its artifacts
+  confidential_containers.runtime.payload_artifacts:
+    digest: "{{ payload.digest }}"
+    prefix: "{{ payload.prefix }}"
+    tree: "{{ payload.tree | default({}) }}"
+  register: artifacts
+
+- name: Serve its handlers, which commits the artifacts, too
+  confidential_containers.runtime.runtime_handlers:
+    handlers: "{{ payload.handlers }}"
+    run: "{{ artifacts.run }}"
+
+- name: Remove the artifacts again, once no handler is configured any more
+  confidential_containers.runtime.payload_artifacts:
+    state: absent
+"""
+
+RETURN = r"""
+run:
+  description: The run that was opened, for M(confidential_containers.runtime.runtime_handlers); empty when nothing changed.
+  returned: success
+  type: str
+files:
+  description: How many files were added, replaced, removed (once the run is committed) and kept.
+  returned: success
+  type: dict
+  sample: {added: 12, replaced: 0, removed: 0, kept: 0}
+edited:
+  description: Configuration files that the admin has edited and that stay as they are.
+  returned: success
+  type: list
+  elements: str
+recovered:
+  description: What was done about an interrupted run, V(finished) or V(rolled back); empty when there was none.
+  returned: success
+  type: str
+"""
+
+import os
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
+    _artifacts,
+    _module,
+    _payloads,
+    _transaction,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import Tree
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
+
+_SIGNS = (("add", "+"), ("replace", "~"), ("remove", "-"), ("edited", "="))
+
+
+def _result(prefix: str, plan: _artifacts.Plan, run: str = "") -> dict[str, t.Any]:
+    counts = {"added": "add", "replaced": "replace", "removed": "remove", "kept": "keep"}
+    edited = [os.path.join(prefix, path) for path in plan["edited"]]
+    lines = [f"{sign} {os.path.join(prefix, path)}\n" for decision, sign in _SIGNS for path in plan[decision]]
+    return {
+        "changed": plan.changes,
+        "run": run,
+        "files": {word: len(plan[decision]) for word, decision in counts.items()},
+        "edited": edited,
+        "diff": {"prepared": "".join(lines)} if plan.changes else {},
+    }
+
+
+def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
+    digest, prefix = module.params["digest"], os.path.realpath(module.params["prefix"])
+    receipt = state.receipt()
+    old: Tree = receipt.get("tree", {})
+    staged = _payloads.find(state, digest)
+    if staged:
+        new: Tree = staged["tree"]
+    elif module.check_mode and module.params["tree"]:
+        new = module.params["tree"]
+    elif receipt.get("payload", {}).get("digest") == digest:
+        new = old
+    else:
+        raise Refusal(
+            f"payload {digest} on the node",
+            "neither staged nor installed",
+            "Run payload_extract before payload_artifacts.",
+        )
+    plan = _artifacts.plan(prefix, old, new)
+    if module.check_mode or not (plan.changes or staged):
+        return _result(prefix, plan)
+    if not staged:
+        raise Refusal(
+            f"the artifacts of {digest} below {prefix} as they were installed",
+            f"changes to {len(plan['add']) + len(plan['replace'])} of them",
+            "Run payload_extract before payload_artifacts.",
+        )
+
+    journal = Journal(state)
+    undo = {
+        "prefix": prefix,
+        "staged": staged["staged"],
+        "aside": os.path.join(_artifacts.staging(prefix), "aside-" + journal.run[:16]),
+        **{part: plan[part] for part in ("add", "replace", "remove")},
+        "directories": plan.directories,
+    }
+    journal.record(artifacts=undo)
+    try:
+        _artifacts.swap(prefix, undo)
+    except OSError:
+        _transaction.roll_back(state, journal, timeout=0)
+        raise
+    edited = set(plan["edited"])
+    tree = {
+        path: entry if path in edited else _artifacts.sign(os.path.join(prefix, path), entry)
+        for path, entry in new.items()
+    }
+    # What the admin edited is no longer ours to remove, once the payload does not have it any more.
+    payload = {key: staged[key] for key in ("reference", "digest", "digest_kind", "layout")}
+    directories = sorted({*receipt.get("directories", []), *plan.directories})
+    journal.record(receipt={"payload": payload, "prefix": prefix, "tree": tree, "directories": directories})
+    return {**_result(prefix, plan, journal.run), "changed": True}
+
+
+def _absent(module: AnsibleModule, state: State) -> dict[str, t.Any]:
+    receipt = state.receipt()
+    if receipt.get("handlers"):
+        raise Refusal(
+            "no handler of ours in the engine's configuration",
+            ", ".join(receipt["handlers"]),
+            "Remove them first: runtime_handlers with an empty list.",
+        )
+    prefix = receipt.get("prefix", "/")
+    plan = _artifacts.plan(prefix, receipt.get("tree", {}), {})
+    result = _result(prefix, plan)
+    if receipt.get("tree") and not module.check_mode:
+        journal = Journal(state)
+        undo = {"prefix": prefix, "staged": "", "aside": "", "add": [], "replace": [], "directories": []}
+        journal.record(
+            artifacts={**undo, "remove": plan["remove"]},
+            receipt={**receipt, "tree": {}, "uninstalled": True},
+        )
+        _transaction.finish(state, journal)
+    return {**result, "changed": bool(receipt.get("tree"))}
+
+
+def main() -> t.NoReturn:
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
+            "digest": {"type": "str"},
+            "prefix": {"type": "path"},
+            "tree": {"type": "dict", "default": {}},
+        },
+        required_if=[("state", "present", ("digest", "prefix"))],
+        supports_check_mode=True,
+    )
+
+    def act() -> dict[str, t.Any]:
+        with _module.session(module) as (state, recovered):
+            result = (_present if module.params["state"] == "present" else _absent)(module, state)
+            return {**result, "changed": bool(result["changed"] or recovered), "recovered": recovered}
+
+    _module.enter(module, act)
+
+
+if __name__ == "__main__":
+    main()

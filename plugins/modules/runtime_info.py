@@ -1,0 +1,213 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: runtime_info
+short_description: Tell what a node serves, what is installed on it, and what stands in the way
+version_added: 0.1.0
+author: The confidential_containers.runtime authors (@confidential-containers)
+description:
+  - Looks at the container engine (through its own CRI), at what the node is capable of, and at what this collection
+    installed. Changes nothing, and fails on nothing but a missing privilege - what is wrong is in RV(problems).
+options:
+  config_mode:
+    description: The mode to check RV(problems) for, see M(confidential_containers.runtime.runtime_handlers).
+    type: str
+    default: auto
+    choices: [auto, drop_in, in_place]
+extends_documentation_fragment:
+  - confidential_containers.runtime._attributes
+  - confidential_containers.runtime._engine
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Look at the node
+  confidential_containers.runtime.runtime_info:
+  register: node
+
+- name: Stop here when a handler could not be installed
+  ansible.builtin.assert:
+    that: node.problems | length == 0
+    fail_msg: "{{ node.problems | join(' ') }}"
+"""
+
+RETURN = r"""
+engine:
+  description: The engine, its version, unit and paths; empty when there is none that can be configured.
+  returned: success
+  type: dict
+  sample: {name: containerd, version: 1.7.24, unit: containerd.service, config: /etc/containerd/config.toml, active: true}
+config_schema:
+  description: The schema (C(version)) of the engine's main file; 0 when there is none.
+  returned: success
+  type: int
+  sample: 2
+config_mode:
+  description: How handlers would be written, V(drop_in) or V(in_place); empty when they could not be.
+  returned: success
+  type: str
+cri:
+  description: Whether the CRI is ready, and if not, why.
+  returned: success
+  type: dict
+  sample: {ready: true, reason: ""}
+served:
+  description: The handlers that the running engine serves.
+  returned: success
+  type: list
+  elements: str
+  sample: [kata-qemu, runc]
+pods:
+  description: The running pods of each handler, as namespace/name. The default handler is ''.
+  returned: success
+  type: dict
+  sample: {kata-qemu: [default/demo]}
+architecture:
+  description: The node's architecture, as image manifests spell it.
+  returned: success
+  type: str
+  sample: amd64
+capabilities:
+  description: What shims can need and the node has.
+  returned: success
+  type: dict
+  sample: {kvm: true, snp: false, tdx: false, se: false, sgx: false}
+installed:
+  description: Whether anything of this collection is installed.
+  returned: success
+  type: bool
+receipt:
+  description: What is installed - payload, prefix, handlers, number of files, version of the collection, times.
+  returned: success
+  type: dict
+drift:
+  description: Artifacts that are not as they were installed, by path - V(missing), V(changed), or V(edited) by the admin.
+  returned: success
+  type: dict
+interrupted:
+  description: Whether a run was interrupted and waits to be rolled back or finished by the next one.
+  returned: success
+  type: bool
+problems:
+  description: What stands in the way of installing handlers.
+  returned: success
+  type: list
+  elements: str
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
+    _artifacts,
+    _containerd,
+    _cri,
+    _engines,
+    _module,
+    _node,
+    _state,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
+
+
+def _engine(module: AnsibleModule, problems: list[str]) -> dict[str, t.Any]:
+    """Return what there is to say about the engine, adding what is wrong with it to ``problems``."""
+    result: dict[str, t.Any] = {
+        "engine": {},
+        "config_schema": 0,
+        "config_mode": "",
+        "cri": {"ready": False, "reason": ""},
+        "served": [],
+        "pods": {},
+    }
+    try:
+        engine = _containerd.detect(_module.overrides(module.params))
+        result["engine"] = engine.facts()
+        result["config_schema"] = schema = _schema(engine)
+        result["config_mode"] = _engines.decide(engine.version, schema, module.params["config_mode"]).mode
+    except Refusal as refusal:
+        problems.append(str(refusal))
+    if result["engine"]:
+        try:
+            status = _cri.status(engine.socket)
+            result["cri"] = {"ready": status.ready, "reason": status.reason}
+            result["served"] = list(status.handlers)
+            for pod in _cri.sandboxes(engine.socket):
+                if pod.ready:
+                    result["pods"].setdefault(pod.handler, []).append(f"{pod.namespace}/{pod.name}")
+        except _cri.CriError as error:
+            result["cri"]["reason"] = str(error)
+            problems.append(str(_containerd.no_answer(engine, error)))
+    return result
+
+
+def _schema(engine: _containerd.Engine) -> int:
+    try:
+        with open(engine.config, encoding="utf-8", errors="replace") as stream:
+            return _engines.schema_of(stream.read())
+    except FileNotFoundError:
+        raise Refusal(
+            f"a configuration file at {engine.config}", "none", "Write one: 'containerd config default' prints it."
+        ) from None
+
+
+def _installation(state: _state.State, problems: list[str]) -> dict[str, t.Any]:
+    """Return what there is to say about the installation."""
+    try:
+        receipt = state.receipt()
+    except Refusal as refusal:
+        problems.append(str(refusal))
+        return {"installed": True, "receipt": {}, "drift": {}, "interrupted": False}
+    shown: dict[str, t.Any] = {
+        key: receipt[key] for key in ("payload", "prefix", "collection", "installed_at", "changed_at") if key in receipt
+    }
+    installed = _state.is_installed(receipt)
+    if installed:
+        shown["handlers"] = sorted(receipt.get("handlers", {}))
+        shown["files"] = sum(entry["type"] == "file" for entry in receipt.get("tree", {}).values())
+    return {
+        "installed": installed,
+        "receipt": shown,
+        "drift": _artifacts.drift(receipt.get("prefix", "/"), receipt.get("tree", {})),
+        "interrupted": Journal.find(state) is not None,
+    }
+
+
+def main() -> t.NoReturn:
+    module = AnsibleModule(
+        argument_spec={
+            "config_mode": {"type": "str", "default": "auto", "choices": ["auto", "drop_in", "in_place"]},
+            **_module.ENGINE_OPTIONS,
+        },
+        supports_check_mode=True,
+    )
+
+    def act() -> dict[str, t.Any]:
+        problems: list[str] = []
+        return {
+            "changed": False,
+            **_engine(module, problems),
+            "architecture": _node.architecture(),
+            "capabilities": _node.capabilities(),
+            **_installation(_state.State(), problems),
+            "problems": problems,
+        }
+
+    _module.enter(module, act)
+
+
+if __name__ == "__main__":
+    main()

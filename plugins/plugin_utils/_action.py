@@ -1,0 +1,59 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the action plugins share."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _secrets
+
+COLLECTION = "confidential_containers.runtime"
+
+
+class NodeFailed(Exception):
+    """The node's half failed; ``result`` is what the user gets."""
+
+    def __init__(self, result: dict[str, t.Any]) -> None:
+        super().__init__(result.get("msg", ""))
+        self.result = result
+
+
+class RuntimeAction(ActionBase):
+    """An action with a controller's half (:meth:`act`) that runs modules on the node."""
+
+    _requires_connection = True
+
+    def run(self, tmp: t.Any = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        del tmp
+        try:
+            result.update(self.act(task_vars or {}))
+        except Refusal as refusal:
+            raise AnsibleActionFail(str(refusal)) from None
+        except NodeFailed as failure:
+            result.update(failure.result)
+        finally:
+            self._remove_tmp_path(self._connection._shell.tmpdir)
+        return result
+
+    def act(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Do the work and return the result; raise Refusal or NodeFailed."""
+        raise NotImplementedError
+
+    def node(self, module: str, task_vars: dict[str, t.Any], **options: t.Any) -> dict[str, t.Any]:
+        """Run one of our modules on the node."""
+        result: dict[str, t.Any] = self._execute_module(
+            module_name=f"{COLLECTION}.{module}", module_args=options, task_vars=task_vars
+        )
+        if result.get("failed") or result.get("skipped"):
+            # An engine's own message may quote a line of its configuration.
+            raise NodeFailed({**result, "msg": _secrets.mask(str(result.get("msg", "")))})
+        result.pop("invocation", None)
+        return result

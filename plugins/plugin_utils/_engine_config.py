@@ -1,0 +1,197 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From handlers to an engine's files: which texts change, and into what. Pure: text in, text out."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _dump, _engines
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engines import DROP_IN, Target
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _toml
+
+Tables = t.Mapping[str, t.Mapping[str, t.Any]]
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One file: its text now, as it shall be, and as it is without anything of ours. None: no such file."""
+
+    path: str
+    now: str | None
+    wanted: str | None
+    without: str | None
+
+    @property
+    def changes(self) -> bool:
+        return self.now != self.wanted
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The edits in the order in which they are safe, and the files for a trial (see ``_transaction``)."""
+
+    edits: tuple[Edit, ...]
+    trial: t.Mapping[str, str] = field(default_factory=dict)
+
+
+def handler_tables(
+    handlers: t.Sequence[t.Mapping[str, t.Any]],
+    overrides: t.Mapping[str, t.Mapping[str, t.Any]],
+    version: t.Sequence[int],
+) -> dict[str, dict[str, t.Any]]:
+    """Return each handler's table as this version of containerd wants it.
+
+    ``handlers`` as the payload offers them (``_shims.Handler``), ``overrides`` by handler name with the same keys, further
+    keys of a handler's table, and ``options``, which are merged.
+    """
+    names = [handler["name"] for handler in handlers]
+    unknown = [name for name in overrides if name not in names]
+    if unknown:
+        raise Refusal(
+            f"handlers of the payload in coco_handler_overrides ({', '.join(names)})",
+            ", ".join(unknown),
+            "Correct the name, or take it out.",
+        )
+    return {
+        handler["name"]: _handler_table(handler, overrides.get(handler["name"], {}), version) for handler in handlers
+    }
+
+
+def _handler_table(
+    handler: t.Mapping[str, t.Any], override: t.Mapping[str, t.Any], version: t.Sequence[int]
+) -> dict[str, t.Any]:
+    values = {**{key: value for key, value in handler.items() if key not in ("name", "shim")}, **override}
+    config_path = values.pop("config_path", "")
+    options = {**({"ConfigPath": config_path} if config_path else {}), **override.get("options", {})}
+    for key in override:
+        if key in ("config_path", "runtime_path"):
+            continue
+        if key not in _engines.KEYS or not _engines.works(key, tuple(version)):
+            raise Refusal(
+                f"keys that containerd {'.'.join(map(str, version))} acts on in coco_handler_overrides.{handler['name']}",
+                key,
+                "Take it out for this node; ENGINES in the documentation lists the keys of each version.",
+            )
+    if "snapshotter" in override and tuple(version) >= (2, 0):
+        raise Refusal(
+            "no snapshotter for a single handler on containerd 2.x",
+            f"coco_handler_overrides.{handler['name']}.snapshotter",
+            "This version of the collection cannot set it there yet: take it out.",
+        )
+    # A key without effect is left out: an engine that is upgraded one day would suddenly act on it.
+    table = {key: value for key, value in values.items() if key != "options" and _engines.works(key, tuple(version))}
+    return {**table, "options": options} if options else table
+
+
+def shim_links(
+    handlers: t.Sequence[t.Mapping[str, t.Any]],
+    overrides: t.Mapping[str, t.Mapping[str, t.Any]],
+    version: t.Sequence[int],
+) -> dict[str, str]:
+    """Return the links to shims (path → target) for an engine that does not act on ``runtime_path``."""
+    if _engines.works("runtime_path", tuple(version)):
+        return {}
+    merged = [{**handler, **overrides.get(handler["name"], {})} for handler in handlers]
+    return {
+        f"{_engines.SHIM_DIRECTORY}/{_engines.shim_name(handler['runtime_type'])}": handler["runtime_path"]
+        for handler in merged
+    }
+
+
+def plan(
+    target: Target,
+    main: str,
+    files: t.Mapping[str, str | None],
+    before: t.Mapping[str, str | None],
+    ours: t.Collection[str],
+    wanted: Tables,
+    dump: str,
+    trial_glob: str,
+) -> Plan:
+    """Plan the edits that bring an engine's files to exactly the ``wanted`` handlers.
+
+    ``main`` is the main file's path, ``files`` the text of every file concerned (:func:`concerned`), ``before`` the text to
+    go back to of each file that is as we left it (absent from it: edited since, or never ours), ``ours`` the names of our
+    handlers in the files now, ``dump`` what the engine makes of its configuration.
+    """
+    drop_in = _engines.drop_in_path(main)
+    clean = {
+        path: before[path] if path in before else _without_ours(path, text, target, ours, main)
+        for path, text in files.items()
+    }
+    new: dict[str, str | None] = dict(clean)
+    text = clean[main]
+    if text is None:
+        raise Refusal(f"a configuration file at {main}", "none", "Write one: containerd config default prints it.")
+    document = _toml.parse(text, main)
+    _refuse_foreign(set(wanted) & (set(_dump.handlers(dump)) - set(ours)), main)
+    headers = {(*target.table, name): table for name, table in wanted.items()}
+    trial = text
+    if not wanted:
+        pass
+    elif target.mode == DROP_IN:
+        new[drop_in] = _toml.add_tables(clean[drop_in] or f"version = {target.schema}\n", headers, drop_in)
+        if not _toml.imports(document, drop_in):
+            new[main] = _toml.add_import(text, _engines.drop_in_glob(main), main)
+        trial = _toml.add_import(text, trial_glob, main)
+    else:
+        builtin = {(*target.table, name): table for name, table in _builtin(document, target, dump, ours).items()}
+        new[main] = trial = _toml.add_tables(text, {**builtin, **headers}, main)
+    edits = [
+        Edit(path, files[path], _unless_same_meaning(path, files[path], new[path]), clean[path])
+        for path in (drop_in, main)  # a drop-in appears before it is imported …
+    ]
+    if not wanted:
+        edits.reverse()  # … and goes after
+    trials = {"config.toml": trial, **({os.path.basename(drop_in): new[drop_in] or ""} if new.get(drop_in) else {})}
+    return Plan(tuple(edit for edit in edits if edit.changes), trials)
+
+
+def _without_ours(path: str, text: str | None, target: Target, ours: t.Collection[str], main: str) -> str | None:
+    """Return a file that was edited after us without what is ours in it."""
+    if text is None:
+        return None
+    stripped = _toml.remove_tables(text, [(*target.table, name) for name in ours], path) if ours else text
+    if path == main:
+        return _toml.remove_import(stripped, _engines.drop_in_glob(main), path) if ours else stripped
+    rest = {key: value for key, value in _toml.parse(stripped, path).items() if key != "version"}
+    return stripped if rest else None
+
+
+def _refuse_foreign(taken: t.Collection[str], main: str) -> None:
+    if taken:
+        raise Refusal(
+            f"no handler of your own with the name of one of ours in {main} and what it imports",
+            ", ".join(sorted(taken)),
+            "Rename or remove yours, or leave these names out of coco_handlers.",
+        )
+
+
+def _builtin(
+    document: t.Mapping[str, t.Any], target: Target, dump: str, ours: t.Collection[str]
+) -> dict[str, dict[str, t.Any]]:
+    """Return the handlers that the engine has from its own defaults, to be written out.
+
+    containerd 1.5 to 1.7 forgets them as soon as the file has a table of runtimes.
+    """
+    if _toml.lookup(document, target.table):
+        return {}
+    tables = _toml.lookup(_toml.parse(dump, "containerd config dump"), target.table)
+    return {
+        name: {key: value for key, value in table.items() if value or key == "options"}
+        for name, table in tables.items()
+        if name not in ours
+    }
+
+
+def _unless_same_meaning(path: str, now: str | None, new: str | None) -> str | None:
+    """Keep a file whose user moved things around but changed no value."""
+    if now is None or new is None or now == new:
+        return new
+    return now if _toml.parse(now, path) == _toml.parse(new, path) else new

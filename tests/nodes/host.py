@@ -1,0 +1,108 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every part of the testbed asks of the machine it runs on."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import typing as t
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+
+class Failure(Exception):
+    """An expected failure: its message is all that the user sees."""
+
+
+def log(message: str) -> None:
+    print(f"testbed: {message}", file=sys.stderr, flush=True)
+
+
+def cache(*parts: str) -> Path:
+    """A path in the cache directory; the directory that holds it exists."""
+    base = os.environ.get("COCO_TEST_CACHE")
+    if not base:
+        xdg = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        base = os.path.join(xdg, "confidential_containers.runtime")
+    path = Path(base).absolute().joinpath(*parts)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def run(
+    *argv: str | Path,
+    stdin: bytes | None = None,
+    env: dict[str, str] | None = None,
+    timeout: float | None = None,
+) -> str:
+    """Run a program and return what it prints; what it says on stderr explains a failure."""
+    try:
+        done = subprocess.run(
+            [str(arg) for arg in argv],
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **(env or {})},
+            timeout=timeout,
+        )
+    except FileNotFoundError:
+        raise Failure(f"{argv[0]} is not installed") from None
+    except subprocess.TimeoutExpired:
+        raise Failure(f"{argv[0]} {argv[1]} took longer than {timeout:.0f} s") from None
+    if done.returncode != 0:
+        said = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
+        raise Failure(f"{argv[0]} {argv[1]} failed ({done.returncode}): {' / '.join(said[-5:])}")
+    return done.stdout.decode(errors="replace")
+
+
+def need(program: str, *packages: str) -> None:
+    """Have a program installed, from Debian's packages where it is missing."""
+    if shutil.which(program):
+        return
+    if not shutil.which("apt-get"):
+        raise Failure(f"{program} is needed: install it, this machine has no apt-get")
+    with lock("apt"):
+        if shutil.which(program):  # another testbed was faster
+            return
+        log(f"installing {', '.join(packages)}")
+        apt = ("apt-get", "-o", "DPkg::Lock::Timeout=300", "--quiet", "--yes")
+        run(*apt, "update")
+        run(
+            *apt, "install", "--no-install-recommends", *packages,
+            env={"DEBIAN_FRONTEND": "noninteractive"},
+        )
+
+
+@contextlib.contextmanager
+def lock(name: str) -> t.Iterator[None]:
+    """Let one testbed at a time do a piece of work; the others wait and find it done."""
+    with cache("locks", name).open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def fingerprint(*inputs: str | Path) -> str:
+    """A short digest of texts, files and directories: the part of a name that says what it was made of."""
+    digest = hashlib.sha256()
+
+    def add(label: str, data: bytes) -> None:
+        digest.update(f"{label}\0{len(data)}\0".encode() + data)
+
+    for item in inputs:
+        if isinstance(item, str):
+            add("text", item.encode())
+            continue
+        for path in sorted(item.rglob("*")) if item.is_dir() else [item]:
+            if path.is_file():
+                mode = "x" if os.access(path, os.X_OK) else "-"
+                add(f"{path.relative_to(item.parent)} {mode}", path.read_bytes())
+    return digest.hexdigest()[:12]

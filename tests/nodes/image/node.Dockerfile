@@ -1,0 +1,26 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# A Kubernetes node before Kubernetes: systemd, sshd, containerd with an administrator's configuration.
+ARG BASE
+FROM ${BASE}
+
+# Boot fast and stay quiet: nothing that wants a network of its own, a console or the clock.
+RUN systemctl set-default multi-user.target \
+ && systemctl enable containerd.service ssh.service \
+ && systemctl mask --quiet apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer \
+        e2scrub_all.timer fstrim.timer systemd-tmpfiles-clean.timer \
+        console-getty.service getty.target systemd-logind.service
+
+RUN useradd --create-home --shell /bin/bash admin \
+ && echo 'admin ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/admin && chmod 0440 /etc/sudoers.d/admin \
+ && install -d -m 0700 /root/.ssh && install -d -m 0700 -o admin -g admin /home/admin/.ssh
+
+COPY image/runc-without-cgroups /usr/local/sbin/runc-without-cgroups
+ARG SUITE
+COPY config/${SUITE}.toml /etc/containerd/config.toml
+ARG CONFIG_MODE
+RUN chmod 0755 /usr/local/sbin/runc-without-cgroups && chmod ${CONFIG_MODE} /etc/containerd/config.toml
+
+CMD ["/sbin/init"]

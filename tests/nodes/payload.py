@@ -1,0 +1,217 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sample payload images: small, and yet with a runtime that really starts sandboxed pods."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tarfile
+import tempfile
+import typing as t
+from pathlib import Path
+
+import engine
+import images
+from host import HERE, cache, fingerprint, lock, log, need, run
+
+PREFIX = "/opt/confidential-containers"
+EPOCH = 1767225600  # the age of everything in a payload, so that the same inputs give the same layers
+
+SHIMS = {
+    "v1": ("qemu", "gvisor", "qemu-snp", "qemu-tdx"),
+    "v2": ("qemu", "gvisor", "qemu-snp", "extra"),
+    "big": ("qemu", "gvisor", "qemu-snp", "qemu-tdx"),
+}
+
+# A shim reads this where Kata's would read about its hypervisor.
+CONFIGURATION = """\
+# {shim}: gVisor in the place of a virtual machine
+binary_name = "{prefix}/bin/runsc"
+
+[runsc_config]
+platform = "systrap"
+ignore-cgroups = "true"
+network = "host"
+"""
+
+BASE = (
+    "mmdebstrap", "--quiet", "--variant=essential", "--include=systemd",  # for systemctl
+    "--dpkgopt=path-exclude=/usr/share/doc/*",
+    "--dpkgopt=path-exclude=/usr/share/locale/*",
+    "--dpkgopt=path-exclude=/usr/share/man/*",
+    "trixie",
+)  # fmt: skip
+
+
+def ensure(variant: str) -> dict[str, str]:
+    """Build a variant if need be; say where it is and what it is called."""
+    made_of = fingerprint(Path(__file__), HERE / "shim", HERE / "payload", " ".join(BASE), variant)
+    home = cache("payloads", f"{variant}-{made_of}")
+    facts = home / f"payload-{variant}.json"
+    engine.ensure()
+    with lock(f"payload-{variant}"):
+        if not facts.exists():
+            _build(variant, home, f"coco-test-payload:{variant}-{made_of}")
+        known: dict[str, str] = json.loads(facts.read_text())
+        if not engine.has_image(known["image"]):  # the engine forgot it, the archive did not
+            run("docker", "load", f"--input={known['docker_archive']}")
+        return known
+
+
+def _build(variant: str, home: Path, tag: str) -> None:
+    base, programs = _base(), _programs()
+    shutil.rmtree(home, ignore_errors=True)  # half of an earlier attempt
+    home.mkdir(parents=True)
+    docker, oci = home / f"payload-{variant}.docker.tar", home / f"payload-{variant}.oci.tar"
+    log(f"building payload {variant}")
+    with tempfile.TemporaryDirectory(dir=home) as work:
+        context, tree = Path(work, "context"), Path(work, "tree")
+        context.mkdir()
+        os.link(base, context / "base.tar")
+        _stage(variant, tree / PREFIX.lstrip("/"), programs)
+        run(
+            "tar", "--create", f"--file={context / 'artifacts.tar'}", f"--directory={tree}",
+            "--sort=name", f"--mtime=@{EPOCH}", "--owner=0", "--group=0", "--numeric-owner", "opt",
+        )  # fmt: skip
+        installer = shutil.copy(HERE / "payload" / "kata-deploy.sh", context)
+        os.utime(installer, (EPOCH, EPOCH))
+        engine.build(tag, context, HERE / "payload" / "Dockerfile")
+    run("docker", "save", f"--output={docker}", tag)
+    need("skopeo", "skopeo")
+    run("skopeo", "--insecure-policy", "copy", "--quiet", f"docker-archive:{docker}", f"oci-archive:{oci}:{variant}")
+    facts = {
+        "variant": variant,
+        "image": tag,
+        "docker_archive": str(docker),
+        "docker_config_digest": run("docker", "image", "inspect", "--format={{.Id}}", tag).strip(),
+        "oci_archive": str(oci),
+        "oci_manifest_digest": _manifest_digest(oci),
+    }
+    (home / f"payload-{variant}.json").write_text(json.dumps(facts, indent=2) + "\n")
+
+
+def _manifest_digest(oci: Path) -> str:
+    with tarfile.open(oci) as archive:
+        index = archive.extractfile("index.json")
+        assert index
+        return str(json.load(index)["manifests"][0]["digest"])
+
+
+def _base() -> Path:
+    """A small distribution, like the one below every published payload."""
+    made = cache("payloads", f"base-{fingerprint(' '.join(BASE))}.tar")
+    with lock("payload-base"):
+        if not made.exists():
+            need("mmdebstrap", "mmdebstrap", "debian-archive-keyring")
+            log("bootstrapping the payload's base layer")
+            partial = made.with_suffix(".part.tar")
+            run(*BASE, partial, env={"SOURCE_DATE_EPOCH": str(EPOCH)})
+            partial.rename(made)
+    return made
+
+
+def _programs() -> dict[str, Path]:
+    """The shim and runsc, compiled from Go modules: here, or in a container where Go is missing."""
+    source = HERE / "shim"
+    out = cache("programs", fingerprint(source), "x").parent
+    programs = {"containerd-shim-kata-v2": ".", "runsc": "gvisor.dev/gvisor/runsc"}
+    with lock("programs"):
+        missing = {name: package for name, package in programs.items() if not (out / name).exists()}
+        if missing:
+            log(f"compiling {' and '.join(missing)}")
+            go = _go_here(source, out) if shutil.which("go") else _go_in_container(source, out)
+            for name, package in missing.items():
+                # Static: runsc changes its root before it starts itself again.
+                build = ("build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", f"{go.out}/{name}.part", package)
+                run(*go.command, *build, env={"CGO_ENABLED": "0"})
+                (out / f"{name}.part").rename(out / name)
+    return {name: out / name for name in programs}
+
+
+class _Go(t.NamedTuple):
+    command: tuple[str, ...]
+    out: str  # where the compiler sees the output directory
+
+
+def _go_here(source: Path, out: Path) -> _Go:
+    return _Go(("go", "-C", str(source)), str(out))
+
+
+def _go_in_container(source: Path, out: Path) -> _Go:
+    tag = f"{images.base_tag('trixie')}-go"
+    if not engine.has_image(tag):
+        engine.build(tag, HERE / "image", HERE / "payload" / "go.Dockerfile", base=images.ensure_base("trixie"))
+    cached = cache("go", "x").parent
+    # What this machine trusts, and how it reaches the module proxy.
+    trust = Path("/etc/ssl/certs/ca-certificates.crt")
+    volumes = [f"--volume={trust}:{trust}:ro"] if trust.exists() else []
+    settings = [f"--env={name}" for name in ("GOPROXY", "GOSUMDB", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY") if name in os.environ]
+    return _Go(
+        (
+            "docker", "run", "--rm", f"--volume={source}:/source:ro", f"--volume={out}:/out", f"--volume={cached}:/cache",
+            *volumes, *settings, "--env=CGO_ENABLED=0", "--env=GOTOOLCHAIN=auto",
+            "--env=GOPATH=/cache/path", "--env=GOCACHE=/cache/build", tag, "go", "-C", "/source",
+        ),
+        "/out",
+    )  # fmt: skip
+
+
+def _stage(variant: str, prefix: Path, programs: t.Mapping[str, Path]) -> None:
+    """The artifacts, laid out as Kata's are."""
+
+    def file(path: str, content: str | bytes, mode: int = 0o644) -> None:
+        target = prefix / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content.encode() if isinstance(content, str) else content)
+        target.chmod(mode)
+
+    def link(path: str, to: str) -> None:
+        (prefix / path).parent.mkdir(parents=True, exist_ok=True)
+        (prefix / path).symlink_to(to)
+
+    script = "#!/bin/sh\necho '{name}, sample payload {variant}'\n"
+    for name, program in programs.items():
+        file(f"bin/{name}", program.read_bytes(), 0o755)
+    for name in ("kata-monitor", "kata-runtime"):  # kata-runtime is the file that v2 changes
+        said = script.format(name=name, variant="v2" if (name, variant) == ("kata-runtime", "v2") else "v1")
+        file(f"bin/{name}", said, 0o755)
+    file("libexec/virtiofsd", script.format(name="virtiofsd", variant="v1"), 0o755)
+    file("libexec/build-leftover", "A later layer removes this.\n")
+
+    for shim in SHIMS[variant]:
+        file(f"share/defaults/kata-containers/configuration-{shim}.toml", CONFIGURATION.format(shim=shim, prefix=PREFIX))
+    link("share/defaults/kata-containers/configuration.toml", "configuration-qemu.toml")
+
+    guest = "share/kata-containers"
+    file(f"{guest}/vmlinux-6.12.47-173", b"\x7fELF not really a kernel\n" * 1000)
+    link(f"{guest}/vmlinux.container", "vmlinux-6.12.47-173")
+    file(f"{guest}/kata-alpine-3.22.initrd", b"not really an initrd\n" * 1000, 0o640)
+    link(f"{guest}/kata-containers-initrd.img", f"{PREFIX}/{guest}/kata-alpine-3.22.initrd")  # absolute, as some are
+    file(f"{guest}/kata-ubuntu-noble.image", b"")
+    os.truncate(prefix / guest / "kata-ubuntu-noble.image", 4 << 20)  # disk images are mostly holes
+    link(f"{guest}/kata-containers.img", "kata-ubuntu-noble.image")
+    file("share/ovmf/OVMF_CODE.fd", b"\xff" * 4096)
+    os.link(prefix / "share/ovmf/OVMF_CODE.fd", prefix / "share/ovmf/OVMF.fd")
+    (prefix / "share/kata-qemu/qemu").mkdir(parents=True)  # an empty directory
+    file("share/doc/NEWS", "A later layer replaces this directory.\n")
+
+    if variant == "v2":
+        file("libexec/nydusd", script.format(name="nydusd", variant="v2"), 0o755)
+    else:
+        file("share/bash-completion/completions/kata-runtime", "complete -W 'check env version' kata-runtime\n")
+    if variant == "big":
+        _fill(file, prefix)
+
+
+def _fill(file: t.Callable[[str, bytes], None], prefix: Path) -> None:
+    """More than a gigabyte in more than two thousand files, hardly compressible, and disk images with holes."""
+    for number in range(2048):
+        file(f"share/kata-qemu/qemu/firmware/{number // 64:02}/blob-{number:04}.bin", os.urandom(448 << 10))
+    for name in ("confidential", "mariner", "nvidia-gpu", "ubuntu"):
+        path = f"share/kata-containers/kata-{name}.image"
+        file(path, os.urandom(32 << 20))
+        os.truncate(prefix / path, 256 << 20)
+

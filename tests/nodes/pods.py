@@ -1,0 +1,144 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pods on a node, asked for as kubelet does: through the CRI socket, with a runtime handler."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import typing as t
+import uuid
+
+import nodes
+from host import Failure
+from images import POD_IMAGE
+
+SOCKET = "/run/containerd/containerd.sock"
+LABELS = {"testbed": "pod"}  # ours to remove
+
+
+class Cri:
+    """One node's runtime service, in the version of CRI that its containerd speaks."""
+
+    def __init__(self, name: str) -> None:
+        try:
+            import grpc
+        except ImportError:
+            raise Failure("pods need the packages of tests/nodes/requirements.txt") from None
+        self._rpc_error = grpc.RpcError
+        # The node's file system as its init sees it, so that no port has to be opened.
+        channel = grpc.insecure_channel(f"unix:///proc/{nodes.pid(name)}/root{SOCKET}")
+        self.api: t.Any = None
+        for api, services in _versions():
+            self.api, self._runtime = api, services.RuntimeServiceStub(channel)
+            try:
+                self._runtime.Version(api.VersionRequest(), timeout=10)
+                return
+            except grpc.RpcError as error:
+                if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
+                    raise Failure(f"node {name}: CRI does not answer: {_one_line(error.details())}") from None
+        raise Failure(f"node {name}: containerd answers, but its CRI plugin is down")
+
+    def __call__(self, method: str, timeout: float = 90, **fields: t.Any) -> t.Any:
+        request = getattr(self.api, f"{method}Request")(**fields)
+        try:
+            return getattr(self._runtime, method)(request, timeout=timeout)
+        except self._rpc_error as error:
+            raise Failure(f"{method}: {_one_line(error.details())}") from None
+
+
+def _versions() -> t.Iterator[tuple[t.Any, t.Any]]:
+    from cri_api.v1 import api_pb2, api_pb2_grpc
+
+    yield api_pb2, api_pb2_grpc
+    from cri_api.v1alpha2 import api_pb2 as alpha_pb2, api_pb2_grpc as alpha_pb2_grpc  # containerd 1.4
+
+    yield alpha_pb2, alpha_pb2_grpc
+
+
+def _one_line(text: str | None) -> str:
+    return " ".join((text or "no reason given").split())
+
+
+def run(name: str, handler: str, command: t.Sequence[str], keep: bool) -> int:
+    """Start a pod and run a command in its container; its output is ours, and its exit code."""
+    cri = Cri(name)
+    api = cri.api
+    pod_name = f"testbed-{uuid.uuid4().hex[:8]}"
+    node_namespace = api.NamespaceOption(network=api.NamespaceMode.Value("NODE"))  # needs no CNI
+    config = api.PodSandboxConfig(
+        metadata=api.PodSandboxMetadata(name=pod_name, uid=pod_name, namespace="testbed"),
+        labels=LABELS,
+        linux=api.LinuxPodSandboxConfig(
+            security_context=api.LinuxSandboxSecurityContext(namespace_options=node_namespace)
+        ),
+    )
+    container = api.ContainerConfig(
+        metadata=api.ContainerMetadata(name="main"),
+        image=api.ImageSpec(image=POD_IMAGE),
+        command=["/bin/sleep", "86400"],
+        labels=LABELS,
+        linux=api.LinuxContainerConfig(
+            security_context=api.LinuxContainerSecurityContext(namespace_options=node_namespace)
+        ),
+    )
+    # "runc" is what a pod without a RuntimeClass gets, whatever the node calls it.
+    pod = cri("RunPodSandbox", config=config, runtime_handler="" if handler == "runc" else handler).pod_sandbox_id
+    try:
+        made = cri("CreateContainer", pod_sandbox_id=pod, config=container, sandbox_config=config).container_id
+        cri("StartContainer", container_id=made)
+        code = _exec(cri, made, command)
+    except BaseException:
+        with contextlib.suppress(Failure):  # the first error is the one to tell
+            _remove(cri, pod)
+        raise
+    if keep:
+        print(pod)
+    else:
+        _remove(cri, pod)
+    return code
+
+
+def _exec(cri: Cri, container: str, command: t.Sequence[str]) -> int:
+    if not command:
+        return 0
+    done = cri("ExecSync", container_id=container, cmd=list(command))
+    sys.stdout.write(done.stdout.decode(errors="replace"))
+    sys.stderr.write(done.stderr.decode(errors="replace"))
+    return int(done.exit_code)
+
+
+def _remove(cri: Cri, pod: str) -> None:
+    cri("StopPodSandbox", pod_sandbox_id=pod)
+    cri("RemovePodSandbox", pod_sandbox_id=pod)
+
+
+def rows(name: str) -> list[str]:
+    """Every pod of a node, ours or not: namespace, name, handler, state, ID."""
+    cri = Cri(name)
+    return [
+        "\t".join(
+            (
+                pod.metadata.namespace,
+                pod.metadata.name,
+                pod.runtime_handler or "runc",
+                cri.api.PodSandboxState.Name(pod.state).replace("SANDBOX_", "").lower(),
+                pod.id,
+            )
+        )
+        for pod in cri("ListPodSandbox").items
+    ]
+
+
+def remove_all(name: str) -> None:
+    """Remove the pods that the testbed made on a node, those that fail to go last."""
+    cri = Cri(name)
+    errors = []
+    for pod in cri("ListPodSandbox", filter=cri.api.PodSandboxFilter(label_selector=LABELS)).items:
+        try:
+            _remove(cri, pod.id)
+        except Failure as error:
+            errors.append(f"{pod.metadata.name}: {error}")
+    if errors:
+        raise Failure("; ".join(errors))
