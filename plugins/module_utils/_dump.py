@@ -12,6 +12,7 @@ import typing as t
 Sections = t.Dict[t.Tuple[str, ...], t.List[str]]
 
 _HEADER = re.compile(r"\[\[?([^\[\]].*?)\]\]?")
+_UNKNOWN = re.compile(r"unknown key.*\bkey=(\S+)")
 _PART = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^.\s"']+))\s*(?:\.|$)""")
 
 
@@ -71,3 +72,8 @@ def _foreign(dump: str, ours: t.Collection[str]) -> Sections:
         for header, lines in sections(dump).items()
         if lines and _handler(header) not in ours
     }
+
+
+def unknown_keys(warnings: str) -> set[str]:
+    """Return the keys that containerd 2.x says it ignores; 1.x says nothing."""
+    return {match.group(1) for match in _UNKNOWN.finditer(warnings)}

@@ -138,9 +138,7 @@ class _Unpacker:
             return
         layout, relative = located
         if self.result.layout is not None and self.result.layout is not layout:
-            raise self._hostile(
-                member.name, f"a second layout beside /{self.result.layout.root}"
-            )
+            raise self._hostile(member.name, f"a second layout beside /{self.result.layout.root}")
         self.result.layout = layout
         if ".." in member.name.split("/") or member.name.startswith("/"):
             raise self._hostile(member.name, "an absolute name or one that climbs out of its directory")

@@ -226,7 +226,7 @@ def _refuse_missing_artifacts(change: Change) -> None:
 
 def _validate(engine: Engine, change: Change, ours: set[str]) -> list[str]:
     """Let the engine read the new configuration; returns the handlers that it has (all that a restart would serve)."""
-    present, _warnings = _containerd.dump(engine, engine.config)
+    present, known = _containerd.dump(engine, engine.config)
     if not change.trial:
         return sorted(_dump.handlers(present))
     with _trial(change.trial) as config:
@@ -238,11 +238,10 @@ def _validate(engine: Engine, change: Change, ours: set[str]) -> list[str]:
             f"that these settings would change, too: {'; '.join(lost[:5])}",
             "Nothing was changed. Compare 'containerd config dump' with the file to see which setting is in the way.",
         )
-    if "unknown key" in warnings:
+    unknown = sorted(_dump.unknown_keys(warnings) - _dump.unknown_keys(known))
+    if unknown:
         raise Refusal(
-            f"keys that containerd {engine.version_text} knows",
-            warnings.strip().splitlines()[-1],
-            "Check coco_handler_overrides.",
+            f"keys that containerd {engine.version_text} knows", ", ".join(unknown), "Check coco_handler_overrides."
         )
     configured = _dump.handlers(new)
     masked = [name for name in change.handlers if name not in configured]

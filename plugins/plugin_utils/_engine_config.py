@@ -136,7 +136,9 @@ def plan(
     if not wanted:
         pass
     elif target.mode == DROP_IN:
-        new[drop_in] = _toml.add_tables(clean[drop_in] or f"version = {target.schema}\n", headers, drop_in)
+        new[drop_in] = _toml.add_tables(
+            clean[drop_in] or f"{_toml.MARK}\nversion = {target.schema}\n", headers, drop_in
+        )
         if not _toml.imports(document, drop_in):
             new[main] = _toml.add_import(text, _engines.drop_in_glob(main), main)
         trial = _toml.add_import(text, trial_glob, main)

@@ -83,11 +83,11 @@ def add_tables(text: str, tables: t.Mapping[Header, Values], path: str) -> str:
             raise _no_place(path, header, "that table already")
         parent[header[-1]] = dict(values)
     newline = "\r\n" if "\r\n" in text else "\n"
-    block = [MARK]
-    for header, values in tables.items():
-        block += _table(header, values)
+    block = [] if MARK in text else ["", MARK]
+    for number, (header, values) in enumerate(tables.items()):
+        block += ([""] if number or not block else []) + _table(header, values)
     start = text if not text or text.endswith("\n") else text + newline
-    result = start + (newline if start else "") + newline.join(block) + newline
+    result = start + newline.join(block[0 if start else 1 :]) + newline
     return _checked(result, expected, path, tables)
 
 

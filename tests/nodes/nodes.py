@@ -157,7 +157,7 @@ def _cri_is_ok(name: str) -> bool:
 def _import_pod_image(name: str, suite: str) -> None:
     """The pods' image, under its own name and under that of the sandbox image, which no registry can give."""
     archive = cache(f"pod-{images.pod_tag(suite).replace(':', '-')}.tar")
-    with lock(f"image-{suite}"):
+    with lock("pod-image"):  # one name for the images of all suites
         if not archive.exists():
             run("docker", "tag", images.pod_tag(suite), images.POD_IMAGE)
             run("docker", "save", f"--output={archive}", images.POD_IMAGE)

@@ -16,6 +16,8 @@ artifacts=/opt/kata-artifacts/opt/confidential-containers
 prefix=/opt/confidential-containers
 defaults=share/defaults/kata-containers
 config=/etc/containerd/config.toml
+new=$config.kata-deploy-new
+old=$config.kata-deploy-old
 links=/usr/local/bin
 begin='# BEGIN kata-deploy.sh'
 end='# END kata-deploy.sh'
@@ -73,22 +75,20 @@ TABLE
     echo "$end"
 }
 
-# Give containerd another configuration, or the old one back if it does not start with that.
+# Give containerd the new configuration, or the old one back if it does not start with that.
 apply() {
-    local new=$1
     if [[ -e "$config" ]]; then
         cmp --silent "$new" "$config" && return
         chown --reference="$config" "$new"
         chmod --reference="$config" "$new"
-        cp --archive "$config" "$config.kata-deploy-old"
+        cp --archive "$config" "$old"
     fi
     mv "$new" "$config"
     if ! restart; then
-        [[ ! -e "$config.kata-deploy-old" ]] || mv "$config.kata-deploy-old" "$config"
+        [[ ! -e "$old" ]] || mv "$old" "$config"
         restart || true
         die "containerd did not start with the new configuration, the old one is back"
     fi
-    rm -f "$config.kata-deploy-old"
 }
 
 # In a foreign root, systemctl may do nothing and call that success: only a new process proves a restart.
@@ -101,7 +101,7 @@ restart() {
 }
 
 install() {
-    local shim new=$config.kata-deploy-new
+    local shim appended
     mkdir -p "$prefix" "$links" "$(dirname "$config")"
     cp --archive --remove-destination "$artifacts/." "$prefix/"
     chmod +x "$prefix"/bin/*
@@ -110,16 +110,14 @@ install() {
         ln -sfn "$prefix/bin/containerd-shim-kata-v2" "$links/containerd-shim-kata-$shim-v2"
     done
     config_without_us >"$new"
-    handlers <"$new" >"$new.handlers"
-    cat "$new.handlers" >>"$new"
-    rm "$new.handlers"
-    apply "$new"
+    appended=$(handlers <"$new")
+    echo "$appended" >>"$new"
+    apply
 }
 
 cleanup() {
-    local new=$config.kata-deploy-new
     config_without_us >"$new"
-    apply "$new"
+    apply
     find "$links" -lname "$prefix/bin/containerd-shim-kata-v2" -delete
     find "$prefix" -mindepth 1 -delete # not the directory: it may be a mount point
 }
@@ -128,6 +126,7 @@ reset() {
     restart || die "containerd did not restart"
 }
 
+trap 'rm -f "$new" "$old"' EXIT
 [[ "${DEBUG:-}" != true ]] || set -x
 case "${1:-}" in
     install | cleanup | reset) "$1" ;;
