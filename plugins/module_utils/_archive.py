@@ -12,8 +12,6 @@ import tarfile
 import typing as t
 from dataclasses import dataclass
 
-from typing_extensions import Self
-
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._files import sha256
 
@@ -92,7 +90,7 @@ class Archive:
         except (tarfile.TarError, EOFError) as error:
             raise self._no_archive(f"a file that is no plain tar archive ({error})") from error
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Archive:
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -159,8 +159,8 @@ class _Unpacker:
         root = self.result.layout.root if self.result.layout else ""
         if not root:
             return
-        path = directory if name == _OPAQUE else posixpath.join(directory, name[len(_WHITEOUT) :])
-        below = "" if _layouts.inside(root, path) is not None else _layouts.inside(path, root)
+        hidden = directory if name == _OPAQUE else posixpath.join(directory, name[len(_WHITEOUT) :])
+        below = "" if f"{root}/".startswith(f"{hidden}/") else _layouts.inside(hidden, root)
         if below is None:
             return
         for entry in sorted(self.result.tree, reverse=True):
