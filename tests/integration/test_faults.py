@@ -1,0 +1,147 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What goes wrong half-way, and what others change meanwhile: the engine serves, and the next run finishes the job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import Node
+
+PREFIX = "/opt/confidential-containers"
+CONFIG = "/etc/containerd/config.toml"
+
+
+@pytest.fixture
+def archive(payload: dict[str, str]) -> str:
+    """The sample payload, as coco_payload wants it."""
+    return f"oci-archive:{payload['oci_archive']}"
+
+
+def install(node: Node, archive: str, **variables: object) -> str:
+    """Install and return the output of the run, which must succeed."""
+    run = node.play("install", coco_payload=archive, **variables)
+    assert run.status == 0, run.output
+    return run.output
+
+
+def test_engine_that_does_not_come_back(node: Node, archive: str) -> None:
+    """The new configuration passes containerd's own dump, but the unit refuses to start with it."""
+    before = node.snapshot()
+    directory = "/run/systemd/system/containerd.service.d"
+    guard = f'[Service]\\nExecStartPre=/bin/sh -c "! grep -q kata-qemu {CONFIG}"\\n'
+    node.sh(f"mkdir -p {directory} && printf '{guard}' > {directory}/refuse.conf && systemctl daemon-reload")
+    try:
+        run = node.play("install", coco_payload=archive)
+        assert run.status != 0
+        assert "rolled back" in run.output
+        assert "Traceback" not in run.output
+        assert node.snapshot() == before
+        assert "Starting gVisor" not in node.pod("runc")
+    finally:
+        node.sh(f"rm -r {directory} && systemctl daemon-reload")
+    install(node, archive)
+    assert "Starting gVisor" in node.pod("kata-qemu")
+
+
+@pytest.fixture
+def interrupted(node: Node, archive: str, tmp_path: Path) -> Node:
+    """A node on which a run ended between the artifacts and the handlers."""
+    playbook = tmp_path / "half.yml"
+    collection = "confidential_containers.runtime"
+    tasks = [
+        {f"{collection}.payload_extract": {"payload": archive}, "register": "payload"},
+        {
+            f"{collection}.payload_artifacts": {
+                "digest": "{{ payload.digest }}",
+                "prefix": "{{ payload.prefix }}",
+            }
+        },
+    ]
+    playbook.write_text(yaml.safe_dump([{"hosts": "coco_nodes", "gather_facts": False, "tasks": tasks}]))
+    run = node.play(str(playbook.with_suffix("")))
+    assert run.status == 0, run.output
+    assert "interrupted run" in node.play("status").output
+    return node
+
+
+def test_interrupted_run_is_ended_by_the_next_install(interrupted: Node, archive: str) -> None:
+    install(interrupted, archive)
+    assert "Starting gVisor" in interrupted.pod("kata-qemu")
+    assert interrupted.sh("ls -A /opt").split() == ["confidential-containers", "containerd"]
+
+
+def test_interrupted_run_is_ended_by_uninstall(interrupted: Node) -> None:
+    engine = interrupted.engine()
+    assert interrupted.play("uninstall").status == 0
+    assert interrupted.engine() == engine
+    assert interrupted.sh("ls -A /opt").split() == ["containerd"]
+
+
+def test_handler_that_is_no_longer_asked_for_goes(node: Node, archive: str) -> None:
+    install(node, archive)
+    install(node, archive, coco_handlers=["kata-gvisor"])
+    assert "kata-qemu" not in node.sh(f"cat {CONFIG}")
+    assert "Starting gVisor" in node.pod("kata-gvisor")
+
+
+def test_edit_of_the_admins_stays(node: Node, archive: str) -> None:
+    before = node.sh(f"cat {CONFIG}")
+    edit = (
+        '\\n[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.later]\\nruntime_type = "io.containerd.runc.v2"\\n'
+    )
+    install(node, archive)
+    node.sh(f"printf '# seen by me\\n{edit}' >> {CONFIG} && systemctl restart containerd")
+    try:
+        assert "changed=0" in install(node, archive)
+        assert node.play("uninstall").status == 0
+        expected = before + "# seen by me\n" + edit.replace("\\n", "\n")
+        assert node.sh(f"cat {CONFIG}") == expected
+    finally:
+        node.sh(f"cat > {CONFIG} <<'END'\n{before}END\nsystemctl restart containerd")
+
+
+def test_missing_binary_is_seen_and_brought_back(node: Node, archive: str) -> None:
+    install(node, archive)
+    node.sh(f"rm {PREFIX}/bin/runsc")
+    status = node.play("status").output
+    assert "damaged" in status
+    assert "missing: bin/runsc" in status
+    install(node, archive)
+    assert "Starting gVisor" in node.pod("kata-gvisor")
+    assert "damaged" not in node.play("status").output
+
+
+def test_configuration_file_that_the_admin_edited_is_kept(node: Node, archive: str) -> None:
+    path = f"{PREFIX}/share/defaults/kata-containers/configuration-gvisor.toml"
+    install(node, archive)
+    node.sh(f"echo '# mine' >> {path}")
+    output = install(node, archive)
+    assert "changed=0" in output
+    assert path in output
+    assert "Starting gVisor" in node.pod("kata-gvisor")
+    node.sh(f"sed -i '/^# mine/d' {path}")
+
+
+def test_failed_node_starts_no_further_batch(nodes: list[Node], archive: str) -> None:
+    good, bad = nodes
+    hosts = {node.name: node.inventory["coco_nodes"]["hosts"][node.name] for node in (bad, good)}
+    inventory = {"coco_nodes": {**good.inventory["coco_nodes"], "hosts": hosts}}
+    # Nodes of one batch go on to their end, whatever happens to the others …
+    bad.sh("systemctl stop containerd")
+    try:
+        together = good.play("install", inventory=inventory, coco_payload=archive, coco_serial=2)
+        assert (together.recap(bad.name, "failed"), together.recap(good.name, "failed")) == (1, 0)
+        assert "Starting gVisor" in good.pod("kata-gvisor")
+        assert good.play("uninstall").status == 0
+        # … and a batch after a failed one does not begin.
+        apart = good.play("install", inventory=inventory, coco_payload=archive)
+        assert apart.status != 0
+        assert apart.recap(bad.name, "failed") == 1
+        assert f"{good.name} " not in apart.output.split("PLAY RECAP")[1]
+    finally:
+        bad.sh("systemctl start containerd")
