@@ -8,7 +8,7 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
-PARTS := lint build unit sanity molecule compat
+PARTS := lint build unit sanity integration molecule compat
 RUN := tests/venv
 
 # Begins a part of the tests: shows its commands, and in the end how it went.
@@ -52,6 +52,10 @@ unit: ## pytest for pure logic
 sanity: ## ansible-test sanity, without ignores
 	$(part)
 	$(RUN) tests/sanity/run
+
+integration: ## Wrong input and faults, on two real nodes
+	$(part)
+	$(RUN) pytest tests/integration
 
 molecule: ## Real nodes: install, pods, uninstall, cleanup
 	$(part)

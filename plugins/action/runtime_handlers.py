@@ -22,7 +22,21 @@ from ansible_collections.confidential_containers.runtime.plugins.plugin_utils im
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._action import NodeFailed, RuntimeAction
 
 _SPEC: dict[str, dict[str, t.Any]] = {
-    "handlers": {"type": "list", "elements": "dict", "required": True},
+    "handlers": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "name": {"type": "str", "required": True},
+            "shim": {"type": "str"},
+            "runtime_type": {"type": "str", "required": True},
+            "runtime_path": {"type": "str", "required": True},
+            "config_path": {"type": "str", "required": True},
+            "privileged_without_host_devices": {"type": "bool"},
+            "pod_annotations": {"type": "list", "elements": "str"},
+            "container_annotations": {"type": "list", "elements": "str"},
+        },
+    },
     "overrides": {"type": "dict", "default": {}},
     "config_mode": {"type": "str", "default": "auto", "choices": ["auto", "drop_in", "in_place"]},
     "run": {"type": "str", "default": ""},
@@ -56,8 +70,11 @@ class ActionModule(RuntimeAction):
         files = {path: _text(content, path) for path, content in found["files"].items()}
         schema = _toml.parse(files[main] or "", main).get("version", 1)
         target = _engines.decide(version, schema, options["config_mode"])
-        tables = _engine_config.handler_tables(options["handlers"], options["overrides"], version)
-        links = _engine_config.shim_links(options["handlers"], options["overrides"], version)
+        handlers = [
+            {key: value for key, value in handler.items() if value is not None} for handler in options["handlers"]
+        ]
+        tables = _engine_config.handler_tables(handlers, options["overrides"], version)
+        links = _engine_config.shim_links(handlers, options["overrides"], version)
         plan = _engine_config.plan(
             target=target,
             main=main,

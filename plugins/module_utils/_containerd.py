@@ -158,6 +158,8 @@ def dump(engine: Engine, config: str) -> tuple[str, str]:
     done = run([engine.binary, "--config", config, "config", "dump"])
     if done.returncode != 0:
         complaint = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        # What is quoted comes from the file, and could be a password.
+        complaint = re.sub(r"\"[^\"]*\"|'[^']*'", "…", complaint)
         raise Refusal(
             f"a configuration that containerd {engine.version_text} accepts", complaint, f"Mend {engine.config} first."
         )
@@ -187,7 +189,7 @@ def no_answer(engine: Engine, error: Exception) -> Refusal:
     """Return the refusal to touch an engine whose CRI does not answer to begin with."""
     return Refusal(
         f"the CRI of {engine.unit} to answer on {engine.socket} before anything is changed",
-        str(error),
+        f"{error} (the unit is {'active' if engine.active else 'not active'})",
         f"Bring the engine up first: 'journalctl -u {engine.unit}' and 'ctr plugins ls' say what it lacks.",
     )
 

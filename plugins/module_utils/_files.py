@@ -33,6 +33,15 @@ def sha256_file(path: str) -> str:
     return "sha256:" + digest.hexdigest()
 
 
+def has_content(path: str, data: bytes) -> bool:
+    """Tell whether the file at ``path`` holds exactly ``data``."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read() == data
+    except FileNotFoundError:
+        return False
+
+
 def fsync_directory(path: str) -> None:
     """Make the names in a directory durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

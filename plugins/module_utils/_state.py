@@ -39,6 +39,7 @@ class State:
         """Return the receipt; an empty one where nothing was ever installed.
 
         Shape: ``payload`` {reference, digest, digest_kind, layout}, ``prefix``, ``tree`` (see ``_artifacts``),
+        ``left`` (entries of files that their admin edited and that stay when the payload goes),
         ``directories`` [path], ``edits`` {path: {before, after}}, ``links`` {path: target}, ``handlers`` {name: table},
         ``engine`` {name, version, config, unit}, ``collection``, ``installed_at``, ``changed_at``.
         """

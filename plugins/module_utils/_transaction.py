@@ -98,17 +98,18 @@ def carry_out(
     _refuse_pods(engine, set(receipt.get("handlers", {})) - set(change.handlers), ignore_pods)
     if not dry:
         _refuse_missing_artifacts(change)
-    configured = _validate(engine, change, ours)
+    present, serve = _validate(engine, change, ours)
 
-    serve = sorted((set(before.handlers) - ours) | set(change.handlers) | set(configured))
-    restart = bool(change.files) or not set(serve) <= set(before.handlers)
+    # What the engine serves beside its tables (1.x knows deprecated ways) is no reason to restart it.
+    gone = ours - set(change.handlers)
+    restart = bool(change.files) or not set(serve) <= set(before.handlers) or bool(gone & set(before.handlers))
     changed = restart or bool(links) or bool(journal.parts.get("artifacts"))
     outcome = Outcome(changed, restart, serve, links)
     if dry or not (changed or set(receipt.get("handlers", {})) != set(change.handlers)):
         return outcome
 
     began = time.time()
-    journal.record(config=_undo(engine, change, links, before), receipt=_receipt(receipt, journal, engine, change))
+    journal.record(config=_undo(engine, change, links, present), receipt=_receipt(receipt, journal, engine, change))
     try:
         _write(change, links, journal.parts["config"]["directories"])
         if restart:
@@ -165,7 +166,7 @@ def roll_back(state: State, journal: Journal, timeout: float) -> None:
         for path, content in config["files"].items():
             if content is None:
                 _files.remove_file(path)
-            else:
+            elif not _files.has_content(path, base64.b64decode(content)):
                 _files.write_atomically(path, base64.b64decode(content))
         for path, target in config["links"].items():
             _set_link(path, target)
@@ -224,14 +225,18 @@ def _refuse_missing_artifacts(change: Change) -> None:
                 )
 
 
-def _validate(engine: Engine, change: Change, ours: set[str]) -> list[str]:
-    """Let the engine read the new configuration; returns the handlers that it has (all that a restart would serve)."""
-    present, known = _containerd.dump(engine, engine.config)
+def _validate(engine: Engine, change: Change, ours: set[str]) -> tuple[list[str], list[str]]:
+    """Let the engine read the new configuration.
+
+    Returns the handlers that its files have now, and those that they will have: what a restart makes it serve.
+    """
+    before, known = _containerd.dump(engine, engine.config)
+    present = sorted(_dump.handlers(before))
     if not change.trial:
-        return sorted(_dump.handlers(present))
+        return present, present
     with _trial(change.trial) as config:
-        new, warnings = _containerd.dump(engine, config)
-    lost = _dump.differences(present, new, ours)
+        after, warnings = _containerd.dump(engine, config)
+    lost = _dump.differences(before, after, ours)
     if lost:
         raise Refusal(
             f"a configuration of {engine.unit} that only differs in our handlers",
@@ -243,15 +248,15 @@ def _validate(engine: Engine, change: Change, ours: set[str]) -> list[str]:
         raise Refusal(
             f"keys that containerd {engine.version_text} knows", ", ".join(unknown), "Check coco_handler_overrides."
         )
-    configured = _dump.handlers(new)
-    masked = [name for name in change.handlers if name not in configured]
+    configured = sorted(_dump.handlers(after))
+    masked = sorted(set(change.handlers) - set(configured))
     if masked:
         raise Refusal(
             f"our handlers in the configuration that {engine.unit} reads",
             f"no {', '.join(masked)} in 'containerd config dump'",
             f"Another file that {engine.config} imports has a CRI section, which masks the main file's: remove it.",
         )
-    return sorted(configured)
+    return present, configured
 
 
 @contextlib.contextmanager
@@ -283,7 +288,7 @@ def _link_changes(receipt: t.Mapping[str, t.Any], change: Change) -> dict[str, s
     return changes
 
 
-def _undo(engine: Engine, change: Change, links: t.Mapping[str, t.Any], before: _cri.Status) -> dict[str, t.Any]:
+def _undo(engine: Engine, change: Change, links: t.Mapping[str, t.Any], present: t.Sequence[str]) -> dict[str, t.Any]:
     files: dict[str, str | None] = {}
     for file in change.files:
         files[file.path] = None
@@ -300,7 +305,7 @@ def _undo(engine: Engine, change: Change, links: t.Mapping[str, t.Any], before: 
         "links": {path: os.readlink(path) if os.path.islink(path) else None for path in links},
         "directories": sorted(set(directories)),
         "engine": {**engine.facts(), "version": list(engine.version)},
-        "served": list(before.handlers),
+        "served": list(present),
         "restarting": False,
     }
 

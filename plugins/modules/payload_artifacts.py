@@ -124,16 +124,20 @@ def _result(prefix: str, plan: _artifacts.Plan, run: str = "") -> dict[str, t.An
 
 
 def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
-    digest, prefix = module.params["digest"], os.path.realpath(module.params["prefix"])
+    digest, prefix = module.params["digest"], os.path.normpath(module.params["prefix"])
     receipt = state.receipt()
-    old: Tree = receipt.get("tree", {})
+    if receipt.get("tree") and receipt["prefix"] != prefix:
+        raise Refusal(f"an installation below {prefix}, or none", receipt["prefix"], "Uninstall that one first.")
+    # Files that their admin has edited survive an uninstallation; they are still ours to keep.
+    known = receipt if receipt.get("prefix") == prefix else {}
+    old: Tree = {**known.get("left", {}), **known.get("tree", {})}
     staged = _payloads.find(state, digest)
     if staged:
         new: Tree = staged["tree"]
     elif module.check_mode and module.params["tree"]:
         new = module.params["tree"]
-    elif receipt.get("payload", {}).get("digest") == digest:
-        new = old
+    elif receipt.get("tree") and receipt["payload"]["digest"] == digest:
+        new = receipt["tree"]
     else:
         raise Refusal(
             f"payload {digest} on the node",
@@ -169,10 +173,12 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
         path: entry if path in edited else _artifacts.sign(os.path.join(prefix, path), entry)
         for path, entry in new.items()
     }
-    # What the admin edited is no longer ours to remove, once the payload does not have it any more.
+    left = {path: old[path] for path in plan["edited"] if path not in new}
     payload = {key: staged[key] for key in ("reference", "digest", "digest_kind", "layout")}
     directories = sorted({*receipt.get("directories", []), *plan.directories})
-    journal.record(receipt={"payload": payload, "prefix": prefix, "tree": tree, "directories": directories})
+    journal.record(
+        receipt={"payload": payload, "prefix": prefix, "tree": tree, "left": left, "directories": directories}
+    )
     return {**_result(prefix, plan, journal.run), "changed": True}
 
 
@@ -192,7 +198,11 @@ def _absent(module: AnsibleModule, state: State) -> dict[str, t.Any]:
         undo = {"prefix": prefix, "staged": "", "aside": "", "add": [], "replace": [], "directories": []}
         journal.record(
             artifacts={**undo, "remove": plan["remove"]},
-            receipt={**receipt, "tree": {}, "uninstalled": True},
+            receipt={
+                **receipt,
+                "tree": {},
+                "left": {path: receipt["tree"][path] for path in plan["edited"]},
+            },
         )
         _transaction.finish(state, journal)
     return {**result, "changed": bool(receipt.get("tree"))}

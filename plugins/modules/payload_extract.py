@@ -146,6 +146,8 @@ class Extraction:
         self.receipt = state.receipt()
 
     def run(self) -> dict[str, t.Any]:
+        if self.params["prefix"]:
+            check_prefix(self.params["prefix"], [layout.prefix for layout in _layouts.LAYOUTS])
         _transport, _colon, rest = self.params["payload"].partition(":")
         path, _colon, image = rest.partition(":")
         archive = self.params["archive"] or (path if self.params["payload_on"] == "node" else "")
@@ -230,22 +232,26 @@ class Extraction:
         }
 
 
-def prefix_of(layout: _layouts.Layout, asked: str | None, receipt: t.Mapping[str, t.Any]) -> str:
-    """Return where a payload goes, or refuse a place where it would not work."""
-    prefix = os.path.normpath(asked or layout.prefix)
-    if prefix != layout.prefix:
+def check_prefix(asked: str, built_for: t.Sequence[str]) -> None:
+    """Refuse a prefix for which no payload was built: in this version, paths inside of payloads stay as they are."""
+    if os.path.normpath(asked) not in built_for:
         raise Refusal(
-            f"coco_prefix to be {layout.prefix}, for which this payload was built",
-            prefix,
+            f"coco_prefix to be {' or '.join(built_for)}, for which payloads are built",
+            asked,
             "Leave coco_prefix out: this version does not rewrite the paths in a payload.",
         )
-    if receipt.get("tree") and receipt["prefix"] != prefix:
+
+
+def prefix_of(layout: _layouts.Layout, asked: str | None, receipt: t.Mapping[str, t.Any]) -> str:
+    """Return where a payload goes, or refuse a place where it would not work."""
+    check_prefix(asked or layout.prefix, [layout.prefix])
+    if receipt.get("tree") and receipt["prefix"] != layout.prefix:
         raise Refusal(
-            f"an installation below {prefix}, or none",
+            f"an installation below {layout.prefix}, or none",
             f"one below {receipt['prefix']}",
             "Uninstall that one first.",
         )
-    return prefix
+    return layout.prefix
 
 
 def main() -> t.NoReturn:

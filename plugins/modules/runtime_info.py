@@ -138,6 +138,7 @@ def _engine(module: AnsibleModule, problems: list[str]) -> dict[str, t.Any]:
         result["engine"] = engine.facts()
         result["config_schema"] = schema = _schema(engine)
         result["config_mode"] = _engines.decide(engine.version, schema, module.params["config_mode"]).mode
+        _containerd.dump(engine, engine.config)  # refuses a file that the engine would not start with
     except Refusal as refusal:
         problems.append(str(refusal))
     if result["engine"]:

@@ -2,87 +2,16 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Real nodes for the tests of this folder: what a user does with ansible-playbook, and what the node is like afterwards."""
+"""Real nodes for the tests of this folder."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import typing as t
-from pathlib import Path
 
 import pytest
-import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
-TESTBED = [sys.executable, str(ROOT / "tests/nodes/testbed")]
-
-
-def testbed(*words: str, check: bool = True) -> str:
-    """Run a command of the testbed and return what it prints."""
-    done = subprocess.run([*TESTBED, *words], capture_output=True, text=True, check=False)
-    if check and done.returncode != 0:
-        raise AssertionError(f"testbed {' '.join(words)}: {done.stdout}{done.stderr}")
-    return done.stdout
-
-
-class Run(t.NamedTuple):
-    """One run of a playbook: its exit status and all that a user sees."""
-
-    status: int
-    output: str
-
-    def recap(self, node: str, word: str) -> int:
-        """Return a number of PLAY RECAP."""
-        line = next(line for line in self.output.splitlines() if line.startswith(f"{node} ") and " ok=" in line)
-        return int(line.split(f"{word}=")[1].split()[0])
-
-
-class Node:
-    """A node, and its inventory."""
-
-    def __init__(self, name: str, directory: Path) -> None:
-        self.name = name
-        self.inventory: dict[str, t.Any] = yaml.safe_load(testbed("inventory", name))
-        self._directory = directory
-
-    def play(
-        self, playbook: str, *words: str, inventory: t.Mapping[str, t.Any] | None = None, **variables: t.Any
-    ) -> Run:
-        """Run one of the four playbooks as a user does."""
-        path = self._directory / "inventory.yml"
-        path.write_text(yaml.safe_dump(dict(inventory if inventory is not None else self.inventory)))
-        argv = [
-            "ansible-playbook",
-            str(ROOT / "playbooks" / f"{playbook}.yml"),
-            "-i",
-            str(path),
-            "-e",
-            json.dumps(variables),
-            *words,
-        ]
-        # One line for each message, however long.
-        environment = {**os.environ, "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
-        done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        return Run(done.returncode, done.stdout + done.stderr)
-
-    def sh(self, script: str, check: bool = True) -> str:
-        """Run a script on the node."""
-        return testbed("exec", self.name, "--", "sh", "-c", script, check=check)
-
-    def snapshot(self) -> dict[str, t.Any]:
-        """Return what the node's file system is like."""
-        return t.cast("dict[str, t.Any]", json.loads(testbed("snapshot", self.name)))
-
-    def engine(self) -> str:
-        """Return what changes with every start of the engine."""
-        return self.sh("systemctl show --property=InvocationID --value containerd.service").strip()
-
-    def pod(self, handler: str) -> str:
-        """Run a pod and return what its kernel says."""
-        return testbed("pod", self.name, handler)
+from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node, testbed
 
 
 @pytest.fixture(scope="session")
@@ -105,9 +34,10 @@ def nodes(_nodes: list[Node], payload: dict[str, str]) -> t.Iterator[list[Node]]
     yield _nodes
     for node in _nodes:
         testbed("rmpods", node.name)
-        for playbook in ("uninstall", "cleanup"):
-            run = node.play(playbook)
-            assert run.status == 0, run.output
+        if node.remembers():
+            for playbook in ("uninstall", "cleanup"):
+                run = node.play(playbook)
+                assert run.status == 0, run.output
 
 
 @pytest.fixture

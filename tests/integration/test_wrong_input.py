@@ -12,7 +12,8 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from conftest import Node, Run
+
+from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node, Run
 
 
 def refused(run: Run, *texts: str) -> None:
@@ -127,7 +128,10 @@ def test_no_containerd(node: Node, payload: dict[str, str]) -> None:
     [
         ("s/^version = 2/version = 3/", ["version = 2 for containerd 1.7", "Found version = 3"]),
         ("/^version = 2/d", ["Found a file without version (schema 1)", "config migrate"]),
-        ("s/^version = 2/version = 2\\nversion = 2/", ["config.toml to be TOML", "a mistake in line"]),
+        (
+            "s/^version = 2/version = 2\\nversion = 2/",
+            ["Expected a configuration that containerd 1.7", "Mend /etc/containerd/config.toml first"],
+        ),
     ],
     ids=["schema 3 on 1.7", "schema 1", "no TOML"],
 )

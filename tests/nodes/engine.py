@@ -30,8 +30,7 @@ def ensure() -> None:
 
 
 def _answers() -> bool:
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.run(["docker", "info"], check=False, **quiet).returncode == 0
+    return subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
 
 
 def _start() -> None:
@@ -59,16 +58,14 @@ def _start() -> None:
         time.sleep(0.3)
 
 
-def build(tag: str, context: Path, dockerfile: Path | None = None, **arguments: str) -> None:
-    """Build an image from a context directory under the name `tag`."""
+def build(tag: str, context: Path, dockerfile: Path, **arguments: str) -> None:
+    """Build an image under the name `tag`; the arguments are those of the Dockerfile, in lower case."""
     options = [f"--build-arg={name.upper()}={value}" for name, value in arguments.items()]
-    run(
-        "docker", "build", "--quiet", f"--tag={tag}", f"--file={dockerfile or context / 'Dockerfile'}",
-        *options, context,
-        # Only the engine's own builder sees the engine's images, whatever a developer has set up.
-        env={"BUILDX_BUILDER": "default"},
-    )
+    # Only the engine's own builder sees the engine's images, whatever a developer has set up.
+    builder = {"BUILDX_BUILDER": "default"}
+    run("docker", "build", "--quiet", f"--tag={tag}", f"--file={dockerfile}", *options, context, env=builder)
 
 
-def has_image(tag: str) -> bool:
-    return bool(run("docker", "image", "ls", "--quiet", tag).strip())
+def image_id(tag: str) -> str:
+    """The digest of an image's configuration, or nothing where there is no such image."""
+    return run("docker", "image", "ls", "--no-trunc", "--quiet", tag).strip()

@@ -37,6 +37,13 @@ def cache(*parts: str) -> Path:
     return path
 
 
+def cache_dir(*parts: str) -> Path:
+    """A directory in the cache directory; it exists."""
+    path = cache(*parts)
+    path.mkdir(exist_ok=True)
+    return path
+
+
 def run(
     *argv: str | Path,
     stdin: bytes | None = None,
@@ -47,12 +54,11 @@ def run(
     try:
         done = subprocess.run(
             [str(arg) for arg in argv],
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            input=stdin or b"",
+            capture_output=True,
             env={**os.environ, **(env or {})},
             timeout=timeout,
+            check=False,
         )
     except FileNotFoundError:
         raise Failure(f"{argv[0]} is not installed") from None
@@ -76,10 +82,7 @@ def need(program: str, *packages: str) -> None:
         log(f"installing {', '.join(packages)}")
         apt = ("apt-get", "-o", "DPkg::Lock::Timeout=300", "--quiet", "--yes")
         run(*apt, "update")
-        run(
-            *apt, "install", "--no-install-recommends", *packages,
-            env={"DEBIAN_FRONTEND": "noninteractive"},
-        )
+        run(*apt, "install", "--no-install-recommends", *packages, env={"DEBIAN_FRONTEND": "noninteractive"})
 
 
 @contextlib.contextmanager
@@ -102,7 +105,7 @@ def fingerprint(*inputs: str | Path) -> str:
             add("text", item.encode())
             continue
         for path in sorted(item.rglob("*")) if item.is_dir() else [item]:
-            if path.is_file():
+            if path.is_file() and path.suffix != ".pyc":
                 mode = "x" if os.access(path, os.X_OK) else "-"
                 add(f"{path.relative_to(item.parent)} {mode}", path.read_bytes())
     return digest.hexdigest()[:12]

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-import subprocess
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import engine
-from host import HERE, Failure, fingerprint, lock, log, need
+from host import HERE, Failure, cache_dir, fingerprint, lock, log, need, run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +35,7 @@ SUITES = {
 PACKAGES = (
     "busybox-static", "ca-certificates", "containerd", "dbus", "iproute2", "openssh-server",
     "procps", "python3", "runc", "sudo", "systemd", "systemd-sysv",
-)
+)  # fmt: skip
 
 # Mirrors keep testing suites whose Release file has expired; documentation only costs time.
 BOOTSTRAP = (
@@ -44,7 +45,7 @@ BOOTSTRAP = (
     "--dpkgopt=path-exclude=/usr/share/locale/*",
     "--dpkgopt=path-exclude=/usr/share/man/*",
     f"--include={','.join(PACKAGES)}",
-)
+)  # fmt: skip
 
 POD_IMAGE = "localhost/testbed/busybox:latest"
 
@@ -79,33 +80,25 @@ def _ensure(suite: str) -> None:
     with lock(f"image-{suite}"):
         ensure_base(suite)
         image = HERE / "image"
-        if not engine.has_image(pod_tag(suite)):
+        if not engine.image_id(pod_tag(suite)):
             engine.build(pod_tag(suite), image, image / "pod.Dockerfile", base=base_tag(suite))
-        if not engine.has_image(node_tag(suite)):
+        if not engine.image_id(node_tag(suite)):
             log(f"building the {suite} node")
             engine.build(
                 node_tag(suite), HERE, image / "node.Dockerfile",
                 base=base_tag(suite), suite=suite, config_mode=SUITES[suite].config_mode,
-            )
+            )  # fmt: skip
 
 
 def ensure_base(suite: str) -> str:
     """The suite as bootstrapped; also the ground that payloads are built on."""
     tag = base_tag(suite)
-    if engine.has_image(tag):
+    if engine.image_id(tag):
         return tag
     need("mmdebstrap", "mmdebstrap", "debian-archive-keyring")
     log(f"bootstrapping {suite}")
-    with subprocess.Popen(
-        [*BOOTSTRAP, suite, "-"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as bootstrap, subprocess.Popen(
-        ["docker", "import", "-", tag], stdin=bootstrap.stdout, stdout=subprocess.DEVNULL
-    ) as importer:
-        assert bootstrap.stdout and bootstrap.stderr
-        bootstrap.stdout.close()
-        said = bootstrap.stderr.read().decode(errors="replace").strip().splitlines()
-    if bootstrap.returncode or importer.returncode:
-        # What was cut off must not pass for a suite.
-        subprocess.run(["docker", "image", "rm", tag], capture_output=True, check=False)
-        raise Failure(f"bootstrapping {suite} failed: {' / '.join(said[-5:])}")
+    with tempfile.TemporaryDirectory(dir=cache_dir()) as work:
+        archive = Path(work, "suite.tar")
+        run(*BOOTSTRAP, suite, archive)
+        run("docker", "import", archive, tag)
     return tag

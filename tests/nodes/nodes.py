@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -35,7 +36,7 @@ def container(name: str) -> str:
 
 def inspect(name: str) -> dict[str, t.Any] | None:
     """What the engine knows about a node, or None where there is no such node."""
-    listed = run("docker", "ps", "--all", "--quiet", "--filter", f"name=^/{container(name)}$", "--filter", f"label={LABEL}")
+    listed = run("docker", "ps", "--all", "--quiet", f"--filter=name=^/{container(name)}$", f"--filter=label={LABEL}")
     return json.loads(run("docker", "inspect", listed.strip()))[0] if listed.strip() else None
 
 
@@ -75,23 +76,28 @@ def up(wanted: dict[str, str]) -> None:
     images.ensure(*wanted.values())
     key = ssh_key()
     with ThreadPoolExecutor(max_workers=len(wanted)) as workers:
-        list(workers.map(lambda item: _up(*item, key), wanted.items()))
+        list(workers.map(lambda name: _up(name, wanted[name], key), wanted))
 
 
 def _up(name: str, suite: str, key: Path) -> None:
     started = time.monotonic()
     with lock(f"node-{name}"):
         node = inspect(name)
-        if node and node["State"]["Running"] and node["Config"]["Image"] == images.node_tag(suite):
-            if Path(f"/proc/{node['State']['Pid']}/root{READY}").exists():
-                log(f"{name} runs already")
-                return
+        if node and _is_ready(node, suite):
+            log(f"{name} runs already")
+            return
         if node:
             log(f"{name} is stopped, half-made or of another image: removed")
             _remove(node["Id"])
         _start(name, suite)
         _prepare(name, suite, key)
     log(f"{name} ({suite}) is up after {time.monotonic() - started:.0f} s")
+
+
+def _is_ready(node: dict[str, t.Any], suite: str) -> bool:
+    state = node["State"]
+    newest = node["Config"]["Image"] == images.node_tag(suite)
+    return newest and state["Running"] and Path(f"/proc/{state['Pid']}/root{READY}").exists()
 
 
 def _start(name: str, suite: str) -> None:
@@ -102,7 +108,7 @@ def _start(name: str, suite: str) -> None:
         "docker", "run", "--detach", f"--name={container(name)}", f"--hostname={name}", f"--label={LABEL}={name}",
         # --privileged asks for CAP_SYS_RESOURCE, which not every host has to give.
         "--cap-add=ALL", "--cap-drop=SYS_RESOURCE", "--device-cgroup-rule=a *:* rwm",
-        "--security-opt=seccomp=unconfined", "--security-opt=apparmor=unconfined", "--security-opt=systempaths=unconfined",
+        *(f"--security-opt={what}=unconfined" for what in ("seccomp", "apparmor", "systempaths")),
         "--cgroupns=host", f"--volume={cgroups}:/sys/fs/cgroup",
         "--tmpfs=/run", "--tmpfs=/tmp", "--env=container=docker",
         "--volume=/var/lib/containerd",  # overlayfs does not stack on overlayfs
@@ -162,19 +168,18 @@ def _import_pod_image(name: str, suite: str) -> None:
             run("docker", "tag", images.pod_tag(suite), images.POD_IMAGE)
             run("docker", "save", f"--output={archive}", images.POD_IMAGE)
     execute(name, "ctr", "--namespace=k8s.io", "images", "import", "-", stdin=archive.read_bytes())
-    # 1.x calls it sandbox_image, 2.x sandbox.
-    sandbox = re.search(r"""^\s*sandbox(?:_image)?\s*=\s*["'](.+)["']""", execute(name, "containerd", "config", "dump"), re.M)
+    configuration = execute(name, "containerd", "config", "dump")
+    sandbox = re.search(r"""^\s*sandbox(_image)?\s*=\s*["'](.+)["']""", configuration, re.MULTILINE)  # "_image": on 1.x
     if not sandbox:
         raise Failure(f"node {name}: containerd names no sandbox image")
-    execute(name, "ctr", "--namespace=k8s.io", "images", "tag", "--force", images.POD_IMAGE, sandbox[1])
-    for image in (images.POD_IMAGE, sandbox[1]):  # CRI learns of new images by and by
-        _eventually(name, f"CRI does not know {image}", lambda image=image: _cri_knows(name, image))
+    execute(name, "ctr", "--namespace=k8s.io", "images", "tag", "--force", images.POD_IMAGE, sandbox[2])
+    for image in (images.POD_IMAGE, sandbox[2]):  # CRI learns of new images by and by
+        _eventually(name, f"CRI does not know {image}", functools.partial(_cri_knows, name, image))
 
 
 def _cri_knows(name: str, image: str) -> bool:
-    return "io.cri-containerd.image=managed" in execute(
-        name, "ctr", "--namespace=k8s.io", "images", "ls", f"name=={image}"
-    )
+    listed = execute(name, "ctr", "--namespace=k8s.io", "images", "ls", f"name=={image}")
+    return "io.cri-containerd.image=managed" in listed
 
 
 def ssh_key() -> Path:
@@ -204,7 +209,8 @@ def inventory(names: t.Sequence[str], sudo: t.Sequence[str]) -> str:
     lines += ["    ansible_python_interpreter: /usr/bin/python3", "  hosts:"]
     for name in dict.fromkeys((*names, *sudo)):
         lines += [f"    {name}:", f"      ansible_host: {address(name)}"]
-        lines += ["      ansible_user: admin", "      ansible_become: true"] if name in sudo else ["      ansible_user: root"]
+        lines += [f"      ansible_user: {'admin' if name in sudo else 'root'}"]
+        lines += ["      ansible_become: true"] if name in sudo else []
     return "\n".join(lines)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import engine
 import images
-from host import HERE, cache, fingerprint, lock, log, need, run
+from host import HERE, cache, cache_dir, fingerprint, lock, log, need, run
 
 PREFIX = "/opt/confidential-containers"
 EPOCH = 1767225600  # the age of everything in a payload, so that the same inputs give the same layers
@@ -56,7 +56,8 @@ def ensure(variant: str) -> dict[str, str]:
         if not facts.exists():
             _build(variant, home, f"coco-test-payload:{variant}-{made_of}")
         known: dict[str, str] = json.loads(facts.read_text())
-        if not engine.has_image(known["image"]):  # the engine forgot it, the archive did not
+        if engine.image_id(known["image"]) != known["docker_config_digest"]:
+            # The engine forgot it, or got it from another cache. The archive is what counts.
             run("docker", "load", f"--input={known['docker_archive']}")
         return known
 
@@ -86,7 +87,7 @@ def _build(variant: str, home: Path, tag: str) -> None:
         "variant": variant,
         "image": tag,
         "docker_archive": str(docker),
-        "docker_config_digest": run("docker", "image", "inspect", "--format={{.Id}}", tag).strip(),
+        "docker_config_digest": engine.image_id(tag),
         "oci_archive": str(oci),
         "oci_manifest_digest": _manifest_digest(oci),
     }
@@ -116,7 +117,7 @@ def _base() -> Path:
 def _programs() -> dict[str, Path]:
     """The shim and runsc, compiled from Go modules: here, or in a container where Go is missing."""
     source = HERE / "shim"
-    out = cache("programs", fingerprint(source), "x").parent
+    out = cache_dir("programs", fingerprint(source))
     programs = {"containerd-shim-kata-v2": ".", "runsc": "gvisor.dev/gvisor/runsc"}
     with lock("programs"):
         missing = {name: package for name, package in programs.items() if not (out / name).exists()}
@@ -125,8 +126,8 @@ def _programs() -> dict[str, Path]:
             go = _go_here(source, out) if shutil.which("go") else _go_in_container(source, out)
             for name, package in missing.items():
                 # Static: runsc changes its root before it starts itself again.
-                build = ("build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", f"{go.out}/{name}.part", package)
-                run(*go.command, *build, env={"CGO_ENABLED": "0"})
+                flags = ("-trimpath", "-buildvcs=false", "-ldflags=-s -w", f"-o={go.out}/{name}.part")
+                run(*go.command, "build", *flags, package, env={"CGO_ENABLED": "0"})
                 (out / f"{name}.part").rename(out / name)
     return {name: out / name for name in programs}
 
@@ -142,17 +143,19 @@ def _go_here(source: Path, out: Path) -> _Go:
 
 def _go_in_container(source: Path, out: Path) -> _Go:
     tag = f"{images.base_tag('trixie')}-go"
-    if not engine.has_image(tag):
+    if not engine.image_id(tag):
         engine.build(tag, HERE / "image", HERE / "payload" / "go.Dockerfile", base=images.ensure_base("trixie"))
-    cached = cache("go", "x").parent
+    cached = cache_dir("go")
     # What this machine trusts, and how it reaches the module proxy.
     trust = Path("/etc/ssl/certs/ca-certificates.crt")
     volumes = [f"--volume={trust}:{trust}:ro"] if trust.exists() else []
-    settings = [f"--env={name}" for name in ("GOPROXY", "GOSUMDB", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY") if name in os.environ]
+    access = ("GOPROXY", "GOSUMDB", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+    settings = [f"--env={name}" for name in access if name in os.environ]
     return _Go(
         (
-            "docker", "run", "--rm", f"--volume={source}:/source:ro", f"--volume={out}:/out", f"--volume={cached}:/cache",
-            *volumes, *settings, "--env=CGO_ENABLED=0", "--env=GOTOOLCHAIN=auto",
+            "docker", "run", "--rm", *volumes, *settings,
+            f"--volume={source}:/source:ro", f"--volume={out}:/out", f"--volume={cached}:/cache",
+            "--env=CGO_ENABLED=0", "--env=GOTOOLCHAIN=auto",
             "--env=GOPATH=/cache/path", "--env=GOCACHE=/cache/build", tag, "go", "-C", "/source",
         ),
         "/out",
@@ -181,9 +184,10 @@ def _stage(variant: str, prefix: Path, programs: t.Mapping[str, Path]) -> None:
     file("libexec/virtiofsd", script.format(name="virtiofsd", variant="v1"), 0o755)
     file("libexec/build-leftover", "A later layer removes this.\n")
 
+    defaults = "share/defaults/kata-containers"
     for shim in SHIMS[variant]:
-        file(f"share/defaults/kata-containers/configuration-{shim}.toml", CONFIGURATION.format(shim=shim, prefix=PREFIX))
-    link("share/defaults/kata-containers/configuration.toml", "configuration-qemu.toml")
+        file(f"{defaults}/configuration-{shim}.toml", CONFIGURATION.format(shim=shim, prefix=PREFIX))
+    link(f"{defaults}/configuration.toml", "configuration-qemu.toml")
 
     guest = "share/kata-containers"
     file(f"{guest}/vmlinux-6.12.47-173", b"\x7fELF not really a kernel\n" * 1000)
@@ -214,4 +218,3 @@ def _fill(file: t.Callable[[str, bytes], None], prefix: Path) -> None:
         path = f"share/kata-containers/kata-{name}.image"
         file(path, os.urandom(32 << 20))
         os.truncate(prefix / path, 256 << 20)
-

@@ -52,7 +52,8 @@ def _versions() -> t.Iterator[tuple[t.Any, t.Any]]:
     from cri_api.v1 import api_pb2, api_pb2_grpc
 
     yield api_pb2, api_pb2_grpc
-    from cri_api.v1alpha2 import api_pb2 as alpha_pb2, api_pb2_grpc as alpha_pb2_grpc  # containerd 1.4
+    from cri_api.v1alpha2 import api_pb2 as alpha_pb2  # for containerd 1.4
+    from cri_api.v1alpha2 import api_pb2_grpc as alpha_pb2_grpc
 
     yield alpha_pb2, alpha_pb2_grpc
 

@@ -15,7 +15,7 @@ import stat
 import sys
 import typing as t
 
-Manifest = t.Dict[str, t.Dict[str, t.Any]]
+Manifest = dict[str, dict[str, t.Any]]
 
 ROOTS = ("/etc", "/opt", "/usr/local", "/var/lib")
 

@@ -17,10 +17,14 @@ RUN useradd --create-home --shell /bin/bash admin \
  && echo 'admin ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/admin && chmod 0440 /etc/sudoers.d/admin \
  && install -d -m 0700 /root/.ssh && install -d -m 0700 -o admin -g admin /home/admin/.ssh
 
-COPY image/runc-without-cgroups /usr/local/sbin/runc-without-cgroups
+# The wrapper gets its shebang here: in the repository it is a module like any other.
+COPY image/runc_without_cgroups.py /usr/local/src/
+RUN sed '1i #!/usr/bin/python3' /usr/local/src/runc_without_cgroups.py > /usr/local/sbin/runc-without-cgroups \
+ && chmod 0755 /usr/local/sbin/runc-without-cgroups && rm /usr/local/src/runc_without_cgroups.py
+
 ARG SUITE
 COPY config/${SUITE}.toml /etc/containerd/config.toml
 ARG CONFIG_MODE
-RUN chmod 0755 /usr/local/sbin/runc-without-cgroups && chmod ${CONFIG_MODE} /etc/containerd/config.toml
+RUN chmod ${CONFIG_MODE} /etc/containerd/config.toml
 
 CMD ["/sbin/init"]

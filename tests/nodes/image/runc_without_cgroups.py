@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 # Copyright: (c) 2026, the confidential_containers.runtime authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -7,6 +6,8 @@
 containerd 2 always asks runc for cgroup settings, and runc refuses to start a container where it
 cannot write them. This takes the request out of the bundle, then becomes runc.
 """
+
+from __future__ import annotations
 
 import json
 import os

@@ -1,0 +1,530 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Artifacts under the prefix: what is decided about each file, and that every step of the swap can be taken back."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _artifacts
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import Entry, Tree
+from ansible_collections.confidential_containers.runtime.tests.unit.archives import digest_of, tree_of
+
+CONFIGURATION = "share/defaults/kata-containers/configuration-qemu.toml"
+
+
+def a_file(content: str = "x", mode: int = 0o644) -> Entry:
+    return {"type": "file", "mode": mode, "size": len(content), "digest": digest_of(content.encode())}
+
+
+def a_link(target: str) -> Entry:
+    return {"type": "link", "target": target}
+
+
+def a_directory(mode: int = 0o755) -> Entry:
+    return {"type": "directory", "mode": mode}
+
+
+# The decision about one file.
+
+#: The payload's entry: none, the same as the receipt's, or another one.
+NONE, SAME, OTHER = "none", "same", "other"
+
+DECISIONS = {
+    # receipt's, payload's, found    → of a configuration file, of any other
+    (NONE, OTHER, "absent"): ("add", "add"),
+    (NONE, OTHER, "foreign"): ("conflict", "conflict"),
+    (SAME, NONE, "absent"): ("gone", "gone"),
+    (SAME, NONE, "ours"): ("remove", "remove"),
+    (SAME, NONE, "changed"): ("edited", "remove"),
+    (SAME, SAME, "absent"): ("add", "add"),
+    (SAME, SAME, "ours"): ("keep", "keep"),
+    (SAME, SAME, "changed"): ("edited", "replace"),
+    (SAME, OTHER, "absent"): ("add", "add"),
+    (SAME, OTHER, "ours"): ("replace", "replace"),
+    (SAME, OTHER, "changed"): ("edited", "replace"),
+}
+
+
+def test_the_table_is_complete() -> None:
+    def possible(old: str, new: str, found: str) -> bool:
+        # Without a receipt nothing is ours, with one nothing is foreign; one of them has the file.
+        return (old == NONE) == (found == "foreign") if found != "absent" else (old, new) != (NONE, NONE)
+
+    states = itertools.product((NONE, SAME), (NONE, SAME, OTHER), ("absent", "ours", "changed", "foreign"))
+    reachable = {state for state in states if possible(*state) and state[:2] not in {(NONE, NONE), (NONE, SAME)}}
+    assert reachable == set(DECISIONS)
+
+
+@pytest.mark.parametrize(("state", "decisions"), DECISIONS.items(), ids=lambda value: "-".join(value))
+@pytest.mark.parametrize("configuration", [True, False], ids=["configuration", "other"])
+def test_decide(state: tuple[str, str, str], decisions: tuple[str, str], configuration: bool) -> None:
+    entries = {NONE: None, SAME: a_file("x"), OTHER: a_file("y")}
+    old, new, found = state
+    decided = _artifacts.decide(entries[old], entries[new], found, configuration)
+    assert decided == decisions[0 if configuration else 1]
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "same"),
+    [
+        (a_file(), a_file(), True),
+        (a_file(), {**a_file(), "mtime_ns": 1, "inode": 2}, True),
+        (a_file(), a_file("y"), False),
+        (a_file(), a_file(mode=0o755), False),
+        (a_file(), a_link("x"), False),
+        (a_link("x"), a_link("x"), True),
+        (a_link("x"), a_link("y"), False),
+    ],
+)
+def test_same(one: Entry, two: Entry, same: bool) -> None:
+    assert _artifacts.same(one, two) is same
+
+
+@pytest.mark.parametrize(
+    ("path", "configuration"),
+    [
+        (CONFIGURATION, True),
+        ("share/defaults/kata-containers/configuration.toml", True),
+        ("share/defaults/kata-containers/runtime-rs/configuration-dragonball.toml", True),
+        ("share/defaults/kata-containers/configuration-qemu.toml.bak", False),
+        ("share/defaults/configuration.toml", False),
+        ("share/kata-containers/configuration.toml", False),
+        ("bin/configuration.toml", False),
+        ("x/share/defaults/kata-containers/configuration.toml", False),
+    ],
+)
+def test_is_configuration(path: str, configuration: bool) -> None:
+    assert _artifacts.is_configuration(path) is configuration
+
+
+# What stands at a path.
+
+
+def install(root: Path, tree: t.Mapping[str, Entry | tuple[str, int] | str]) -> None:
+    """Put files (content and mode) and links (target) where an installation has them."""
+    for name, what in tree.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(what, str):
+            path.symlink_to(what)
+        elif isinstance(what, tuple):
+            path.write_text(what[0])
+            path.chmod(what[1])
+
+
+def signed(root: Path) -> Tree:
+    return {name: _artifacts.sign(str(root / name), entry) for name, entry in tree_of(root).items()}
+
+
+Do = t.Callable[[Path], t.Any]
+
+
+def rewrite(path: Path, content: str, keep_time: bool = False) -> None:
+    before = path.stat()
+    path.write_text(content)
+    if keep_time:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def renew(path: Path, content: str, mode: int) -> None:
+    path.unlink()
+    path.write_text(content)
+    path.chmod(mode)
+
+
+def become_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def become_link(path: Path) -> None:
+    path.rename(f"{path}.moved")
+    path.symlink_to(f"{path.name}.moved")
+
+
+@pytest.mark.parametrize(
+    ("name", "do", "found"),
+    [
+        pytest.param("file", lambda path: None, "ours", id="a file"),
+        pytest.param("file", lambda path: os.utime(path), "ours", id="a file, touched"),
+        pytest.param("file", lambda path: renew(path, "content", 0o644), "ours", id="a file, restored"),
+        pytest.param("file", lambda path: renew(path, "content", 0o600), "changed", id="a file, restored with another mode"),
+        pytest.param("file", lambda path: path.chmod(0o600), "changed", id="a file's mode"),
+        pytest.param("file", lambda path: path.chmod(0o4644), "changed", id="a file, setuid"),
+        pytest.param("file", lambda path: rewrite(path, "CONTENT"), "changed", id="a file's content"),
+        pytest.param("file", lambda path: rewrite(path, "longer content", True), "changed", id="a file's size"),
+        pytest.param("file", lambda path: path.unlink(), "absent", id="a file, removed"),
+        pytest.param("file", become_directory, "changed", id="a file, now a directory"),
+        pytest.param("file", become_link, "changed", id="a file, now a link"),
+        pytest.param("link", lambda path: None, "ours", id="a link"),
+        pytest.param("link", lambda path: path.unlink() or path.symlink_to("other"), "changed", id="a link's target"),
+        pytest.param("link", lambda path: path.unlink() or path.write_text("x"), "changed", id="a link, now a file"),
+        pytest.param("link", lambda path: path.unlink(), "absent", id="a link, removed"),
+        pytest.param("directory", lambda path: None, "ours", id="a directory"),
+        pytest.param("directory", lambda path: path.rmdir(), "absent", id="a directory, removed"),
+        pytest.param("directory", lambda path: path.rmdir() or path.write_text("x"), "changed", id="a directory, now a file"),
+        pytest.param("directory", lambda path: path.rmdir() or path.symlink_to("."), "changed", id="a directory, now a link"),
+    ],
+)  # fmt: skip
+def test_look_and_drift(tmp_path: Path, name: str, do: Do, found: str) -> None:
+    root = tmp_path / "prefix"
+    install(root, {"file": ("content", 0o644), "link": "file"})
+    (root / "directory").mkdir()
+    tree = signed(root)
+    do(root / name)
+    assert _artifacts.look(str(root / name), tree[name]) == found
+    drift = {} if found == "ours" else {name: {"absent": "missing"}.get(found, found)}
+    assert _artifacts.drift(str(root), {name: tree[name]}) == drift
+
+
+def test_a_file_below_what_is_no_directory_any_more_is_absent(tmp_path: Path) -> None:
+    (tmp_path / "d").write_text("x")
+    assert _artifacts.look(str(tmp_path / "d/x"), a_file()) == "absent"
+
+
+def test_what_the_receipt_does_not_know_is_foreign(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("x")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    assert _artifacts.look(str(tmp_path / "x"), None) == "foreign"
+    assert _artifacts.look(str(tmp_path / "dangling"), None) == "foreign"
+    assert _artifacts.look(str(tmp_path / "missing"), None) == "absent"
+
+
+def test_drift_calls_a_changed_configuration_edited(tmp_path: Path) -> None:
+    install(tmp_path, {CONFIGURATION: ("x", 0o644), "bin/x": ("x", 0o755), "bin/y": ("y", 0o755)})
+    tree = signed(tmp_path)
+    assert _artifacts.drift(str(tmp_path), tree) == {}
+    (tmp_path / CONFIGURATION).write_text("mine")
+    (tmp_path / "bin/x").write_text("mine")
+    (tmp_path / "bin/y").unlink()
+    assert _artifacts.drift(str(tmp_path), tree) == {CONFIGURATION: "edited", "bin/x": "changed", "bin/y": "missing"}
+
+
+def test_an_unchanged_file_is_not_read_again(tmp_path: Path) -> None:
+    """The receipt's digest is a lie that only reading would find out."""
+    install(tmp_path, {"x": ("content", 0o644)})
+    entry = signed(tmp_path)["x"]
+    assert _artifacts.look(str(tmp_path / "x"), {**entry, "digest": "sha256:lie"}) == "ours"
+    os.utime(tmp_path / "x")
+    assert _artifacts.look(str(tmp_path / "x"), {**entry, "digest": "sha256:lie"}) == "changed"
+
+
+# The plan.
+
+
+@pytest.fixture
+def prefix(tmp_path: Path) -> Path:
+    return tmp_path / "opt/confidential-containers"
+
+
+FIRST = {
+    "bin": a_directory(),
+    "bin/same": a_file("same", 0o755),
+    "bin/other": a_file("other", 0o755),
+    "bin/gone": a_file("gone", 0o755),
+    "share": a_directory(),
+    "share/defaults": a_directory(),
+    "share/defaults/kata-containers": a_directory(),
+    CONFIGURATION: a_file("configuration"),
+    "link": a_link("bin/same"),
+}
+ON_DISK: dict[str, t.Any] = {
+    "bin/same": ("same", 0o755),
+    "bin/other": ("other", 0o755),
+    "bin/gone": ("gone", 0o755),
+    CONFIGURATION: ("configuration", 0o644),
+    "link": "bin/same",
+}
+SECOND = {
+    **{name: entry for name, entry in FIRST.items() if name != "bin/gone"},
+    "bin/other": a_file("another", 0o755),
+    "bin/new": a_file("new", 0o755),
+    "new": a_directory(),
+    "new/file": a_file("file"),
+    "link": a_link("bin/new"),
+}
+
+
+def test_a_fresh_installation(prefix: Path) -> None:
+    plan = _artifacts.plan(str(prefix), {}, FIRST)
+    assert plan["add"] == sorted(name for name, entry in FIRST.items() if entry["type"] != "directory")
+    below = ("bin", "share", "share/defaults", "share/defaults/kata-containers")
+    assert plan.directories == [str(prefix.parent), str(prefix), *(f"{prefix}/{name}" for name in below)]
+    assert plan.changes
+    assert not any(plan[decision] for decision in ("replace", "remove", "keep", "edited", "gone"))
+
+
+def test_nothing_to_do(prefix: Path) -> None:
+    install(prefix, ON_DISK)
+    plan = _artifacts.plan(str(prefix), signed(prefix), FIRST)
+    assert not plan.changes
+    assert plan["keep"] == sorted(FIRST)
+
+
+def test_an_upgrade(prefix: Path) -> None:
+    install(prefix, ON_DISK)
+    plan = _artifacts.plan(str(prefix), signed(prefix), SECOND)
+    assert plan["add"] == ["bin/new", "new/file"]
+    assert plan["replace"] == ["bin/other", "link"]
+    assert plan["remove"] == ["bin/gone"]
+    assert plan.directories == [f"{prefix}/new"]
+    assert plan.changes
+
+
+def test_an_uninstallation(prefix: Path) -> None:
+    install(prefix, ON_DISK)
+    tree = signed(prefix)
+    (prefix / CONFIGURATION).write_text("mine")
+    (prefix / "bin/gone").unlink()
+    (prefix / "bin/of the admin").write_text("mine")
+    plan = _artifacts.plan(str(prefix), tree, {})
+    assert plan["remove"] == ["bin/other", "bin/same", "link"]
+    assert plan["edited"] == [CONFIGURATION]
+    assert plan.directories == []
+
+
+def test_a_repair(prefix: Path) -> None:
+    install(prefix, ON_DISK)
+    tree = signed(prefix)
+    (prefix / "bin/same").write_text("damaged")
+    (prefix / "bin/other").unlink()
+    (prefix / CONFIGURATION).write_text("mine")
+    plan = _artifacts.plan(str(prefix), tree, FIRST)
+    assert (plan["add"], plan["replace"], plan["edited"]) == (["bin/other"], ["bin/same"], [CONFIGURATION])
+
+
+@pytest.mark.parametrize(
+    ("there", "named"),
+    [
+        pytest.param({"bin/same": ("mine", 0o644)}, ["bin/same"], id="a file"),
+        pytest.param({"bin/same": "/etc/passwd"}, ["bin/same"], id="a link in a file's place"),
+        pytest.param({"link": ("mine", 0o644)}, ["link"], id="a file in a link's place"),
+        pytest.param({"bin": ("mine", 0o644)}, ["bin"], id="a file in a directory's place"),
+        pytest.param({"bin": "elsewhere", "elsewhere/x": ("", 0o644)}, ["bin"], id="a link in a directory's place"),
+        pytest.param({"bin/same/x": ("mine", 0o644)}, ["bin/same"], id="a directory in a file's place"),
+        pytest.param({CONFIGURATION: ("mine", 0o644)}, [CONFIGURATION], id="a configuration file"),
+        pytest.param(
+            {"bin/gone": "x", "bin/other": "x", "bin/same": "x", "link": ("x", 0o644)}, ["bin/gone", "and 1 more"], id="many"
+        ),
+    ],
+)  # fmt: skip
+def test_a_file_of_the_user_s_in_our_place_is_refused(prefix: Path, there: dict[str, t.Any], named: list[str]) -> None:
+    install(prefix, there)
+    with pytest.raises(Refusal, match="Move them away") as refused:
+        _artifacts.plan(str(prefix), {}, FIRST)
+    for words in named:
+        assert words in str(refused.value)
+
+
+def test_a_directory_that_is_there_already_is_used(prefix: Path) -> None:
+    install(prefix, {"bin/of the admin": ("mine", 0o644)})
+    plan = _artifacts.plan(str(prefix), {}, FIRST)
+    assert f"{prefix}/bin" not in plan.directories
+    assert f"{prefix}/share" in plan.directories
+    assert "bin/same" in plan["add"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param({"x": "bin/same"}, {"x": a_directory(), "x/y": a_file("y")}, id="a link becomes a directory"),
+        pytest.param({"x": ("x", 0o644)}, {"x": a_directory(), "x/y": a_file("y")}, id="a file becomes a directory"),
+        pytest.param({"x/y": ("y", 0o644)}, {"x": a_file("x")}, id="a directory becomes a file"),
+        pytest.param({"x/y": ("y", 0o644)}, {"x": a_link("z"), "z": a_directory()}, id="a directory becomes a link"),
+    ],
+)
+def test_an_upgrade_may_change_what_a_name_of_ours_stands_for(
+    prefix: Path, old: dict[str, t.Any], new: dict[str, Entry]
+) -> None:
+    install(prefix, old)
+    before = signed(prefix)
+    run = upgrade(prefix, before, new)
+    _artifacts.swap(str(prefix), run)
+    _artifacts.prune(str(prefix), run)
+    assert tree_of(prefix) == new
+
+
+# The swap, and the way back.
+
+
+def content_of(entry: Entry) -> str:
+    words = ("same", "other", "another", "gone", "new", "file", "configuration", "x", "y")
+    return next(word for word in words if digest_of(word.encode()) == entry["digest"])
+
+
+def upgrade(prefix: Path, old: Tree, new: Tree) -> dict[str, t.Any]:
+    """Stage a payload and return the run that swaps it in, as payload_artifacts does."""
+    plan = _artifacts.plan(str(prefix), old, new)
+    prefix.parent.parent.mkdir(exist_ok=True)
+    working = Path(_artifacts.staging(str(prefix)))
+    staged = working / "0123456789abcdef"
+    for name, entry in new.items():
+        path = staged / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if entry["type"] == "directory":
+            path.mkdir(exist_ok=True)
+            path.chmod(entry["mode"])
+        elif entry["type"] == "link":
+            path.symlink_to(entry["target"])
+        else:
+            path.write_text(content_of(entry))
+            path.chmod(entry["mode"])
+    return {
+        "prefix": str(prefix),
+        "staged": str(staged),
+        "aside": str(working / "aside-fedcba9876543210"),
+        **{decision: plan[decision] for decision in ("add", "replace", "remove")},
+        "directories": plan.directories,
+    }
+
+
+def everything(root: Path) -> dict[str, tuple[t.Any, ...]]:
+    """Return all that there is to know about each file below a directory, its inode included."""
+    found: dict[str, tuple[t.Any, ...]] = {}
+    for path in sorted(root.rglob("*")):
+        state = path.lstat()
+        content: t.Any = None
+        if path.is_symlink():
+            content = os.readlink(path)
+        elif path.is_file():
+            content = path.read_bytes()
+        found[str(path.relative_to(root))] = (state.st_ino, state.st_mode, state.st_nlink * path.is_file(), content)
+    return found
+
+
+class Crash(BaseException):
+    """The process ends here."""
+
+
+STEPS = ("mkdir", "chmod", "link", "rename", "unlink", "rmdir")
+
+
+def crash_at(monkeypatch: pytest.MonkeyPatch, number: int, do: t.Callable[..., None], *args: t.Any) -> bool:
+    """Do something, but end before the step of that number; tell whether it came so far."""
+    steps = itertools.count()
+
+    def counted(real: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
+        def step(*args: t.Any, **options: t.Any) -> t.Any:
+            if next(steps) == number:
+                raise Crash
+            return real(*args, **options)
+
+        return step
+
+    with monkeypatch.context() as patch:
+        for name in STEPS:
+            patch.setattr(os, name, counted(getattr(os, name)))
+        try:
+            do(*args)
+        except Crash:
+            return True
+    return False
+
+
+def test_a_fresh_swap_brings_the_tree(prefix: Path, tmp_path: Path) -> None:
+    run = upgrade(prefix, {}, FIRST)
+    _artifacts.swap(str(prefix), run)
+    _artifacts.prune(str(prefix), run)
+    assert tree_of(prefix) == FIRST
+    assert os.listdir(tmp_path) == ["opt"]
+    assert os.listdir(prefix.parent) == [prefix.name]
+
+
+def test_a_swap_keeps_the_modes_of_directories(prefix: Path) -> None:
+    tree = {"private": a_directory(0o700), "private/x": a_file("x"), "shared": a_directory(0o775)}
+    _artifacts.swap(str(prefix), upgrade(prefix, {}, tree))
+    assert tree_of(prefix) == tree
+
+
+def test_an_upgrade_replaces_by_rename_and_removes_at_the_end(prefix: Path) -> None:
+    install(prefix, ON_DISK)
+    before = everything(prefix)
+    run = upgrade(prefix, signed(prefix), SECOND)
+    with (prefix / "bin/other").open() as running:
+        _artifacts.swap(str(prefix), run)
+        after = everything(prefix)
+        assert after["bin/same"] == before["bin/same"]
+        assert after["bin/other"][0] != before["bin/other"][0]
+        assert (prefix / "bin/gone").exists()
+        assert (Path(run["aside"]) / "bin/other").lstat().st_ino == before["bin/other"][0]
+        assert os.readlink(Path(run["aside"]) / "link") == "bin/same"
+        for _ in range(2):
+            _artifacts.prune(str(prefix), run)
+            assert tree_of(prefix) == SECOND
+            assert os.listdir(prefix.parent) == [prefix.name]
+        assert running.read() == "other"
+
+
+def test_an_edited_configuration_stays(prefix: Path) -> None:
+    install(prefix, ON_DISK)
+    tree = signed(prefix)
+    (prefix / CONFIGURATION).write_text("mine")
+    before = everything(prefix)
+    run = upgrade(prefix, tree, {**SECOND, CONFIGURATION: a_file("new")})
+    _artifacts.swap(str(prefix), run)
+    _artifacts.prune(str(prefix), run)
+    assert everything(prefix)[CONFIGURATION] == before[CONFIGURATION]
+
+
+@pytest.mark.parametrize("fresh", [True, False], ids=["installation", "upgrade"])
+def test_put_back_from_every_point_of_the_swap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh: bool) -> None:
+    points = 0
+    for number in itertools.count():
+        prefix = tmp_path / str(number) / "opt/confidential-containers"
+        prefix.parent.parent.mkdir()
+        if not fresh:
+            install(prefix, ON_DISK)
+        before = everything(prefix.parent.parent)
+        run = upgrade(prefix, {} if fresh else signed(prefix), FIRST if fresh else SECOND)
+        points = number
+        went_on = crash_at(monkeypatch, number, _artifacts.swap, str(prefix), run)
+        for _ in range(2):
+            _artifacts.put_back(str(prefix), run)
+            assert everything(prefix.parent.parent) == before
+        if not went_on:
+            break
+    assert points > 8
+
+
+@pytest.mark.parametrize("undo", [_artifacts.put_back, _artifacts.prune], ids=["put back", "prune"])
+def test_an_end_that_is_interrupted_is_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undo: t.Callable[[str, t.Mapping[str, t.Any]], None]
+) -> None:
+    expected: dict[str, t.Any] = {}
+    points = 0
+    for number in itertools.count():
+        prefix = tmp_path / str(number) / "opt/confidential-containers"
+        install(prefix, ON_DISK)
+        before = everything(prefix.parent.parent)
+        run = upgrade(prefix, signed(prefix), SECOND)
+        _artifacts.swap(str(prefix), run)
+        points = number
+        went_on = crash_at(monkeypatch, number, undo, str(prefix), run)
+        undo(str(prefix), run)
+        found = tree_of(prefix.parent.parent)
+        expected = expected or found
+        assert found == expected, f"interrupted before step {number}"
+        if undo is _artifacts.put_back:
+            assert everything(prefix.parent.parent) == before
+        if not went_on:
+            break
+    assert points > 4
+    assert not any(".confidential-containers" in name for name in expected)
+
+
+def test_staging_is_on_the_prefix_s_file_system(prefix: Path, tmp_path: Path) -> None:
+    assert _artifacts.staging(str(prefix)) == f"{tmp_path}/.confidential-containers"
+    prefix.parent.mkdir()
+    assert _artifacts.staging(str(prefix)) == f"{prefix.parent}/.confidential-containers"
+    prefix.mkdir()
+    assert _artifacts.staging(str(prefix)) == f"{prefix.parent}/.confidential-containers"
+    assert _artifacts.staging("/proc") == "/proc/.confidential-containers"

@@ -1,0 +1,59 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where the artifacts are in an image."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _layouts
+
+
+@pytest.mark.parametrize(
+    ("path", "root", "relative"),
+    [
+        ("a/b", "a/b", ""),
+        ("a/b/c", "a/b", "c"),
+        ("a/b/c/d", "a/b", "c/d"),
+        ("a/bc", "a/b", None),
+        ("a", "a/b", None),
+        ("x/a/b", "a/b", None),
+        ("/opt/x/y", "/opt/x", "y"),
+        ("", "a", None),
+    ],
+)
+def test_inside(path: str, root: str, relative: str | None) -> None:
+    assert _layouts.inside(path, root) == relative
+
+
+CC, KATA = "confidential-containers", "kata"
+
+
+@pytest.mark.parametrize(
+    ("path", "layout", "relative"),
+    [
+        ("opt/kata-artifacts/opt/confidential-containers", CC, ""),
+        ("opt/kata-artifacts/opt/confidential-containers/bin/x", CC, "bin/x"),
+        ("opt/kata-artifacts/opt/kata", KATA, ""),
+        ("opt/kata-artifacts/opt/kata/bin/x", KATA, "bin/x"),
+        ("opt/kata-artifacts/opt/kata-containers/bin/x", None, None),
+        ("opt/kata-artifacts/scripts/kata-deploy.sh", None, None),
+        ("opt/kata-artifacts", None, None),
+        ("opt/confidential-containers/bin/x", None, None),
+        ("/opt/kata-artifacts/opt/kata/bin/x", None, None),
+        ("etc/passwd", None, None),
+        (".", None, None),
+    ],
+)
+def test_locate(path: str, layout: str | None, relative: str | None) -> None:
+    found = _layouts.locate(path)
+    assert (found and (found[0].name, found[1])) == ((layout, relative) if layout else None)
+
+
+@pytest.mark.parametrize("layout", _layouts.LAYOUTS, ids=lambda layout: layout.name)
+def test_a_layout_is_found_by_its_name_and_has_the_prefix_of_its_root(layout: _layouts.Layout) -> None:
+    assert _layouts.by_name(layout.name) is layout
+    assert layout.root == _layouts.ARTIFACTS + layout.prefix
+    assert set(layout.configurations) == {"share/defaults/kata-containers", "share/defaults/kata-containers/runtime-rs"}

@@ -1,0 +1,80 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Payloads that are extracted but not installed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _artifacts, _payloads
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
+
+DIGEST = "sha256:" + "ab" * 32
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> State:
+    return State(str(tmp_path / "state"))
+
+
+@pytest.fixture
+def prefix(tmp_path: Path) -> Path:
+    (tmp_path / "opt").mkdir()
+    return tmp_path / "opt/confidential-containers"
+
+
+def stage(state: State, prefix: Path, digest: str = DIGEST) -> Path:
+    staged = Path(_payloads.staging(str(prefix), digest))
+    staged.mkdir(parents=True)
+    (staged / "x").write_bytes(b"x")
+    _payloads.remember(state, {"digest": digest, "staged": str(staged), "tree": {}})
+    return staged
+
+
+def test_a_payload_is_staged_beside_the_prefix(prefix: Path) -> None:
+    staged = _payloads.staging(str(prefix), DIGEST)
+    assert staged == f"{prefix.parent}/.confidential-containers/{'ab' * 8}"
+    assert os.path.dirname(staged) == _artifacts.staging(str(prefix))
+
+
+def test_a_payload_is_found_while_its_artifacts_are_there(state: State, prefix: Path) -> None:
+    assert _payloads.find(state, DIGEST) is None
+    staged = stage(state, prefix)
+    found = _payloads.find(state, DIGEST)
+    assert found is not None
+    assert found["staged"] == str(staged)
+    assert _payloads.find(state, "sha256:" + "cd" * 32) is None
+    (staged / "x").unlink()
+    staged.rmdir()
+    assert _payloads.find(state, DIGEST) is None
+
+
+def test_forgotten_payloads_leave_nothing(state: State, prefix: Path) -> None:
+    assert not _payloads.forget(state)
+    stage(state, prefix)
+    stage(state, prefix, "sha256:" + "cd" * 32)
+    assert _payloads.forget(state)
+    assert not os.path.exists(state.payloads)
+    assert not list(prefix.parent.iterdir())
+    assert not _payloads.forget(state)
+
+
+def test_forgetting_keeps_what_else_is_in_the_working_directory(state: State, prefix: Path) -> None:
+    stage(state, prefix)
+    aside = Path(_artifacts.staging(str(prefix)), "aside-1")
+    aside.mkdir()
+    assert _payloads.forget(state)
+    assert list(aside.parent.iterdir()) == [aside]
+
+
+def test_a_payload_whose_artifacts_are_gone_is_forgotten(state: State, prefix: Path) -> None:
+    staged = stage(state, prefix)
+    (staged / "x").unlink()
+    staged.rmdir()
+    assert _payloads.forget(state)
+    assert not os.path.exists(state.payloads)

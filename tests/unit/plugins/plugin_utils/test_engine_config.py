@@ -1,0 +1,464 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From handlers to texts: install, again, upgrade, the user's edits, uninstall."""
+
+from __future__ import annotations
+
+import tomllib
+import typing as t
+
+import pytest
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _engines
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _engine_config, _toml
+
+MAIN = "/etc/containerd/config.toml"
+DROP_IN = _engines.drop_in_path(MAIN)
+GLOB = _engines.drop_in_glob(MAIN)
+TRIAL_GLOB = "/run/trial/*confidential-containers.toml"
+
+R2 = ("plugins", "io.containerd.grpc.v1.cri", "containerd", "runtimes")
+R3 = ("plugins", "io.containerd.cri.v1.runtime", "containerd", "runtimes")
+V2 = '[plugins."io.containerd.grpc.v1.cri".containerd.runtimes'
+V3 = "[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes"
+
+RUNC = {"runtime_type": "io.containerd.runc.v2", "options": {}}
+QEMU = {"runtime_type": "io.containerd.kata-qemu.v2", "options": {"ConfigPath": "/x/configuration-qemu.toml"}}
+CLH = {"runtime_type": "io.containerd.kata-clh.v2", "options": {"ConfigPath": "/x/configuration-clh.toml"}}
+FC = {"runtime_type": "io.containerd.kata-fc.v2"}
+
+ONE, TWO = (1, 7, 24), (2, 1, 9)
+
+SPARSE = 'version = 2\n\n[plugins."io.containerd.grpc.v1.cri"]\n  disable_cgroup = true\n'
+HUMAN = (
+    "# node team\nversion = 2\n\n[plugins]\n"
+    f'  {V2}.runc]\n    runtime_type = "io.containerd.runc.v2"   # as ever\n'
+    f"  {V2}.farm]\n    runtime_type='x'\n\n# EOF\n"
+)
+THREE = "version = 3\n\n[grpc]\n\tuid = 0\n"
+
+Texts = dict[str, str | None]
+
+
+class Node:
+    """What a node remembers between runs, and what its engine would say: enough for one run after the other."""
+
+    def __init__(self, version: tuple[int, ...], main: str, drop_in: str | None = None, mode: str = "auto") -> None:
+        self.version, self.mode = version, mode
+        self.files: Texts = {MAIN: main, DROP_IN: drop_in}
+        self.edits: dict[str, tuple[str | None, str | None]] = {}  # path → before, after
+        self.ours: set[str] = set()
+        self.plan = _engine_config.Plan(())
+
+    @property
+    def target(self) -> _engines.Target:
+        return _engines.decide(self.version, tomllib.loads(self.files[MAIN] or "").get("version", 1), self.mode)
+
+    def dump(self) -> str:
+        """Print the handlers as the engine would: those of its files, and its builtin runc."""
+        found: dict[str, t.Any] = {}
+        for text in (self.files[MAIN], self.files[DROP_IN]):
+            table: t.Any = tomllib.loads(text or "")
+            for part in self.target.table:
+                table = table.get(part, {})
+            found.update(table)
+        # A dump has the newest schema that its engine knows, whatever the file has.
+        schema, table = (3, R3) if self.version >= (2, 0) else (2, R2)
+        header = ".".join(f"'{part}'" for part in table)
+        lines = [f"version = {schema}"]
+        for name, table in ({"runc": RUNC, **found}).items():
+            lines += [f"[{header}.'{name}']", "  runtime_root = ''"]
+            lines += [f"  {key} = '{value}'" for key, value in table.items() if isinstance(value, str)]
+            lines += [f"  [{header}.'{name}'.options]"]
+            lines += [f"    {key} = '{value}'" for key, value in table.get("options", {}).items()]
+        return "\n".join(lines) + "\n"
+
+    def run(self, **wanted: dict[str, t.Any]) -> list[str]:
+        """Bring the node to these handlers; return the paths that were edited, in order."""
+        tables = {f"kata-{name}": table for name, table in wanted.items()}
+        before = {path: edit[0] for path, edit in self.edits.items() if self.files[path] == edit[1]}
+        self.plan = _engine_config.plan(
+            self.target, MAIN, dict(self.files), before, sorted(self.ours), tables, self.dump(), TRIAL_GLOB
+        )
+        for edit in self.plan.edits:
+            assert edit.now == self.files[edit.path]
+            self.files[edit.path] = edit.wanted
+            self.edits.pop(edit.path, None)
+            if edit.wanted != edit.without:
+                self.edits[edit.path] = (edit.without, edit.wanted)
+        self.ours = set(tables)
+        return [edit.path for edit in self.plan.edits]
+
+    def handlers(self, path: str) -> dict[str, t.Any]:
+        table: t.Any = tomllib.loads(self.files[path] or "")
+        for part in self.target.table:
+            table = table.get(part, {})
+        return dict(table)
+
+
+EVERY = pytest.mark.parametrize(
+    ("version", "main", "mode", "edited"),
+    [
+        pytest.param(ONE, SPARSE, "auto", [MAIN], id="1.7 sparse"),
+        pytest.param(ONE, HUMAN, "auto", [MAIN], id="1.7 human"),
+        pytest.param(ONE, HUMAN.replace("\n", "\r\n"), "auto", [MAIN], id="1.7 CRLF"),
+        pytest.param(ONE, HUMAN.rstrip("\n"), "auto", [MAIN], id="1.7 no newline"),
+        pytest.param((1, 4, 13), SPARSE, "auto", [MAIN], id="1.4 sparse"),
+        pytest.param(TWO, HUMAN, "auto", [DROP_IN, MAIN], id="2.1 schema 2"),
+        pytest.param(TWO, THREE, "auto", [DROP_IN, MAIN], id="2.1 schema 3"),
+        pytest.param(TWO, THREE, "in_place", [MAIN], id="2.1 schema 3, in place"),
+        pytest.param(TWO, HUMAN, "in_place", [MAIN], id="2.1 schema 2, in place"),
+        pytest.param(TWO, f"imports = ['/etc/containerd/conf.d/*.toml']\n{THREE}", "auto", [DROP_IN], id="2.1 imports us"),
+        pytest.param(TWO, f"imports = []\n{THREE}", "auto", [DROP_IN, MAIN], id="2.1 imports nothing"),
+        pytest.param(TWO, "version = 3", "auto", [DROP_IN, MAIN], id="2.1 nothing at all"),
+    ],
+)  # fmt: skip
+
+
+@EVERY
+def test_install_again_and_uninstall(version: tuple[int, ...], main: str, mode: str, edited: list[str]) -> None:
+    node = Node(version, main, mode=mode)
+    assert node.run(qemu=QEMU) == edited
+    assert {**node.handlers(MAIN), **node.handlers(DROP_IN)}["kata-qemu"] == QEMU
+    installed = dict(node.files)
+    assert node.run(qemu=QEMU) == []
+    assert node.files == installed
+    assert node.run() == edited[::-1]
+    assert node.files == {MAIN: main, DROP_IN: None}
+    assert node.edits == {}
+    assert node.run() == []
+
+
+@EVERY
+def test_upgrade(version: tuple[int, ...], main: str, mode: str, edited: list[str]) -> None:
+    node, fresh = Node(version, main, mode=mode), Node(version, main, mode=mode)
+    node.run(qemu=QEMU, clh=CLH)
+    other = {**QEMU, "runtime_type": "io.containerd.other.v2"}
+    assert node.run(qemu=other, fc=FC) == edited[:1]
+    fresh.run(qemu=other, fc=FC)
+    assert node.files == fresh.files
+    node.run()
+    assert node.files == {MAIN: main, DROP_IN: None}
+
+
+@EVERY
+def test_ten_times(version: tuple[int, ...], main: str, mode: str, edited: list[str]) -> None:
+    node = Node(version, main, mode=mode)
+    for _ in range(10):
+        assert node.run(qemu=QEMU) == edited
+        node.run()
+        assert node.files == {MAIN: main, DROP_IN: None}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param("disable_cgroup = true", "disable_cgroup = false", id="another value"),
+        pytest.param("disable_cgroup = true", "disable_cgroup = true\n  sandbox_image = 'x'", id="another key"),
+        pytest.param("version = 2\n", "# mine\nversion = 2\n", id="a comment"),
+        pytest.param("version = 2\n", "version = 2\n\n[metrics]\naddress = 'x'\n", id="a table"),
+        pytest.param("disable_cgroup = true\n", f"disable_cgroup = true\n  {V2}.mine]\n  runtime_type = 'x'\n", id="a handler"),
+    ],
+)  # fmt: skip
+def test_the_user_s_edit_stays_and_ours_goes(old: str, new: str) -> None:
+    node = Node(ONE, SPARSE + f"  {V2}.runc]\n  runtime_type = 'x'\n")
+    clean = node.files[MAIN] or ""
+    node.run(qemu=QEMU)
+    node.files[MAIN] = (node.files[MAIN] or "").replace(old, new)
+    node.run()
+    assert node.files == {MAIN: clean.replace(old, new), DROP_IN: None}
+
+
+def test_an_edit_behind_ours_stays() -> None:
+    clean = SPARSE + f"  {V2}.runc]\n  runtime_type = 'x'\n"
+    node = Node(ONE, clean)
+    node.run(qemu=QEMU)
+    node.files[MAIN] = (node.files[MAIN] or "") + "\n[metrics]\naddress = 'x'\n"
+    node.run()
+    assert node.files[MAIN] == clean + "\n[metrics]\naddress = 'x'\n"
+
+
+def test_an_edit_of_ours_is_put_right() -> None:
+    node = Node(ONE, HUMAN)
+    node.run(qemu=QEMU)
+    right = node.files[MAIN]
+    node.files[MAIN] = (right or "").replace("io.containerd.kata-qemu.v2", "io.containerd.other.v2")
+    assert node.run(qemu=QEMU) == [MAIN]
+    assert node.files[MAIN] == right
+
+
+def test_our_table_removed_comes_back() -> None:
+    node = Node(ONE, HUMAN)
+    node.run(qemu=QEMU)
+    right = node.files[MAIN]
+    node.files[MAIN] = HUMAN
+    assert node.run(qemu=QEMU) == [MAIN]
+    assert node.files[MAIN] == right
+
+
+def test_moving_things_around_is_no_reason_to_restart() -> None:
+    node = Node(ONE, HUMAN)
+    node.run(qemu=QEMU)
+    edited = (node.files[MAIN] or "").split("\n")
+    edited[0], edited[2] = edited[2], edited[0]
+    node.files[MAIN] = "\n".join(edited)
+    assert node.run(qemu=QEMU) == []
+    node.run()
+    assert node.files[MAIN] == HUMAN.replace("# node team\nversion = 2\n\n", "\nversion = 2\n# node team\n")
+
+
+def test_a_drop_in_that_the_user_edited_keeps_the_edit() -> None:
+    node = Node(TWO, THREE)
+    node.run(qemu=QEMU)
+    node.files[DROP_IN] = (node.files[DROP_IN] or "") + "\n[debug]\nlevel = 'debug'\n"
+    assert node.run() == [MAIN, DROP_IN]
+    assert node.files[MAIN] == THREE
+    assert tomllib.loads(node.files[DROP_IN] or "") == {"version": 3, "debug": {"level": "debug"}}
+
+
+def test_a_drop_in_that_was_removed_comes_back() -> None:
+    node = Node(TWO, THREE)
+    node.run(qemu=QEMU)
+    right = dict(node.files)
+    node.files[DROP_IN] = None
+    assert node.run(qemu=QEMU) == [DROP_IN]
+    assert node.files == right
+
+
+@pytest.mark.parametrize(("main", "schema"), [(HUMAN, 2), (THREE, 3)])
+def test_a_drop_in_has_the_version_of_the_main_file(main: str, schema: int) -> None:
+    node = Node(TWO, main)
+    node.run(qemu=QEMU)
+    assert (node.files[DROP_IN] or "").startswith(f"{_toml.MARK}\nversion = {schema}\n")
+    assert (node.files[MAIN] or "").count(GLOB) == 1
+    assert node.handlers(DROP_IN) == {"kata-qemu": QEMU}
+
+
+def test_a_change_from_a_drop_in_to_the_main_file_and_back() -> None:
+    node = Node(TWO, THREE)
+    node.run(qemu=QEMU)
+    with_drop_in = dict(node.files)
+    node.mode = "in_place"
+    assert sorted(node.run(qemu=QEMU)) == sorted([DROP_IN, MAIN])
+    assert node.files[DROP_IN] is None
+    assert node.handlers(MAIN)["kata-qemu"] == QEMU
+    assert GLOB not in (node.files[MAIN] or "")
+    node.mode = "auto"
+    node.run(qemu=QEMU)
+    assert node.files == with_drop_in
+    node.run()
+    assert node.files == {MAIN: THREE, DROP_IN: None}
+
+
+def test_what_an_engine_reads_before_and_after_each_edit_is_whole() -> None:
+    """A drop-in appears before it is imported, and goes after it is imported no more."""
+    node = Node(TWO, THREE)
+    assert node.run(qemu=QEMU) == [DROP_IN, MAIN]
+    assert node.run() == [MAIN, DROP_IN]
+
+
+# The builtin handler that 1.x forgets.
+
+
+@pytest.mark.parametrize(
+    ("version", "main", "mode", "written"),
+    [
+        pytest.param(ONE, SPARSE, "auto", True, id="1.7 without runtimes"),
+        pytest.param((1, 4, 13), SPARSE, "auto", True, id="1.4 without runtimes"),
+        pytest.param(ONE, SPARSE + f"{V2}]\n", "auto", True, id="1.7 with an empty table"),
+        pytest.param(ONE, SPARSE + f"{V2}.runc]\nruntime_type = 'x'\n", "auto", False, id="1.7 with runc"),
+        pytest.param(ONE, SPARSE + f"{V2}.farm]\nruntime_type = 'x'\n", "auto", False, id="1.7 with another one"),
+        pytest.param(TWO, SPARSE, "auto", False, id="2.1 schema 2"),
+        pytest.param(TWO, THREE, "auto", False, id="2.1 schema 3"),
+        pytest.param(TWO, SPARSE, "in_place", False, id="2.1 schema 2, in place"),
+        pytest.param(TWO, THREE, "in_place", False, id="2.1 schema 3, in place"),
+    ],
+)
+def test_the_builtin_handler_is_written_out(version: tuple[int, ...], main: str, mode: str, written: bool) -> None:
+    node = Node(version, main, mode=mode)
+    theirs = set(node.handlers(MAIN))
+    node.run(qemu=QEMU)
+    found = {**node.handlers(MAIN), **node.handlers(DROP_IN)}
+    assert set(found) - theirs - {"kata-qemu"} == ({"runc"} if written else set())
+    if written:
+        assert found["runc"] == RUNC
+        assert list(found) == ["runc", "kata-qemu"]
+
+
+def test_the_builtin_handler_goes_with_us_although_the_user_edited_the_file() -> None:
+    node = Node(ONE, SPARSE)
+    node.run(qemu=QEMU)
+    node.files[MAIN] = (node.files[MAIN] or "").replace("disable_cgroup = true", "disable_cgroup = false")
+    node.run()
+    assert node.files[MAIN] == SPARSE.replace("disable_cgroup = true", "disable_cgroup = false")
+
+
+def test_the_builtin_handler_stays_with_the_user_s_edit_of_it() -> None:
+    node = Node(ONE, SPARSE)
+    node.run(qemu=QEMU)
+    node.files[MAIN] = (node.files[MAIN] or "").replace(
+        "runtimes.runc.options]", "runtimes.runc.options]\nSystemdCgroup = true"
+    )
+    node.run()
+    assert node.handlers(MAIN) == {"runc": {**RUNC, "options": {"SystemdCgroup": True}}}
+
+
+# A dry run for the engine.
+
+
+def test_the_trial_is_the_main_file_in_place() -> None:
+    node = Node(ONE, HUMAN)
+    node.run(qemu=QEMU)
+    assert node.plan.trial == {"config.toml": node.files[MAIN]}
+
+
+@pytest.mark.parametrize("imports", ["", "imports = ['/etc/containerd/conf.d/*.toml']\n"])
+def test_the_trial_imports_the_drop_in_from_beside_it(imports: str) -> None:
+    node = Node(TWO, imports + THREE)
+    node.run(qemu=QEMU)
+    assert set(node.plan.trial) == {"config.toml", "99-confidential-containers.toml"}
+    assert node.plan.trial["99-confidential-containers.toml"] == node.files[DROP_IN]
+    trial = tomllib.loads(node.plan.trial["config.toml"])
+    assert trial["imports"][-1] == TRIAL_GLOB
+    assert GLOB not in trial["imports"]
+
+
+def test_the_trial_of_an_uninstallation_is_the_clean_file() -> None:
+    for version, main in ((ONE, SPARSE), (TWO, THREE)):
+        node = Node(version, main)
+        node.run(qemu=QEMU)
+        node.run()
+        assert node.plan.trial == {"config.toml": main}
+
+
+# What stands in the way.
+
+
+@pytest.mark.parametrize(
+    ("version", "main"),
+    [
+        (ONE, SPARSE + f"{V2}.kata-qemu]\nruntime_type = 'mine'\n"),
+        (TWO, SPARSE + f"{V2}.kata-qemu]\nruntime_type = 'mine'\n"),
+        (TWO, THREE + f"{V3}.kata-qemu]\nruntime_type = 'mine'\n"),
+    ],
+)
+def test_a_handler_of_the_user_s_with_our_name_is_refused(version: tuple[int, ...], main: str) -> None:
+    with pytest.raises(Refusal, match="kata-qemu"):
+        Node(version, main).run(qemu=QEMU)
+    node = Node(version, main)
+    node.run(clh=CLH)
+    assert "kata-clh" in {**node.handlers(MAIN), **node.handlers(DROP_IN)}
+
+
+def test_no_main_file_is_refused() -> None:
+    target = _engines.decide(ONE, 2)
+    with pytest.raises(Refusal, match="none"):
+        _engine_config.plan(target, MAIN, {MAIN: None, DROP_IN: None}, {}, [], {"kata-qemu": QEMU}, "", TRIAL_GLOB)
+
+
+def test_an_inline_table_is_refused() -> None:
+    with pytest.raises(Refusal, match="have room for"):
+        Node(ONE, "version = 2\nplugins = {}\n").run(qemu=QEMU)
+
+
+# Handlers' tables.
+
+HANDLER = {
+    "name": "kata-qemu",
+    "shim": "qemu",
+    "runtime_type": "io.containerd.kata-qemu.v2",
+    "runtime_path": "/x/bin/containerd-shim-kata-v2",
+    "config_path": "/x/configuration-qemu.toml",
+    "privileged_without_host_devices": True,
+    "pod_annotations": ["io.katacontainers.*"],
+    "container_annotations": ["io.kubernetes.container.terminationMessage*"],
+}
+TABLE = {
+    "runtime_type": "io.containerd.kata-qemu.v2",
+    "runtime_path": "/x/bin/containerd-shim-kata-v2",
+    "privileged_without_host_devices": True,
+    "pod_annotations": ["io.katacontainers.*"],
+    "container_annotations": ["io.kubernetes.container.terminationMessage*"],
+    "options": {"ConfigPath": "/x/configuration-qemu.toml"},
+}
+WITHOUT_PATH = {key: value for key, value in TABLE.items() if key != "runtime_path"}
+
+
+@pytest.mark.parametrize(
+    ("version", "override", "table"),
+    [
+        pytest.param((1, 4, 13), {}, WITHOUT_PATH, id="1.4"),
+        pytest.param((1, 6, 20), {}, WITHOUT_PATH, id="1.6.20"),
+        pytest.param((1, 6, 21), {}, TABLE, id="1.6.21"),
+        pytest.param((1, 7, 0), {}, WITHOUT_PATH, id="1.7.0"),
+        pytest.param(ONE, {}, TABLE, id="1.7"),
+        pytest.param(TWO, {}, TABLE, id="2.1"),
+        pytest.param(ONE, {"runtime_type": "io.x.v2"}, {**TABLE, "runtime_type": "io.x.v2"}, id="type"),
+        pytest.param(ONE, {"runtime_path": "/y"}, {**TABLE, "runtime_path": "/y"}, id="path"),
+        pytest.param((1, 6, 20), {"runtime_path": "/y"}, WITHOUT_PATH, id="path where it goes into a link"),
+        pytest.param(ONE, {"config_path": "/y"}, {**TABLE, "options": {"ConfigPath": "/y"}}, id="configuration"),
+        pytest.param(
+            ONE, {"options": {"A": 1}}, {**TABLE, "options": {"ConfigPath": "/x/configuration-qemu.toml", "A": 1}},
+            id="options are merged",
+        ),
+        pytest.param(ONE, {"options": {"ConfigPath": "/z"}}, {**TABLE, "options": {"ConfigPath": "/z"}}, id="options win"),
+        pytest.param(ONE, {"pod_annotations": []}, {**TABLE, "pod_annotations": []}, id="a list is replaced"),
+        pytest.param(ONE, {"snapshotter": "nydus"}, {**TABLE, "snapshotter": "nydus"}, id="snapshotter on 1.7"),
+        pytest.param(ONE, {"cni_conf_dir": "/y"}, {**TABLE, "cni_conf_dir": "/y"}, id="another key"),
+        pytest.param(TWO, {"sandboxer": "shim"}, {**TABLE, "sandboxer": "shim"}, id="a key of 2.x"),
+    ],
+)  # fmt: skip
+def test_handler_tables(version: tuple[int, ...], override: dict[str, t.Any], table: dict[str, t.Any]) -> None:
+    assert _engine_config.handler_tables([HANDLER], {"kata-qemu": override}, version) == {"kata-qemu": table}
+
+
+@pytest.mark.parametrize(
+    ("version", "overrides", "says"),
+    [
+        pytest.param(ONE, {"kata-qmeu": {}}, "kata-qmeu", id="unknown handler"),
+        pytest.param(ONE, {"kata-qemu": {"runtime_tpye": "x"}}, "runtime_tpye", id="misspelt key"),
+        pytest.param(ONE, {"kata-qemu": {"name": "x"}}, "name", id="the name"),
+        pytest.param(ONE, {"kata-qemu": {"shim": "x"}}, "shim", id="the shim"),
+        pytest.param(ONE, {"kata-qemu": {"sandboxer": "x"}}, "sandboxer", id="a key of 2.x on 1.7"),
+        pytest.param((1, 6, 39), {"kata-qemu": {"snapshotter": "x"}}, "snapshotter", id="snapshotter on 1.6"),
+        pytest.param(TWO, {"kata-qemu": {"snapshotter": "x"}}, "snapshotter", id="snapshotter on 2.x"),
+        pytest.param(ONE, {"kata-qemu": None}, "kata-qemu", id="null for an override"),
+        pytest.param(ONE, {"kata-qemu": "text"}, "kata-qemu", id="text for an override"),
+        pytest.param(ONE, {"kata-qemu": ["runtime_type"]}, "kata-qemu", id="a list for an override"),
+        pytest.param(ONE, {"kata-qemu": {"options": "text"}}, "options", id="text for options"),
+        pytest.param(ONE, {"kata-qemu": {"options": None}}, "options", id="null for options"),
+        pytest.param(ONE, {"kata-qemu": {"runtime_type": None}}, "runtime_type", id="null for a value"),
+        pytest.param(ONE, {"kata-qemu": {"config_path": 7}}, "config_path", id="a number for a path"),
+        pytest.param(ONE, {"kata-qemu": {"options": {"A": None}}}, "options", id="null for an option"),
+    ],
+)  # fmt: skip
+def test_overrides_that_are_refused(version: tuple[int, ...], overrides: t.Any, says: str) -> None:
+    with pytest.raises(Refusal, match=says):
+        _engine_config.handler_tables([HANDLER], overrides, version)
+
+
+@pytest.mark.parametrize(
+    ("version", "override", "links"),
+    [
+        pytest.param(ver, {}, {"/usr/local/bin/containerd-shim-kata-qemu-v2": HANDLER["runtime_path"]}, id=str(ver))
+        for ver in ((1, 4, 13), (1, 5, 18), (1, 6, 20), (1, 7, 0))
+    ]
+    + [pytest.param(ver, {}, {}, id=str(ver)) for ver in ((1, 6, 21), (1, 6, 39), (1, 7, 1), ONE, TWO)]
+    + [
+        pytest.param(
+            (1, 6, 20), {"runtime_type": "io.x.mine.v2", "runtime_path": "/y"},
+            {"/usr/local/bin/containerd-shim-mine-v2": "/y"}, id="overrides",
+        )
+    ],
+)  # fmt: skip
+def test_shim_links(version: tuple[int, ...], override: dict[str, t.Any], links: dict[str, t.Any]) -> None:
+    assert _engine_config.shim_links([HANDLER], {"kata-qemu": override}, version) == links
+
+
+@pytest.mark.parametrize("runtime_type", ["mine", "", "/usr/bin/shim"])
+def test_a_type_without_a_shim_s_name_is_refused(runtime_type: str) -> None:
+    with pytest.raises(Refusal, match="runtime_type"):
+        _engine_config.shim_links([HANDLER], {"kata-qemu": {"runtime_type": runtime_type}}, (1, 6, 20))

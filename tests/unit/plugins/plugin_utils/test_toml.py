@@ -1,0 +1,401 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Edits of files that humans wrote: what is added can be taken out again, and not one other byte changes."""
+
+from __future__ import annotations
+
+import tomllib
+import typing as t
+
+import hypothesis
+import pytest
+from hypothesis import strategies
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _toml
+
+PATH = "/etc/containerd/config.toml"
+RUNTIMES = ("plugins", "io.containerd.grpc.v1.cri", "containerd", "runtimes")
+QEMU, CLH = (*RUNTIMES, "kata-qemu"), (*RUNTIMES, "kata-clh")
+TABLES: dict[tuple[str, ...], dict[str, t.Any]] = {
+    CLH: {"runtime_type": "io.containerd.kata-clh.v2"},
+    QEMU: {
+        "runtime_type": "io.containerd.kata-qemu.v2",
+        "runtime_path": "/opt/x/bin/containerd-shim-kata-v2",
+        "privileged_without_host_devices": True,
+        "pod_annotations": ["io.katacontainers.*"],
+        "options": {"ConfigPath": "/opt/x/configuration-qemu.toml"},
+    },
+}
+GLOB = "/etc/containerd/conf.d/*confidential-containers.toml"
+
+CRI = '[plugins."io.containerd.grpc.v1.cri"]\n'
+
+# Files in which there is room for us.
+HUMAN = {
+    "empty": "",
+    "a newline": "\n",
+    "blank lines": "\n\n\n",
+    "spaces": "  \n\t\n",
+    "a comment": "# nothing here\n",
+    "a comment, no newline": "# nothing here",
+    "version": "version = 2\n",
+    "version, no newline": "version = 2",
+    "version, blank lines": "version = 2\n\n\n",
+    "version, a comment": "version = 2 # the second\n\n# EOF\n",
+    "blank lines first": "\n\n  version = 2\n",
+    "first key indented": "    version = 2\n    root = '/x'\n",
+    "no spaces": "version=2\nroot='/x'\n[grpc]\nuid=0\n",
+    "many spaces": "version   =   2   \nroot\t=\t'/x'\t\n",
+    "CRLF": 'version = 2\r\n\r\n[plugins]\r\n  [plugins."io.containerd.grpc.v1.cri"]\r\n    x = 1\r\n',
+    "CRLF, no newline": "version = 2\r\nroot = '/x'",
+    "mixed newlines": "version = 2\r\nroot = '/x'\n[grpc]\r\nuid = 0\n",
+    "version last": "root = '/x'\nversion = 2\n",
+    "version quoted": "'version' = 2\n",
+    "no version": "root = '/x'\n\n[grpc]\nuid = 0\n",
+    "only a table": CRI + "x = 1\n",
+    "table, no newline": CRI + "x = 1",
+    "an empty table last": "version = 2\n" + CRI,
+    "an empty table last, no newline": "version = 2\n" + CRI.strip(),
+    "comment last": CRI + "x = 1\n  # the end\n",
+    "comment last, no newline": CRI + "x = 1\n  # the end",
+    "trailing spaces": CRI + "x = 1   \n   \n",
+    "tabs": 'version = 2\n[plugins]\n\t[plugins."io.containerd.grpc.v1.cri"]\n\t\tx = 1\n\t\t[plugins."io.containerd.grpc.v1.cri".cni]\n',
+    "single-quoted header": "version = 2\n[plugins.'io.containerd.grpc.v1.cri']\nx = 1\n",
+    "spaces in a header": '[ plugins . "io.containerd.grpc.v1.cri" ] # ours\nx = 1\n',
+    "runtimes": CRI.replace("]", ".containerd.runtimes]") + CRI.replace("]", ".containerd.runtimes.runc]") + "runtime_type = 'x'\n",
+    "the user's handler": CRI.replace("]", ".containerd.runtimes.'my.own']") + "runtime_type = 'x'\noptions = { a = 1 }\n",
+    "a similar handler": CRI.replace("]", ".containerd.runtimes.kata-qemu-mine]") + "runtime_type = 'x'\n",
+    "below another plugin": '[plugins."io.containerd.other".containerd.runtimes.kata-qemu]\nx = 1\n',
+    "inline table elsewhere": "version = 2\ngrpc = { uid = 0 }\n" + CRI + "cni = { bin_dir = '/x' }\n",
+    "dotted keys": "version = 2\ngrpc.uid = 0\n" + CRI + "cni.bin_dir = '/x'\n",
+    "dotted runtimes": "version = 2\n" + CRI + "containerd.runtimes.runc.runtime_type = 'x'\n",
+    "dotted keys at the top": "plugins.'io.containerd.grpc.v1.cri'.containerd.x = 1\n",
+    "array of tables": "version = 2\n[[stream]]\nx = 1\n[[stream]]\nx = 2\n",
+    "array of tables last": CRI + "x = 1\n\n[[stream]]\nx = 1",
+    "multi-line array": "version = 2\n" + CRI + "x = [\n  'a',   # one\n\n  'b'\n]\n",
+    "array of arrays": CRI + "x = [\n  ['a'],\n  [ 'b' ],\n]\n",
+    "imports": "version = 2\nimports = ['/etc/containerd/conf.d/*.toml']\n",
+    "imports, double quotes": 'imports = ["/etc/a.toml", "/etc/b.toml"]\nversion = 2\n',
+    "imports, empty": "version = 2\nimports = []\n",
+    "imports, empty, a comment": "version = 2\nimports = []  # nothing yet\n",
+    "imports, empty, a space": "version = 2\nimports = [ ]\n",
+    "imports, spaces": "version = 2\nimports = [ '/etc/a.toml' , '/etc/b.toml' ]   # two\n",
+    "imports, trailing comma": "imports = ['/etc/a.toml',]\n",
+    "imports, multi-line": "version = 2\nimports = [\n  '/etc/a.toml',\n  '/etc/b.toml',\n]\n[grpc]\nuid = 0\n",
+    "imports, multi-line, no comma": "version = 2\nimports = [\n  '/etc/a.toml',\n  '/etc/b.toml'\n]\n",
+    "imports, multi-line, comments": "imports = [ # all\n\t'/etc/a.toml', # the first\n\t# '/etc/x.toml',\n]\nversion = 2\n",
+    "imports, multi-line, empty": "version = 2\nimports = [\n]\n",
+    "imports, multi-line, CRLF": "version = 2\r\nimports = [\r\n  '/etc/a.toml',\r\n]\r\n",
+    "imports, indented": "version = 2\n   imports = ['/etc/a.toml']\n",
+    "imports, no newline": "version = 2\nimports = ['/etc/a.toml']",
+    "imports, quoted key": "version = 2\n'imports' = ['/etc/a.toml']\n",
+    "imports of another table": "version = 2\n[x]\nimports = ['/etc/a.toml']\n",
+    "unicode": "# Übergrößenträger 🦆\nversion = 2\n[grpc]\n'ключ' = 'значение'\n",
+    "odd separators": "# a\u2028b \x85 c\nversion = 2\nx = 'a\u2029b'\n",
+    "a string like a header": "version = 2\nx = '''\n[plugins]\n[a.b]\nversion = 3\n'''\n[grpc]\nuid = 0\n",
+    "a string like our header": f"version = 2\nx = '''\n{CRI.strip()[:-1]}.containerd.runtimes.kata-qemu]\na = 1\n'''\n[grpc]\nuid = 0\n",
+    "a string like our mark": f"version = 2\nx = '''\n\n{_toml.MARK}\n'''\n[grpc]\nuid = 0\n",
+    "a string like our import": f'version = 2\nx = """\nimports = ["{GLOB}"]\n"""\n[grpc]\nuid = 0\n',
+    "a comment like our mark": f"version = 2\n\n{_toml.MARK}\n[grpc]\nuid = 0\n",
+    "a comment like our header": f"version = 2\n# {CRI.strip()[:-1]}.containerd.runtimes.kata-qemu]\n# x = 1\n",
+    "a commented import": f'version = 2\n# imports = ["{GLOB}"]\n',
+    "a bracket in a header": "[plugins.'io.containerd.grpc.v1.cri'.registry.configs.'[::1]:5000']\nx = 1\n",
+}  # fmt: skip
+
+human = pytest.mark.parametrize("text", HUMAN.values(), ids=HUMAN)
+
+
+def with_tables(text: str, tables: t.Mapping[tuple[str, ...], t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+    document = tomllib.loads(text)
+    for header, values in tables.items():
+        table = document
+        for part in header[:-1]:
+            table = table.setdefault(part, {})
+        table[header[-1]] = values
+    return document
+
+
+@human
+def test_added_tables_are_all_that_changes_and_can_be_removed(text: str) -> None:
+    added = _toml.add_tables(text, TABLES, PATH)
+    assert tomllib.loads(added) == with_tables(text, TABLES)
+    assert added.startswith(text)
+    assert added.endswith("\n")
+    assert ("\r\n" in added) == ("\r\n" in text)
+    assert _toml.remove_tables(added, list(TABLES), PATH) == text
+
+
+@human
+def test_one_of_two_tables_can_be_removed(text: str) -> None:
+    both = _toml.add_tables(text, TABLES, PATH)
+    one = _toml.add_tables(text, {CLH: TABLES[CLH]}, PATH)
+    assert tomllib.loads(_toml.remove_tables(both, [QEMU], PATH)) == tomllib.loads(one)
+
+
+@human
+def test_removing_what_is_not_there_changes_nothing(text: str) -> None:
+    assert _toml.add_tables(text, {}, PATH) == text
+    assert _toml.remove_import(text, GLOB, PATH) == text
+    assert _toml.remove_tables(text, [], PATH) == text
+    if _toml.MARK not in text:
+        assert _toml.remove_tables(text, [QEMU, CLH], PATH) == text
+
+
+@human
+def test_an_added_import_is_all_that_changes_and_can_be_removed(text: str) -> None:
+    document = tomllib.loads(text)
+    added = _toml.add_import(text, GLOB, PATH)
+    assert tomllib.loads(added) == {**document, "imports": [*document.get("imports", []), GLOB]}
+    assert _toml.add_import(added, GLOB, PATH) == added
+    assert _toml.remove_import(added, GLOB, PATH) == text
+
+
+@human
+def test_an_import_and_tables(text: str) -> None:
+    added = _toml.add_import(_toml.add_tables(text, TABLES, PATH), GLOB, PATH)
+    assert _toml.remove_import(_toml.remove_tables(added, list(TABLES), PATH), GLOB, PATH) == text
+
+
+def test_how_it_looks() -> None:
+    text = _toml.add_import(_toml.add_tables("version = 2\n\n[grpc]\nuid = 0\n", TABLES, PATH), GLOB, PATH)
+    assert (
+        text
+        == f"""\
+version = 2
+imports = ["/etc/containerd/conf.d/*confidential-containers.toml"]
+
+[grpc]
+uid = 0
+
+{_toml.MARK}
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.kata-clh]
+runtime_type = "io.containerd.kata-clh.v2"
+
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.kata-qemu]
+runtime_type = "io.containerd.kata-qemu.v2"
+runtime_path = "/opt/x/bin/containerd-shim-kata-v2"
+privileged_without_host_devices = true
+pod_annotations = ["io.katacontainers.*"]
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.kata-qemu.options]
+ConfigPath = "/opt/x/configuration-qemu.toml"
+"""
+    )
+
+
+# What a user may do to a file after us.
+
+BASE = "version = 2\n\n[grpc]\nuid = 0\n"
+
+
+@pytest.mark.parametrize(
+    "appended",
+    [
+        pytest.param("\n# mine\n", id="a comment"),
+        pytest.param("\n[metrics]\naddress = 'x'\n", id="a table"),
+        pytest.param("[metrics]\naddress = 'x'\n", id="a table without a blank line"),
+        pytest.param("\n# about metrics\n\n[metrics]\naddress = 'x'\n", id="a table and a comment"),
+        pytest.param("\n[[stream]]\nx = 1\n", id="an array of tables"),
+        pytest.param("\n[plugins.'io.containerd.grpc.v1.cri'.registry.configs.'[::1]:5000']\nx = 1\n", id="a bracket in a header"),
+        pytest.param("\n[plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.mine]\nx = 1\n", id="a handler"),
+        pytest.param("\n[plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.kata-qemu-2]\nx = 1\n", id="a similar handler"),
+        pytest.param("\n[metrics]\naddress = '''\n[a]\n'''\n", id="a table with a string like a header"),
+        pytest.param("\n[metrics]\naddress = [\n  [ 'x' ],\n]\n", id="a table with an array of arrays"),
+    ],
+)  # fmt: skip
+def test_what_is_appended_after_us_stays(appended: str) -> None:
+    edited = _toml.add_tables(BASE, TABLES, PATH) + appended
+    removed = _toml.remove_tables(edited, list(TABLES), PATH)
+    assert removed in {BASE + appended, BASE + appended.removeprefix("\n"), BASE + "\n" + appended}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param("uid = 0", "uid = 7", id="above us"),
+        pytest.param("io.containerd.kata-qemu.v2", "mine", id="in ours"),
+        pytest.param("pod_annotations = [", "pod_annotations = [\n  # mine\n  'x',\n", id="an array of ours"),
+        pytest.param("runtime_path", "# why?\nruntime_path", id="a comment in ours"),
+        pytest.param("ConfigPath = ", "Comment = '''\n[grpc]\n'''\nConfigPath = ", id="a string like a header in ours"),
+        pytest.param("ConfigPath = ", "Lists = [\n['a'],\n]\nConfigPath = ", id="an array of arrays in ours"),
+        pytest.param(_toml.MARK + "\n", "", id="the mark, removed"),
+        pytest.param(
+            '[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.kata-qemu]',
+            "  [ plugins . 'io.containerd.grpc.v1.cri' . containerd . runtimes . \"kata-qemu\" ] # moved",
+            id="our header",
+        ),
+    ],
+)
+def test_edits_above_us_stay_and_edits_in_ours_go(old: str, new: str) -> None:
+    added = _toml.add_tables(BASE, TABLES, PATH)
+    assert old in added
+    removed = _toml.remove_tables(added.replace(old, new), list(TABLES), PATH)
+    assert removed.rstrip("\n") == BASE.replace("uid = 0", new if old == "uid = 0" else "uid = 0").rstrip("\n")
+
+
+# What is refused, in the user's words.
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("plugins = {}\n", id="inline plugins"),
+        pytest.param("plugins = { 'io.containerd.grpc.v1.cri' = { x = 1 } }\n", id="inline plugin"),
+        pytest.param("[plugins]\n'io.containerd.grpc.v1.cri' = { x = 1 }\n", id="inline below a header"),
+        pytest.param(CRI + "containerd = { runtimes = { runc = { runtime_type = 'x' } } }\n", id="inline runtimes"),
+        pytest.param("plugins = 1\n", id="a number"),
+        pytest.param(CRI + "containerd = 'x'\n", id="a string"),
+        pytest.param("[[plugins]]\nx = 1\n", id="an array of tables"),
+        pytest.param(CRI.replace("]", ".containerd.runtimes.kata-qemu]") + "x = 1\n", id="that table already"),
+        pytest.param(CRI.replace("]", ".containerd.runtimes]") + "kata-qemu = { x = 1 }\n", id="that table already, inline"),
+    ],
+)  # fmt: skip
+def test_no_room_for_a_table(text: str) -> None:
+    with pytest.raises(Refusal, match="have room for") as refused:
+        _toml.add_tables(text, TABLES, PATH)
+    assert PATH in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["imports = 'x'\n", "imports = { a = 1 }\n", "imports = 1\n", "[imports]\nx = 1\n"])
+def test_no_room_for_an_import(text: str) -> None:
+    with pytest.raises(Refusal, match="imports"):
+        _toml.add_import(text, GLOB, PATH)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        pytest.param("version = 2\npassword = hunter2\n", "line 2", id="no value"),
+        pytest.param("a = 1\na = 2\n", PATH, id="a key twice"),
+        pytest.param("[a]\nx = 1\n[a]\ny = 1\n", PATH, id="a table twice"),
+        pytest.param("password = 'hunter2\n", "line 1", id="an open string"),
+        pytest.param("password = [\n'hunter2'\n", PATH, id="an open array"),
+        pytest.param("\ufeffversion = 2\n", PATH, id="a byte order mark"),
+        pytest.param("a = 1\0\n", PATH, id="NUL"),
+    ],
+)
+def test_no_toml(text: str, says: str) -> None:
+    with pytest.raises(Refusal, match=says) as refused:
+        _toml.parse(text, PATH)
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param({"a.b": 1, "a b": 2, "ü": 3, 'q"': 4, "": 5}, id="odd keys"),
+        pytest.param({"options": {"a.b": {"c d": 1}}}, id="odd tables"),
+        pytest.param({"s": 'quotes " and \\ and \n and \t'}, id="odd strings"),
+        pytest.param({"l": ["a", "b"], "e": [], "n": [1, 2]}, id="lists"),
+        pytest.param({"l": [{"a": 1}]}, id="tables in a list"),
+        pytest.param({"i": -1, "f": 1.5, "b": False}, id="numbers"),
+        pytest.param({"options": {}}, id="an empty table"),
+    ],
+)
+def test_any_value_that_toml_has(values: dict[str, t.Any]) -> None:
+    added = _toml.add_tables(BASE, {QEMU: values}, PATH)
+    assert tomllib.loads(added) == with_tables(BASE, {QEMU: values})
+    assert _toml.remove_tables(added, [QEMU], PATH) == BASE
+
+
+@pytest.mark.parametrize(
+    "value", [None, [None], {"a": None}, object()], ids=["null", "in a list", "in a table", "object"]
+)
+def test_a_value_that_toml_does_not_have_is_refused(value: t.Any) -> None:
+    with pytest.raises(Refusal):
+        _toml.add_tables(BASE, {QEMU: {"x": value}}, PATH)
+
+
+# Small things.
+
+
+@pytest.mark.parametrize(
+    ("patterns", "imported"),
+    [
+        ([], False),
+        (["/etc/containerd/conf.d/*.toml"], True),
+        (["/etc/containerd/conf.d/*"], True),
+        (["/etc/containerd/*/99-confidential-containers.toml"], True),
+        (["/etc/containerd/conf.d/99-confidential-containers.toml"], True),
+        ([GLOB], True),
+        (["/etc/x.toml", "/etc/containerd/conf.d/9*.toml"], True),
+        (["/etc/containerd/*.toml"], False),
+        (["/etc/containerd/*"], False),
+        (["/etc/containerd/conf.d/??-confidential-containers.toml"], False),
+        (["/etc/containerd/conf.d/[0-9]*.toml"], False),
+        (["/etc/containerd/conf.d/1*.toml"], False),
+        (["/etc/containerd/CONF.D/*.toml"], False),
+    ],
+)
+def test_imports(patterns: list[str], imported: bool) -> None:
+    assert _toml.imports({"imports": patterns}, "/etc/containerd/conf.d/99-confidential-containers.toml") is imported
+
+
+def test_imports_of_a_file_without_any() -> None:
+    assert not _toml.imports({}, "/x")
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [((), {"a": {"b": {"c": 1}}, "d": 2}), (("a",), {"b": {"c": 1}}), (("a", "b"), {"c": 1}), (("a", "b", "c"), {}), (("d",), {}), (("x", "y"), {})],
+)  # fmt: skip
+def test_lookup(path: tuple[str, ...], found: dict[str, t.Any]) -> None:
+    assert _toml.lookup({"a": {"b": {"c": 1}}, "d": 2}, path) == found
+
+
+# Any file made of such lines.
+
+LINES = strategies.sampled_from(
+    [
+        "",
+        "",
+        "   ",
+        "# comment",
+        "  # [comment]",
+        "a = 1",
+        "  b = 'x'   # why",
+        "c = [",
+        "  'x', # [x]",
+        "]",
+        "[t]",
+        "  [t.u]  # table",
+        "[ t . 'v w' ]",
+        "[[list]]",
+        "version = 2",
+        "imports = []",
+        "imports = [ '/etc/a.toml', ]",
+        "imports = [",
+        "'/etc/b.toml'",
+        "s = '''",
+        "'''",
+        'm = """a',
+        '"""',
+        '[plugins."io.containerd.grpc.v1.cri"]',
+        "[plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.runc]",
+        "[plugins]",
+    ]
+)
+TEXTS = strategies.builds(
+    lambda lines, newline, last: newline.join(lines) + (newline if last else ""),
+    strategies.lists(LINES, max_size=12),
+    strategies.sampled_from(["\n", "\r\n"]),
+    strategies.booleans(),
+)
+
+
+@hypothesis.settings(
+    max_examples=600, derandomize=True, database=None, deadline=None, suppress_health_check=list(hypothesis.HealthCheck)
+)
+@hypothesis.given(text=TEXTS)
+def test_any_file(text: str) -> None:
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        hypothesis.reject()
+    try:
+        added = _toml.add_import(_toml.add_tables(text, TABLES, PATH), GLOB, PATH)
+    except Refusal:
+        return
+    assert _toml.remove_import(_toml.remove_tables(added, list(TABLES), PATH), GLOB, PATH) == text
