@@ -210,6 +210,21 @@ def test_moving_things_around_is_no_reason_to_restart() -> None:
     assert node.files[MAIN] == HUMAN.replace("# node team\nversion = 2\n\n", "\nversion = 2\n# node team\n")
 
 
+def test_a_table_behind_ours_is_no_reason_to_restart_again() -> None:
+    node = Node(ONE, HUMAN)
+    node.run(qemu=QEMU)
+    node.files[MAIN] = (node.files[MAIN] or "") + "\n[metrics]\naddress = 'x'\n"
+    assert node.run(qemu=QEMU) == []
+
+
+def test_a_drop_in_with_nothing_of_the_user_s_goes_although_it_was_edited() -> None:
+    node = Node(TWO, THREE)
+    node.run(qemu=QEMU)
+    node.files[DROP_IN] = (node.files[DROP_IN] or "").replace("io.containerd.kata-qemu.v2", "io.containerd.other.v2")
+    assert node.run() == [MAIN, DROP_IN]
+    assert node.files == {MAIN: THREE, DROP_IN: None}
+
+
 def test_a_drop_in_that_the_user_edited_keeps_the_edit() -> None:
     node = Node(TWO, THREE)
     node.run(qemu=QEMU)
