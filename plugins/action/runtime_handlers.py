@@ -84,6 +84,7 @@ class ActionModule(RuntimeAction):
             wanted=tables,
             dump=found["dump"],
             trial_glob=_transaction.TRIAL_GLOB,
+            written=found["builtin"],
         )
         applied: dict[str, t.Any] = {"changed": False, "restarted": False, "served": found["served"], "links": {}}
         if (
@@ -138,6 +139,7 @@ def _file(edit: _engine_config.Edit) -> dict[str, t.Any]:
         "expected": "" if edit.now is None else _files.sha256(edit.now.encode()),
         "content": _encoded(edit.wanted),
         "before": _encoded(edit.without),
+        "builtin": dict(edit.builtin),
     }
 
 

@@ -10,7 +10,7 @@ import json
 import posixpath
 import tarfile
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._files import sha256
@@ -55,6 +55,10 @@ class Image:
     names: tuple[str, ...]
     layers: tuple[Layer, ...]
 
+    @property
+    def config(self) -> str:
+        return next(digest for digest, kind in self.chain.items() if kind == "config")
+
     def identity(self) -> dict[str, t.Any]:
         """Return what a controller tells a node about an archive before sending it."""
         return {
@@ -87,7 +91,7 @@ class Archive:
             raise Refusal(
                 f"a readable image archive at {path}", str(error.strerror), "Make the file readable."
             ) from error
-        except (tarfile.TarError, EOFError) as error:
+        except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError) as error:
             raise self._no_archive(f"a file that is no plain tar archive ({error})") from error
 
     def __enter__(self) -> Archive:
@@ -105,16 +109,15 @@ class Archive:
         else:
             raise self._no_archive("a tar archive with neither index.json nor manifest.json")
         try:
-            images = read()
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            images = [image for image in read() if not self._reference or self._reference in image.names]
+            names = sorted({name for image in images for name in image.names})
+            repeated = len({image.architecture for image in images}) != len(images)
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             # Documents come from outside: a field that is missing or of another type ends up here.
             raise self._no_archive(f"a manifest that does not follow its specification ({error!r})") from error
-        if self._reference:
-            images = [image for image in images if self._reference in image.names]
         if not images:
             raise self._no_archive(f"no image named {self._reference} in it" if self._reference else "no image in it")
-        if len({image.architecture for image in images}) != len(images):
-            names = sorted({name for image in images for name in image.names})
+        if repeated:
             raise self._no_archive(f"several images in it ({', '.join(names)})")
         return images
 
@@ -150,7 +153,7 @@ class Archive:
             if digest and sha256(data) != digest:
                 raise self._damaged(member, f"with digest {digest}", f"digest {sha256(data)}")
             return json.loads(data)
-        except (ValueError, tarfile.TarError, OSError) as error:
+        except (ValueError, RecursionError, tarfile.TarError, OSError) as error:
             raise self._damaged(member, "that is valid JSON", str(error)) from error
 
     def _blob(self, descriptor: t.Mapping[str, t.Any]) -> str:
@@ -163,7 +166,12 @@ class Archive:
     def _oci_images(self) -> list[Image]:
         images: list[Image] = []
         self._collect(self._document("index.json"), {}, (), images, depth=0)
-        return images
+        # What Docker 25 and later write is both: the OCI layout has the tags, manifest.json the whole names.
+        tags = {
+            posixpath.basename(entry["Config"]): tuple(map(str, entry.get("RepoTags") or ()))
+            for entry in (self._document("manifest.json") if "manifest.json" in self._members else ())
+        }
+        return [replace(image, names=image.names + tags.get(image.config.partition(":")[2], ())) for image in images]
 
     def _collect(
         self, index: t.Any, chain: dict[str, str], names: tuple[str, ...], images: list[Image], depth: int
@@ -202,8 +210,8 @@ class Archive:
         member = self._blob(descriptor)
         size = int(descriptor["size"])
         info = self._members.get(member)
-        if info is None or info.size != size:
-            found = "none" if info is None else f"{info.size} bytes"
+        if info is None or not info.isfile() or info.size != size:
+            found = "none" if info is None or not info.isfile() else f"{info.size} bytes"
             raise self._damaged(f"layer {descriptor['digest']}", f"of {size} bytes", found)
         ending = str(descriptor.get("mediaType", "")).rpartition(".layer.v1.")[2].rpartition("rootfs.diff.")[2]
         if ending not in _COMPRESSIONS:

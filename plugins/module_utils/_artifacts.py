@@ -63,7 +63,8 @@ def look(path: str, entry: Entry | None) -> str:
         return "changed"
     if (found.st_mtime_ns, found.st_ino) == (entry.get("mtime_ns"), entry.get("inode")):
         return "ours" if stat.S_IMODE(found.st_mode) == entry["mode"] else "changed"
-    return "ours" if _files.sha256_file(path) == entry["digest"] else "changed"
+    unchanged = stat.S_IMODE(found.st_mode) == entry["mode"] and _files.sha256_file(path) == entry["digest"]
+    return "ours" if unchanged else "changed"
 
 
 def drift(prefix: str, tree: Tree) -> dict[str, str]:
@@ -123,6 +124,17 @@ def plan(prefix: str, old: Tree, new: Tree) -> Plan:
     for path in sorted(set(old) | set(new)):
         target = os.path.join(prefix, path)
         entry = new.get(path)
+        if (
+            path in old
+            and entry
+            and "directory" in (old[path]["type"], entry["type"])
+            and old[path]["type"] != entry["type"]
+        ):
+            raise Refusal(
+                f"a payload in which {path} is a {old[path]['type']}, as in the one that is installed",
+                f"a {entry['type']}",
+                "Uninstall the old payload first.",
+            )
         if entry and entry["type"] == "directory":
             found = look(target, entry)
             decision = {"absent": "directory", "ours": "keep", "changed": "conflict"}[found]
@@ -149,7 +161,10 @@ def swap(prefix: str, undo: t.Mapping[str, t.Any]) -> None:
     """Bring staged artifacts to the prefix, as the journal's ``undo`` says: add and replace, remove nothing."""
     for directory in undo["directories"]:
         os.mkdir(directory)
-        os.chmod(directory, 0o755)
+        staged = os.path.join(undo["staged"], os.path.relpath(directory, prefix))
+        # Not the prefix itself: a staging directory is root's alone.
+        inside = directory.startswith(prefix + "/") and os.path.isdir(staged)
+        os.chmod(directory, stat.S_IMODE(os.stat(staged).st_mode) if inside else 0o755)
     for path in undo["replace"]:
         aside = os.path.join(undo["aside"], path)
         _files.make_directories(os.path.dirname(aside), mode=0o700)
@@ -183,5 +198,6 @@ def prune(prefix: str, undo: t.Mapping[str, t.Any]) -> None:
 
 def _clear(undo: t.Mapping[str, t.Any]) -> None:
     for working in (undo["aside"], undo["staged"]):
-        if working and _files.remove_tree(working):
+        if working:
+            _files.remove_tree(working)
             _files.remove_empty_directories([os.path.dirname(working)])

@@ -85,6 +85,9 @@ def run(argv: t.Sequence[str], timeout: float = 60.0) -> subprocess.CompletedPro
 
 def detect(overrides: Overrides) -> Engine:
     """Find the engine of this node. Raises a refusal when there is none, or one that this version cannot configure."""
+    for name, path in (("coco_engine_config", overrides.config), ("coco_engine_socket", overrides.socket)):
+        if path and not os.path.isabs(path):
+            raise Refusal(f"an absolute path in {name}", repr(path), "Write the whole path, from / on.")
     units = _loaded_units([overrides.unit] if overrides.unit else [unit for names in UNITS.values() for unit in names])
     found = {name: unit for name, names in UNITS.items() for unit in names if unit in units}
     if overrides.unit and overrides.unit in units:

@@ -26,6 +26,7 @@ _LARGEST_ANSWER = 64 << 20
 #: Versions of the API, newest first.
 _VERSIONS = ("v1", "v1alpha2")
 
+Answer = t.TypeVar("Answer")
 Message = t.Dict[int, t.List[t.Union[int, bytes]]]
 
 
@@ -54,7 +55,15 @@ class Status:
 
 def status(address: str, timeout: float = 5.0) -> Status:
     """Ask for the runtime's status and for the handlers that the running engine was configured with."""
-    answer = _decode(_call(address, "Status", b"\x08\x01", timeout))
+    return _call(address, "Status", b"\x08\x01", timeout, _read_status)
+
+
+def sandboxes(address: str, timeout: float = 10.0) -> list[Sandbox]:
+    """List the pod sandboxes, those that have stopped included."""
+    return _call(address, "ListPodSandbox", b"", timeout, _read_sandboxes)
+
+
+def _read_status(answer: Message) -> Status:
     ready, reason = False, "the engine reports no RuntimeReady condition"
     for condition in (_decode(raw) for part in _messages(answer, 1) for raw in _messages(_decode(part), 1)):
         if _text(condition, 1) == "RuntimeReady":
@@ -65,11 +74,9 @@ def status(address: str, timeout: float = 5.0) -> Status:
     return Status(ready, reason, tuple(sorted(runtimes)))
 
 
-def sandboxes(address: str, timeout: float = 10.0) -> list[Sandbox]:
-    """List the pod sandboxes, those that have stopped included."""
+def _read_sandboxes(answer: Message) -> list[Sandbox]:
     found = []
-    for raw in _messages(_decode(_call(address, "ListPodSandbox", b"", timeout)), 1):
-        sandbox = _decode(raw)
+    for sandbox in map(_decode, _messages(answer, 1)):
         metadata = _decode(_messages(sandbox, 2)[0]) if sandbox.get(2) else {}
         # State 0 (ready) is proto3's default: the field is then absent.
         ready = not sandbox.get(3, [0])[0]
@@ -77,15 +84,17 @@ def sandboxes(address: str, timeout: float = 10.0) -> list[Sandbox]:
     return found
 
 
-def _call(address: str, method: str, request: bytes, timeout: float) -> bytes:
+def _call(address: str, method: str, request: bytes, timeout: float, read: t.Callable[[Message], Answer]) -> Answer:
     problem = CriError(f"{address}: no answer")
     for version in _VERSIONS:
         try:
-            return _unary(address, f"/runtime.{version}.RuntimeService/{method}", request, timeout)
+            return read(_decode(_unary(address, f"/runtime.{version}.RuntimeService/{method}", request, timeout)))
         except _NoMessage as error:
             problem = CriError(f"{address}: {error}")
-        except (OSError, ValueError) as error:
-            raise CriError(f"{address}: {error}") from error
+        except OSError as error:
+            raise CriError(f"{address}: {error.strerror or error}") from error
+        except (ValueError, AttributeError, TypeError, IndexError) as error:
+            raise CriError(f"{address}: an answer that does not follow its specification ({error})") from error
     raise problem
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import typing as t
+from collections import Counter
 
 Sections = t.Dict[t.Tuple[str, ...], t.List[str]]
 
@@ -59,8 +60,8 @@ def differences(before: str, after: str, ours: t.Collection[str]) -> list[str]:
     one, two = _foreign(before, ours), _foreign(after, ours)
     found = []
     for header in sorted(set(one) | set(two)):
-        lost = [line for line in one.get(header, []) if line not in two.get(header, [])]
-        new = [line for line in two.get(header, []) if line not in one.get(header, [])]
+        before_, after_ = Counter(one.get(header, [])), Counter(two.get(header, []))
+        lost, new = list(before_ - after_), list(after_ - before_)
         keys = [line.partition("=")[0].strip() for line in lost + new]
         found += [f"{'.'.join(header) or 'top level'}: {key}" for key in dict.fromkeys(keys)]
     return found

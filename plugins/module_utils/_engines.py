@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-import re
 import typing as t
 from dataclasses import dataclass
 
@@ -36,10 +35,12 @@ class Row:
     schema: int
     modes: tuple[str, ...]
     table: Path
+    #: Whether the engine forgets its default handler as soon as the file has a table of handlers.
+    forgetful: bool = False
 
 
 ROWS = (
-    Row((1, 4), (2, 0), 2, (IN_PLACE,), _V2),
+    Row((1, 4), (2, 0), 2, (IN_PLACE,), _V2, forgetful=True),
     Row((2, 0), (3, 0), 2, (DROP_IN, IN_PLACE), _V2),
     Row((2, 0), (3, 0), 3, (DROP_IN, IN_PLACE), _V3),
 )
@@ -69,11 +70,15 @@ SHIM_DIRECTORY = "/usr/local/bin"
 
 @dataclass(frozen=True)
 class Target:
-    """The decision: how the handlers are written (``mode``), below which table, in a file of which schema."""
+    """The decision: how the handlers are written (``mode``), below which table, in a file of which schema.
+
+    ``forgetful``: see :class:`Row`.
+    """
 
     mode: str
     schema: int
     table: Path
+    forgetful: bool = False
 
 
 def decide(version: Version, schema: int, mode: str = "auto") -> Target:
@@ -92,7 +97,7 @@ def decide(version: Version, schema: int, mode: str = "auto") -> Target:
                     mode,
                     "On containerd 1.x a drop-in would replace the whole CRI section of the main file.",
                 )
-            return Target(row.modes[0] if mode == "auto" else mode, schema, row.table)
+            return Target(row.modes[0] if mode == "auto" else mode, schema, row.table, row.forgetful)
     known = " or ".join(str(row.schema) for row in rows)
     raise Refusal(
         f"a configuration file with version = {known} for containerd {text}",
@@ -123,23 +128,9 @@ def drop_in_glob(main: str) -> str:
 
 def shim_name(runtime_type: str) -> str:
     """Return the program that an engine looks for in its PATH: io.containerd.kata-qemu.v2 → containerd-shim-kata-qemu-v2."""
-    name, version = runtime_type.split(".")[-2:]
+    name, version = ["", *runtime_type.split(".")][-2:]
+    if not name or "/" in name + version:
+        raise Refusal(
+            "a runtime_type like io.containerd.NAME.v2", repr(runtime_type), "Correct coco_handler_overrides."
+        )
     return f"containerd-shim-{name}-{version}"
-
-
-_VERSION_LINE = re.compile(r"version[ \t]*=[ \t]*(\d+)[ \t]*(?:#.*)?")
-
-
-def schema_of(text: str) -> int:
-    """Return the schema that a file's text declares: its top-level ``version``, 1 without one.
-
-    A scan of the lines before the first table, for nodes, whose Python may have no TOML parser. The controller parses.
-    """
-    for line in text.splitlines():
-        line = line.strip()
-        if line.startswith("["):
-            break
-        match = _VERSION_LINE.fullmatch(line)
-        if match:
-            return int(match.group(1))
-    return 1

@@ -101,7 +101,15 @@ class _Unpacker:
             for stream in (plain, checked):
                 while stream.read(_BLOCK):
                     pass
-        except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, OverflowError) as error:
+        except (
+            tarfile.TarError,
+            EOFError,
+            zlib.error,
+            gzip.BadGzipFile,
+            ValueError,
+            OverflowError,
+            RecursionError,
+        ) as error:
             raise self._damaged(layer, str(error)) from error
         if checked.digest() != layer.digest:
             raise self._damaged(layer, f"digest {checked.digest()}")
@@ -146,6 +154,8 @@ class _Unpacker:
             (path + member.linkname).encode()
         except UnicodeEncodeError as error:
             raise self._hostile(member.name, "a name that is not UTF-8") from error
+        if "\0" in path + member.linkname:
+            raise self._hostile(member.name, "a NUL in its name")
         if relative:
             self._artifact(number, layout, relative, member, tar)
 
@@ -159,13 +169,16 @@ class _Unpacker:
         root = self.result.layout.root if self.result.layout else ""
         if not root:
             return
+        if name == _WHITEOUT:
+            return
         hidden = directory if name == _OPAQUE else posixpath.join(directory, name[len(_WHITEOUT) :])
         below = "" if f"{root}/".startswith(f"{hidden}/") else _layouts.inside(hidden, root)
         if below is None:
             return
         for entry in sorted(self.result.tree, reverse=True):
             covered = not below or _layouts.inside(entry, below) is not None
-            keep = name == _OPAQUE and (entry == below or self._layer_of[entry] == number)
+            # What this layer itself brought stays, wherever its whiteouts stand.
+            keep = self._layer_of[entry] == number or (name == _OPAQUE and entry == below)
             if covered and not keep:
                 self._remove(entry)
 
@@ -231,6 +244,9 @@ class _Unpacker:
             self._directory(path)
         elif entry["type"] != "directory":
             raise self._hostile(name, f"it lies below {path!r}, which is no directory")
+        else:
+            self._parents(number, posixpath.dirname(path), name)
+            self._layer_of[path] = number
 
     def _replace(self, path: str) -> None:
         """Make room for an entry of a higher layer."""
@@ -247,10 +263,12 @@ class _Unpacker:
     def _check_link(self, layout: _layouts.Layout, path: str, member: tarfile.TarInfo) -> None:
         target = member.linkname
         if target.startswith("/"):
-            allowed = _layouts.inside(posixpath.normpath(target), layout.prefix) is not None
+            allowed = _layouts.inside(target, layout.prefix) is not None and ".." not in target.split("/")
         else:
             resolved = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
-            allowed = resolved != ".." and not resolved.startswith("../")
+            allowed = target != "" and resolved != ".." and not resolved.startswith("../")
+            # Only leading steps up are sure: one behind a name could start where a link leads to.
+            allowed = allowed and ".." not in target.lstrip("./").split("/")
         if not allowed:
             raise self._hostile(member.name, f"a link to {target!r}, outside of the artifacts")
 

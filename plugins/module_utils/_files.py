@@ -15,6 +15,8 @@ import stat
 import tempfile
 import typing as t
 
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+
 #: Ending of our temporary files. Not ``.toml``: engines import ``*.toml``, hidden files included.
 TEMPORARY = ".confidential-containers~"
 
@@ -112,6 +114,10 @@ def read_json(path: str) -> t.Any:
             return json.load(stream)
     except FileNotFoundError:
         return None
+    except ValueError as error:
+        raise Refusal(
+            f"{path} as this collection wrote it", f"no JSON ({error})", "Restore this file, or ask for help with it."
+        ) from error
 
 
 def remove_file(path: str) -> bool:
@@ -143,7 +149,7 @@ def make_directories(path: str, mode: int = 0o755) -> list[str]:
 def missing_directories(path: str) -> list[str]:
     """Return what :func:`make_directories` would create."""
     missing: list[str] = []
-    while not os.path.isdir(path):
+    while path and not os.path.isdir(path):
         missing.append(path)
         path = os.path.dirname(path)
     return missing[::-1]

@@ -46,6 +46,8 @@ class State:
         receipt = _files.read_json(self._receipt)
         if receipt is None:
             return {"schema": RECEIPT_SCHEMA}
+        if not isinstance(receipt, dict):
+            receipt = {}
         if receipt.get("schema") != RECEIPT_SCHEMA:
             raise Refusal(
                 f"a receipt of schema {RECEIPT_SCHEMA} in {self._receipt}",

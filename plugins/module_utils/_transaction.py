@@ -40,13 +40,15 @@ TRIAL_GLOB = TRIAL + "/*confidential-containers.toml"
 class FileChange:
     """A configuration file as it shall be: ``content`` None removes it. ``expected`` is the digest it had when read.
 
-    ``before`` is what the file is to be again when nothing of ours is in it; None: it was not there.
+    ``before`` is what the file is to be again when nothing of ours is in it; None: it was not there. ``builtin`` are
+    handlers of the engine's own that were written out beside ours.
     """
 
     path: str
     expected: str
     content: bytes | None
     before: bytes | None
+    builtin: t.Mapping[str, t.Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -319,6 +321,7 @@ def _receipt(receipt: t.Mapping[str, t.Any], journal: Journal, engine: Engine, c
             edits[file.path] = {
                 "before": None if file.before is None else base64.b64encode(file.before).decode(),
                 "after": "" if file.content is None else _files.sha256(file.content),
+                "builtin": dict(file.builtin),
             }
     # What payload_artifacts of the same run has prepared, else what is there.
     base = {**receipt, **journal.parts.get("receipt", {})}
@@ -344,7 +347,7 @@ def _needed_directories(receipt: t.Mapping[str, t.Any]) -> set[str]:
         *receipt.get("edits", {}),
         *receipt.get("links", {}),
     ]:
-        while path != "/":
+        while path not in needed:
             needed.add(path)
             path = os.path.dirname(path)
     return needed

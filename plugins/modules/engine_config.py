@@ -43,6 +43,10 @@ options:
       before:
         description: Content without anything of this collection, base64, which comes back when the handlers go.
         type: str
+      builtin:
+        description: Handlers of the engine's own defaults that O(files[].content) writes out, name to table.
+        type: dict
+        default: {}
   trial:
     description: Files for a trial run of the engine, name to content (base64).
     type: dict
@@ -98,6 +102,10 @@ files:
   type: dict
 before:
   description: Of each file that is as this collection left it, the content of before (base64, null for no file).
+  returned: O(state=read)
+  type: dict
+builtin:
+  description: Handlers of the engine's own defaults that were written out in its main file, name to table.
   returned: O(state=read)
   type: dict
 owned:
@@ -171,6 +179,7 @@ def _read(state: State, engine: _containerd.Engine) -> dict[str, t.Any]:
     return {
         "files": files,
         "before": before,
+        "builtin": edits.get(engine.config, {}).get("builtin", {}),
         "links": {path: os.readlink(path) if os.path.islink(path) else None for path in receipt.get("links", {})},
         "owned": sorted(receipt.get("handlers", {})),
         "dump": _containerd.dump(engine, engine.config)[0],
@@ -189,7 +198,11 @@ def _apply(module: AnsibleModule, state: State, engine: _containerd.Engine) -> d
         _transaction.Change(
             files=[
                 _transaction.FileChange(
-                    file["path"], file["expected"], decoded(file["content"]), decoded(file["before"])
+                    file["path"],
+                    file["expected"],
+                    decoded(file["content"]),
+                    decoded(file["before"]),
+                    file["builtin"],
                 )
                 for file in params["files"]
             ],
@@ -223,6 +236,7 @@ def main() -> t.NoReturn:
                     "expected": {"type": "str", "default": ""},
                     "content": {"type": "str", "no_log": True},
                     "before": {"type": "str", "no_log": True},
+                    "builtin": {"type": "dict", "default": {}},
                 },
             },
             "trial": {"type": "dict", "default": {}, "no_log": True},

@@ -118,6 +118,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _module,
     _node,
     _state,
+    _toml_text,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
@@ -158,7 +159,7 @@ def _engine(module: AnsibleModule, problems: list[str]) -> dict[str, t.Any]:
 def _schema(engine: _containerd.Engine) -> int:
     try:
         with open(engine.config, encoding="utf-8", errors="replace") as stream:
-            return _engines.schema_of(stream.read())
+            return _toml_text.schema_of(stream.read())
     except FileNotFoundError:
         raise Refusal(
             f"a configuration file at {engine.config}", "none", "Write one: 'containerd config default' prints it."

@@ -20,12 +20,16 @@ Tables = t.Mapping[str, t.Mapping[str, t.Any]]
 
 @dataclass(frozen=True)
 class Edit:
-    """One file: its text now, as it shall be, and as it is without anything of ours. None: no such file."""
+    """One file: its text now, as it shall be, and as it is without anything of ours. None: no such file.
+
+    ``builtin`` are handlers of the engine's own defaults that were written out beside ours.
+    """
 
     path: str
     now: str | None
     wanted: str | None
     without: str | None
+    builtin: Tables = field(default_factory=dict)
 
     @property
     def changes(self) -> bool:
@@ -58,6 +62,8 @@ def handler_tables(
             ", ".join(unknown),
             "Correct the name, or take it out.",
         )
+    for name, override in overrides.items():
+        _refuse_other_types(override, f"coco_handler_overrides.{name}")
     return {
         handler["name"]: _handler_table(handler, overrides.get(handler["name"], {}), version) for handler in handlers
     }
@@ -89,6 +95,23 @@ def _handler_table(
     return {**table, "options": options} if options else table
 
 
+#: Types of keys that are used here; the engine itself checks the others.
+_TYPES: t.Mapping[str, type] = {"runtime_type": str, "runtime_path": str, "config_path": str, "options": dict}
+
+
+def _refuse_other_types(override: t.Any, where: str) -> None:
+    def refuse(expected: str, where: str, value: t.Any) -> t.NoReturn:
+        raise Refusal(f"{expected} in {where}", repr(value), "Correct it, or take it out.")
+
+    if not isinstance(override, dict):
+        refuse("a mapping", where, override)
+    for key, value in override.items():
+        if value is None or not isinstance(value, _TYPES.get(key, object)):
+            refuse(_TYPES[key].__name__ if key in _TYPES else "a value", f"{where}.{key}", value)
+    if None in override.get("options", {}).values():
+        refuse("values", f"{where}.options", override["options"])
+
+
 def shim_links(
     handlers: t.Sequence[t.Mapping[str, t.Any]],
     overrides: t.Mapping[str, t.Mapping[str, t.Any]],
@@ -113,16 +136,18 @@ def plan(
     wanted: Tables,
     dump: str,
     trial_glob: str,
+    written: Tables | None = None,
 ) -> Plan:
     """Plan the edits that bring an engine's files to exactly the ``wanted`` handlers.
 
-    ``main`` is the main file's path, ``files`` the text of every file concerned (:func:`concerned`), ``before`` the text to
-    go back to of each file that is as we left it (absent from it: edited since, or never ours), ``ours`` the names of our
-    handlers in the files now, ``dump`` what the engine makes of its configuration.
+    ``main`` is the main file's path, ``files`` the text of every file concerned: the main file, our drop-in, and all that
+    we have edited. ``before`` is the text to go back to of each file that is as we left it (absent from it: edited since,
+    or never ours), ``ours`` the names of our handlers in the files now, ``written`` the engine's own handlers that we wrote
+    out (:class:`Edit`), ``dump`` what the engine makes of its configuration.
     """
     drop_in = _engines.drop_in_path(main)
     clean = {
-        path: before[path] if path in before else _without_ours(path, text, target, ours, main)
+        path: before[path] if path in before else _without_ours(path, text, target, ours, main, written or {})
         for path, text in files.items()
     }
     new: dict[str, str | None] = dict(clean)
@@ -133,6 +158,7 @@ def plan(
     _refuse_foreign(set(wanted) & (set(_dump.handlers(dump)) - set(ours)), main)
     headers = {(*target.table, name): table for name, table in wanted.items()}
     trial = text
+    builtin: Tables = {}
     if not wanted:
         pass
     elif target.mode == DROP_IN:
@@ -143,11 +169,19 @@ def plan(
             new[main] = _toml.add_import(text, _engines.drop_in_glob(main), main)
         trial = _toml.add_import(text, trial_glob, main)
     else:
-        builtin = {(*target.table, name): table for name, table in _builtin(document, target, dump, ours).items()}
-        new[main] = trial = _toml.add_tables(text, {**builtin, **headers}, main)
+        builtin = _builtin(document, target, dump, ours)
+        engines_own = {(*target.table, name): table for name, table in builtin.items()}
+        new[main] = trial = _toml.add_tables(text, {**engines_own, **headers}, main)
     edits = [
-        Edit(path, files[path], _unless_same_meaning(path, files[path], new[path]), clean[path])
-        for path in (drop_in, main)  # a drop-in appears before it is imported …
+        Edit(
+            path,
+            files[path],
+            _unless_same_meaning(path, files[path], new[path]),
+            clean[path],
+            builtin if path == main else {},
+        )
+        # Files of another coco_engine_config first; then, a drop-in appears before it is imported …
+        for path in [*sorted(set(files) - {drop_in, main}), drop_in, main]
     ]
     if not wanted:
         edits.reverse()  # … and goes after
@@ -155,13 +189,20 @@ def plan(
     return Plan(tuple(edit for edit in edits if edit.changes), trials)
 
 
-def _without_ours(path: str, text: str | None, target: Target, ours: t.Collection[str], main: str) -> str | None:
+def _without_ours(
+    path: str, text: str | None, target: Target, ours: t.Collection[str], main: str, written: Tables
+) -> str | None:
     """Return a file that was edited after us without what is ours in it."""
-    if text is None:
-        return None
-    stripped = _toml.remove_tables(text, [(*target.table, name) for name in ours], path) if ours else text
+    if text is None or not ours:
+        return text
+    present = _toml.lookup(_toml.parse(text, path), target.table)
+    names = list(ours)
+    if set(present) <= {*ours, *written}:
+        # The engine has them from its defaults again, once there is no table of handlers any more.
+        names += [name for name, table in written.items() if present.get(name) == table]
+    stripped = _toml.remove_tables(text, [(*target.table, name) for name in names], path)
     if path == main:
-        return _toml.remove_import(stripped, _engines.drop_in_glob(main), path) if ours else stripped
+        return _toml.remove_import(stripped, _engines.drop_in_glob(main), path)
     rest = {key: value for key, value in _toml.parse(stripped, path).items() if key != "version"}
     return stripped if rest else None
 
@@ -178,11 +219,8 @@ def _refuse_foreign(taken: t.Collection[str], main: str) -> None:
 def _builtin(
     document: t.Mapping[str, t.Any], target: Target, dump: str, ours: t.Collection[str]
 ) -> dict[str, dict[str, t.Any]]:
-    """Return the handlers that the engine has from its own defaults, to be written out.
-
-    containerd 1.5 to 1.7 forgets them as soon as the file has a table of runtimes.
-    """
-    if _toml.lookup(document, target.table):
+    """Return the handlers that a forgetful engine has from its own defaults, to be written out."""
+    if not target.forgetful or _toml.lookup(document, target.table):
         return {}
     tables = _toml.lookup(_toml.parse(dump, "containerd config dump"), target.table)
     return {

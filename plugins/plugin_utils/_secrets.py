@@ -10,16 +10,45 @@ import re
 
 MASK = "********"
 
-_STRING = r'"""(?:.|\n)*?"""|\'\'\'(?:.|\n)*?\'\'\'|"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\''
-_ASSIGNMENT = re.compile(
-    r"""(?P<key>["']?[\w.-]*(?:password|passwd|auth|token|secret|credential|cookie|api[_-]?key)[\w-]*["']?\s*=\s*)"""
-    rf"""(?P<value>{_STRING}|\[(?:{_STRING}|[^\]"'])*\])""",
+#: A string of TOML; one that is not closed ends with its line, or with the text.
+_STRING = "|".join(
+    (
+        r'"""(?:\\.|[^\\])*?(?:"{3,5}|\Z)',
+        r"'{3}(?:.|\n)*?(?:'{3,5}|\Z)",
+        r'"(?:\\.|[^"\\\n])*(?:"|$)',
+        r"'[^'\n]*(?:'|$)",
+    )
+)
+_KEY = re.compile(
+    r"(?<![\w.-])[\w.-]*(?:password|passwd|auth|token|secret|credential|cookie|api[_-]?key)[^=\n\[\]{},#]*?=[ \t]*",
     re.IGNORECASE,
 )
-_URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^/@\s\"']+@", re.IGNORECASE)
+_VALUE = re.compile(rf"""{_STRING}|[^\s,\]}}#]+""", re.MULTILINE)
+_TOKEN = re.compile(rf"""{_STRING}|#[^\n]*|[\[\]{{}}]""", re.MULTILINE)
+_URL = re.compile(r"(?P<scheme>(?<![a-z0-9+.-])[a-z][a-z0-9+.-]*://)[^/\s\"']+@", re.IGNORECASE)
 
 
 def mask(text: str) -> str:
     """Return ``text`` with the values of keys that name a secret, and the user part of URLs, replaced."""
-    text = _ASSIGNMENT.sub(lambda match: f'{match.group("key")}"{MASK}"', text)
-    return _URL.sub(lambda match: f"{match.group('scheme')}{MASK}@", text)
+    shown, position = [], 0
+    for key in _KEY.finditer(text):
+        if key.start() < position:
+            continue
+        end = _value_end(text, key.end())
+        if end > key.end():
+            shown += [text[position : key.end()], f'"{MASK}"']
+            position = end
+    return _URL.sub(lambda match: f"{match.group('scheme')}{MASK}@", "".join([*shown, text[position:]]))
+
+
+def _value_end(text: str, start: int) -> int:
+    """Return where a value ends: a string, a word, or all between brackets."""
+    if text[start : start + 1] not in ("[", "{"):
+        value = _VALUE.match(text, start)
+        return value.end() if value else start
+    depth = 0
+    for token in _TOKEN.finditer(text, start):
+        depth += (token.group() in "[{") - (token.group() in "]}")
+        if depth == 0:
+            return token.end()
+    return len(text)

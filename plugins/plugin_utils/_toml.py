@@ -10,6 +10,7 @@ else than what was wanted is never written.
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import re
 import sys
@@ -23,6 +24,7 @@ try:
 except ImportError:
     HAS_TOMLKIT = False
 
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _toml_text
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
 Header = tuple[str, ...]
@@ -32,7 +34,6 @@ Values = t.Mapping[str, t.Any]
 MARK = "# Runtime handlers of Confidential Containers: managed by Ansible (confidential_containers.runtime)."
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
-_HEADER = re.compile(r"\s*\[(?P<header>[^\[\]]+)\]\s*(?:#.*)?")
 _VERSION = re.compile(r"\s*version\s*=\s*\d+\s*(?:#.*)?")
 
 
@@ -82,13 +83,15 @@ def add_tables(text: str, tables: t.Mapping[Header, Values], path: str) -> str:
         if header[-1] in parent:
             raise _no_place(path, header, "that table already")
         parent[header[-1]] = dict(values)
-    newline = "\r\n" if "\r\n" in text else "\n"
-    block = [] if MARK in text else ["", MARK]
+    newline = _newline(text)
+    # A blank line above the mark says that the text above ended with a newline: remove_tables takes back what was added.
+    ended = not text or text.endswith("\n")
+    block = [] if text.startswith(MARK) else [MARK]
+    if ended and text:
+        block.insert(0, "")
     for number, (header, values) in enumerate(tables.items()):
-        block += ([""] if number or not block else []) + _table(header, values)
-    start = text if not text or text.endswith("\n") else text + newline
-    result = start + newline.join(block[0 if start else 1 :]) + newline
-    return _checked(result, expected, path, tables)
+        block += ([""] if number else []) + _table(header, values, path)
+    return _checked(text + ("" if ended else newline) + newline.join(block) + newline, expected, path, tables)
 
 
 def remove_tables(text: str, headers: t.Collection[Header], path: str) -> str:
@@ -98,55 +101,106 @@ def remove_tables(text: str, headers: t.Collection[Header], path: str) -> str:
         parent = lookup(expected, header[:-1])
         if header[-1] in parent:
             del t.cast("dict[str, t.Any]", parent)[header[-1]]
-    lines = text.splitlines(keepends=True)
+    lines = _toml_text.lines_of(text)
+    found = [_header(line) if fresh else None for line, fresh in lines]
     kept: list[str] = []
     pending: list[str] = []  # blank lines and comments after a table of ours: they may be the user's
+    unended = -1  # the line whose newline is ours
     removing = False
-    for line in lines:
-        found = _header(line)
-        if found is not None:
-            removing = any(found[: len(ours)] == ours for ours in headers)
-            pending = [] if removing and pending and not "".join(pending).strip() else pending
-            kept += pending
+    for number, (line, fresh) in enumerate(lines):
+        found_header = found[number]
+        if found_header is not None:
+            removing = _is_ours(found_header, headers)
+            if not (removing and not "".join(pending).strip()):
+                kept += pending
             pending = []
         if removing:
-            if not line.strip() or line.lstrip().startswith("#"):
-                pending.append(line)
-            else:
-                pending = []
-        elif line.strip() == MARK:
-            while kept and not kept[-1].strip():
+            blank = fresh and (not line.strip() or line.lstrip().startswith("#"))
+            pending = [*pending, line] if blank else []
+        elif fresh and line.strip() == MARK and number + 1 < len(lines) and _is_ours(found[number + 1], headers):
+            if kept and kept[-1] in ("\n", "\r\n"):
                 kept.pop()
+            else:
+                unended = len(kept) - 1
         else:
             kept.append(line)
     kept += pending
+    if unended >= 0 and unended == len(kept) - 1:
+        kept[-1] = kept[-1].rstrip("\r\n")
     return _checked("".join(kept), _without_empty(expected), path, headers, prune=True)
+
+
+def _is_ours(header: Header | None, headers: t.Collection[Header]) -> bool:
+    return header is not None and any(header[: len(ours)] == ours for ours in headers)
+
+
+def _newline(text: str) -> str:
+    return "\r\n" if "\r\n" in text else "\n"
+
+
+_IMPORTS = re.compile(r"""[ \t]*(?:imports|"imports"|'imports')[ \t]*=[ \t]*\[""")
+
+
+def _imports_at(text: str) -> tuple[int, int] | None:
+    """Return where the array of the top-level imports begins and ends (both brackets within), if it is one."""
+    start = 0
+    for line, fresh in _toml_text.lines_of(text):
+        if fresh and _header(line) is not None:
+            return None
+        match = _IMPORTS.match(line) if fresh else None
+        if match:
+            begin, depth = start + match.end() - 1, 0
+            for token in _toml_text.TOKEN.finditer(text, begin):
+                depth += (token.group() == "[") - (token.group() == "]")
+                if depth == 0:
+                    return begin, token.end()
+        start += len(line)
+    return None
 
 
 def add_import(text: str, pattern: str, path: str) -> str:
     """Let the file import ``pattern``, an absolute glob; text that imports it already comes back as it is."""
     document = parse(text, path)
-    if pattern in document.get("imports", []):
+    known = document.get("imports", [])
+    if not isinstance(known, list):
+        raise _no_place(path, ("imports",), "a value that is no list")
+    if pattern in known:
         return text
-    expected = {**document, "imports": [*document.get("imports", []), pattern]}
+    expected = {**document, "imports": [*known, pattern]}
     if "imports" in document:
-        edited = tomlkit.parse(text)
-        t.cast("list[str]", edited["imports"]).append(pattern)
-        return _checked(tomlkit.dumps(edited), expected, path, ["imports"])
-    newline = "\r\n" if "\r\n" in text else "\n"
-    line = f"imports = [{_value(pattern)}]{newline}"
-    lines = text.splitlines(keepends=True)
+        place = _imports_at(text)
+        if place is None:
+            raise _no_place(path, ("imports",), "a spelling that cannot be edited safely")
+        inside = text[: place[1] - 1]
+        end, comma = place[0] + 1, False
+        for token in _toml_text.TOKEN.finditer(inside, place[0] + 1):
+            if token.group()[0] in "\"'":
+                end, comma = token.end(), False
+                rest = _COMMA.match(inside, end)
+                if rest:
+                    end, comma = rest.end(), True
+        item = f"'{pattern}'"
+        new = item if not known else f" {item}," if comma else f", {item}"
+        return _checked(text[:end] + new + text[end:], expected, path, ["imports"])
+    newline = _newline(text)
+    line = f"imports = [{_value(pattern)}]"
+    lines = _toml_text.lines_of(text)
     # Below the file's version where it has one, else above everything: keys of the top level come before tables.
     position = 0
-    for number, found in enumerate(lines):
-        if _header(found) is not None:
+    for number, (found, fresh) in enumerate(lines):
+        if fresh and _header(found) is not None:
             break
-        if _VERSION.fullmatch(found.rstrip("\r\n")):
+        if fresh and _VERSION.fullmatch(found.rstrip("\r\n")):
             position = number + 1
             break
-    if position and not lines[position - 1].endswith("\n"):
-        lines[position - 1] += newline
-    return _checked("".join([*lines[:position], line, *lines[position:]]), expected, path, ["imports"])
+    before = "".join(part for part, _fresh in lines[:position])
+    after = text[len(before) :]
+    if before and not before.endswith("\n"):
+        return _checked(before + newline + line, expected, path, ["imports"])
+    return _checked(before + line + newline + after, expected, path, ["imports"])
+
+
+_COMMA = re.compile(r"(?:\s|#[^\n]*\n)*,")
 
 
 def remove_import(text: str, pattern: str, path: str) -> str:
@@ -156,14 +210,29 @@ def remove_import(text: str, pattern: str, path: str) -> str:
         return text
     rest = [item for item in document["imports"] if item != pattern]
     ours = f"imports = [{_value(pattern)}]"
-    lines = text.splitlines(keepends=True)
-    if not rest and any(line.strip() == ours for line in lines):
-        without = "".join(line for line in lines if line.strip() != ours)
-        expected = {key: value for key, value in document.items() if key != "imports"}
-        return _checked(without, expected, path, ["imports"])
+    lines = _toml_text.lines_of(text)
+    if not rest and any(fresh and line.strip() == ours for line, fresh in lines):
+        kept = [line for line, fresh in lines if not (fresh and line.strip() == ours)]
+        if lines[-1][0] == ours and kept:
+            kept[-1] = kept[-1].rstrip("\r\n")
+        return _checked(
+            "".join(kept), {key: value for key, value in document.items() if key != "imports"}, path, ["imports"]
+        )
+    place = _imports_at(text)
+    expected = {**document, "imports": rest}
+    item = f"'{pattern}'"
+    if place and item in text[place[0] : place[1]]:
+        start = text.index(item, place[0])
+        end = start + len(item)
+        if text[start - 1] == " " and text[end] == "," and rest:
+            start, end = start - 1, end + 1
+        elif text[start - 2 : start] == ", ":
+            start -= 2
+        with contextlib.suppress(Refusal):
+            return _checked(text[:start] + text[end:], expected, path, ["imports"])
     edited = tomlkit.parse(text)
     t.cast("list[str]", edited["imports"]).remove(pattern)
-    return _checked(tomlkit.dumps(edited), {**document, "imports": rest}, path, ["imports"])
+    return _checked(tomlkit.dumps(edited), expected, path, ["imports"])
 
 
 def imports(document: Values, path: str) -> bool:
@@ -173,31 +242,43 @@ def imports(document: Values, path: str) -> bool:
 
 
 def _header(line: str) -> Header | None:
-    match = _HEADER.fullmatch(line.rstrip("\r\n"))
-    if not match:
+    """Return the parts of a table's header, [a.b] or [[a.b]]; None for any other line (that starts outside of values)."""
+    if not line.lstrip().startswith("["):
         return None
     try:
-        value: t.Any = tomlkit.parse(f"[{match.group('header')}]").unwrap()
+        value: t.Any = tomlkit.parse(line.strip()).unwrap()
     except (TOMLKitError, ValueError):
         return None
     parts = []
     while value:
-        part, value = next(iter(value.items()))
+        part, value = next(iter((value[0] if isinstance(value, list) else value).items()))
         parts.append(part)
+        if value == [{}]:
+            break
     return tuple(parts)
 
 
-def _table(header: Header, values: Values) -> list[str]:
-    name = ".".join(part if _BARE.fullmatch(part) else _value(part) for part in header)
-    lines = [f"[{name}]"]
+def _table(header: Header, values: Values, path: str) -> list[str]:
+    lines = [f"[{'.'.join(map(_key, header))}]"]
     tables = {key: value for key, value in values.items() if isinstance(value, dict)}
-    lines += [f"{key} = {_value(value)}" for key, value in values.items() if key not in tables]
+    try:
+        lines += [f"{_key(key)} = {_value(value)}" for key, value in values.items() if key not in tables]
+    except (TOMLKitError, ValueError, TypeError) as error:
+        raise _no_place(path, header, f"a value that TOML does not have ({error})") from None
     for key, value in tables.items():
-        lines += _table((*header, key), value)
+        lines += _table((*header, key), value, path)
     return lines
 
 
+def _key(part: str) -> str:
+    return part if _BARE.fullmatch(part) else _value(part)
+
+
 def _value(value: t.Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_key(key)} = {_value(item)}" for key, item in value.items()) + " }"
     return str(tomlkit.item(value).as_string())
 
 

@@ -109,7 +109,7 @@ def test_docker_archive_before_docker_25(path: Path) -> None:
 
 def test_docker_archive_may_link_a_shared_layer(path: Path) -> None:
     entries = docker_entries(CONTENT, CONTENT)
-    [place] = [number for number, (info, _) in enumerate(entries) if info.name == f"{1:064x}/layer.tar"]
+    [place] = [number for number, (info, dummy) in enumerate(entries) if info.name == f"{1:064x}/layer.tar"]
     entries[place] = link(f"{1:064x}/layer.tar", f"../{0:064x}/layer.tar")
     with Archive(str(write(path, *entries))) as archive:
         [image] = archive.images()
@@ -297,7 +297,7 @@ def test_nonsense_in_the_index(path: Path, manifests: list[dict[str, t.Any]], sa
 def test_indexes_in_indexes_have_an_end(path: Path) -> None:
     archive = OciArchive()
     index = archive.image(archive.layer(CONTENT))
-    for _ in range(5):
+    for _dummy in range(5):
         index = archive.index(index)
     with pytest.raises(Refusal, match="image manifest or an index"):
         images(archive.write(path, index))

@@ -522,7 +522,7 @@ def test_a_flipped_bit_is_refused_or_without_effect(tmp_path: Path, kind: str) -
     chance = random.Random(1)
     path = tmp_path / "flipped.tar"
     refused = 0
-    for _ in range(300):
+    for _dummy in range(300):
         flipped = bytearray(content)
         flipped[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
         path.write_bytes(flipped)
@@ -556,9 +556,9 @@ def test_a_forged_header_is_refused_or_obeys_the_rules(tmp_path: Path) -> None:
     chance = random.Random(2)
     path = tmp_path / "forged.tar"
     passed = 0
-    for _ in range(400):
+    for _dummy in range(400):
         layer = bytearray(content)
-        for _ in range(chance.randint(1, 3)):
+        for _dummy in range(chance.randint(1, 3)):
             layer[chance.randrange(len(layer) - 1024)] = chance.choice(
                 (0, 0x2E, 0x2F, 0x35, 0xFF, chance.randrange(256))
             )

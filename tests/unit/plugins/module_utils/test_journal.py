@@ -53,7 +53,7 @@ def test_a_new_run_is_not_committed(state: State) -> None:
 def test_a_closed_run_leaves_nothing(state: State) -> None:
     journal = Journal(state)
     journal.record()
-    for _ in range(2):
+    for _dummy in range(2):
         journal.close()
         assert Journal.find(state) is None
         assert not os.path.exists(state.journal)

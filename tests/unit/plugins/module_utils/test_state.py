@@ -110,7 +110,7 @@ with _state.locked("payload_artifacts", sys.argv[2]):
 @pytest.fixture
 def holder(tmp_path: Path) -> t.Iterator[subprocess.Popen[str]]:
     """Another process that holds the lock until its input ends, or until it is killed."""
-    roots = next(path for path in sys.path if path.endswith(".ansible/collections"))
+    roots = next((path for path in sys.path if path.endswith(".ansible/collections")), "")
     with subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(HOLD), roots, str(tmp_path / "lock")],
         stdin=subprocess.PIPE,

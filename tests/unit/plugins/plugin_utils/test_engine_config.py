@@ -51,6 +51,7 @@ class Node:
         self.files: Texts = {MAIN: main, DROP_IN: drop_in}
         self.edits: dict[str, tuple[str | None, str | None]] = {}  # path → before, after
         self.ours: set[str] = set()
+        self.written: t.Any = {}
         self.plan = _engine_config.Plan(())
 
     @property
@@ -81,12 +82,21 @@ class Node:
         tables = {f"kata-{name}": table for name, table in wanted.items()}
         before = {path: edit[0] for path, edit in self.edits.items() if self.files[path] == edit[1]}
         self.plan = _engine_config.plan(
-            self.target, MAIN, dict(self.files), before, sorted(self.ours), tables, self.dump(), TRIAL_GLOB
+            self.target,
+            MAIN,
+            dict(self.files),
+            before,
+            sorted(self.ours),
+            tables,
+            self.dump(),
+            TRIAL_GLOB,
+            self.written,
         )
         for edit in self.plan.edits:
             assert edit.now == self.files[edit.path]
             self.files[edit.path] = edit.wanted
             self.edits.pop(edit.path, None)
+            self.written = edit.builtin if edit.path == MAIN else self.written
             if edit.wanted != edit.without:
                 self.edits[edit.path] = (edit.without, edit.wanted)
         self.ours = set(tables)
@@ -147,7 +157,7 @@ def test_upgrade(version: tuple[int, ...], main: str, mode: str, edited: list[st
 @EVERY
 def test_ten_times(version: tuple[int, ...], main: str, mode: str, edited: list[str]) -> None:
     node = Node(version, main, mode=mode)
-    for _ in range(10):
+    for _dummy in range(10):
         assert node.run(qemu=QEMU) == edited
         node.run()
         assert node.files == {MAIN: main, DROP_IN: None}

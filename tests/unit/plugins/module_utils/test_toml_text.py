@@ -1,0 +1,46 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""TOML as text, compared with what a parser says."""
+
+from __future__ import annotations
+
+import pytest
+import tomlkit
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _toml_text
+
+# The node's scan has to agree with a TOML parser: the parser is the judge, the number is for the reader.
+SCHEMAS = [
+    pytest.param("", 1, id="empty"),
+    pytest.param("# a comment\n", 1, id="only a comment"),
+    pytest.param("version = 2\n", 2, id="plain"),
+    pytest.param("version=3", 3, id="no spaces, no newline"),
+    pytest.param("\tversion\t=\t2\t# since May\n", 2, id="tabs and a comment"),
+    pytest.param("version = 2\r\nroot = '/x'\r\n", 2, id="CRLF"),
+    pytest.param("# version = 3\nversion = 2\n", 2, id="in a comment"),
+    pytest.param("root = 'version = 3'\nversion = 2\n", 2, id="in a string"),
+    pytest.param('root = """\nversion = 3\n"""\nversion = 2\n', 2, id="in a multi-line string"),
+    pytest.param("root = '''\nversion = 3\n'''\n", 1, id="only in a multi-line string"),
+    pytest.param('root = """\n[plugins]\n"""\nversion = 2\n', 2, id="after a header in a multi-line string"),
+    pytest.param("imports = [\n  'a',\n]\nversion = 2\n", 2, id="after a multi-line array"),
+    pytest.param("x = [\n  ['a'],\n]\nversion = 2\n", 2, id="after an array of arrays"),
+    pytest.param("[plugins]\nversion = 2\n", 1, id="after the first table"),
+    pytest.param("[[stream]]\nversion = 2\n", 1, id="after an array of tables"),
+    pytest.param("  [plugins]\n  version = 2\n", 1, id="after an indented table"),
+    pytest.param("grpc.version = 3\nversion = 2\n", 2, id="below a dotted key"),
+    pytest.param('"version" = 2\n', 2, id="quoted key"),
+    pytest.param("'version' = 2\n", 2, id="literal key"),
+    pytest.param("version = 0x2\n", 2, id="hexadecimal"),
+    pytest.param("version = +2\n", 2, id="with a sign"),
+    pytest.param("my_version = 3\n", 1, id="another key"),
+    pytest.param("version_of_ours = 3\n", 1, id="a longer key"),
+    pytest.param("# one\u2028version = 3\nversion = 2\n", 2, id="a line separator in a comment"),
+]
+
+
+@pytest.mark.parametrize(("text", "schema"), SCHEMAS)
+def test_schema_is_what_a_parser_says(text: str, schema: int) -> None:
+    assert tomlkit.parse(text).unwrap().get("version", 1) == schema, "the table itself is wrong"
+    assert _toml_text.schema_of(text) == schema
