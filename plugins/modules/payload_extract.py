@@ -105,6 +105,11 @@ excluded:
   returned: success
   type: dict
   sample: {kata-qemu-snp: "needs AMD SEV-SNP, which this node does not have"}
+edited:
+  description: Configuration files that the admin has edited.
+  returned: when the payload is installed
+  type: list
+  elements: str
 tree:
   description: In check mode, the artifacts of a payload that is not on the node.
   returned: check mode
@@ -170,7 +175,9 @@ class Extraction:
         if installed.get("digest") == digest and self.receipt.get("tree"):
             drifted = _artifacts.drift(self.receipt["prefix"], self.receipt["tree"])
             if set(drifted.values()) <= {"edited"}:
-                return self._result("installed", {**installed, **{k: self.receipt[k] for k in ("prefix", "tree")}})
+                prefix = self.receipt["prefix"]
+                result = self._result("installed", {**installed, "prefix": prefix, "tree": self.receipt["tree"]})
+                return {**result, "edited": [os.path.join(prefix, path) for path in drifted]}
         staged = _payloads.find(self.state, digest)
         if staged:
             return self._result("staged", staged)
