@@ -49,7 +49,10 @@ def enter(module: AnsibleModule, act: t.Callable[[], dict[str, t.Any]]) -> t.NoR
         module.fail_json(msg=str(refusal))
     except OSError as error:
         what = f"{error.filename}: " if error.filename else ""
-        module.fail_json(msg=f"The node's system refused: {what}{error.strerror or error}. Nothing was committed.")
+        module.fail_json(
+            msg=f"The node's system refused: {what}{error.strerror or error}. "
+            "What this run began, the next one finishes or undoes."
+        )
     module.exit_json(**result)
 
 

@@ -35,6 +35,8 @@ TRIAL = "/run/confidential-containers.trial"
 #: The glob that a trial's main file imports, in the place of the drop-in's real one.
 TRIAL_GLOB = TRIAL + "/*confidential-containers.toml"
 
+_WRITTEN = "the engine's configuration to be written"
+
 
 @dataclass(frozen=True)
 class FileChange:
@@ -120,15 +122,13 @@ def carry_out(
             outcome.served = _containerd.probe(engine, serve, timeout).handlers
     except (Refusal, OSError) as error:
         words = _containerd.last_words(engine, began)
-        roll_back(state, journal, timeout)
-        said = f" The engine said:\n{words}\n" if words else " "
-        cause = f"{error.found}" if isinstance(error, Refusal) else str(error)
-        expected = error.expected if isinstance(error, Refusal) else "to write the engine's configuration"
-        raise Refusal(
-            expected,
-            cause,
-            f"The node was rolled back and its engine serves what it served before.{said}".strip(),
-        ) from error
+        expected, found = (error.expected, error.found) if isinstance(error, Refusal) else (_WRITTEN, str(error))
+        try:
+            roll_back(state, journal, timeout)
+            remedy = "The node was rolled back, and its engine serves what it served before."
+        except (Refusal, OSError) as second:
+            remedy = f"Rolling back failed, too, and is tried again by the next run: {second}"
+        raise Refusal(expected, found, f"{remedy} The engine said:\n{words}" if words else remedy) from error
     finish(state, journal)
     return outcome
 
@@ -173,8 +173,9 @@ def roll_back(state: State, journal: Journal, timeout: float) -> None:
         for path, target in config["links"].items():
             _set_link(path, target)
         _files.remove_empty_directories(config["directories"])
-        if config["restarting"]:
-            engine = Engine(**{**config["engine"], "version": tuple(config["engine"]["version"])})
+        engine = Engine(**{**config["engine"], "version": tuple(config["engine"]["version"])})
+        new = set(journal.parts["receipt"]["handlers"]) - set(config["served"])
+        if config["restarting"] or _has_loaded(engine, new):
             _containerd.restart(engine, timeout)
             _containerd.probe(engine, config["served"], timeout)
     artifacts = journal.parts.get("artifacts")
@@ -184,6 +185,14 @@ def roll_back(state: State, journal: Journal, timeout: float) -> None:
     journal.close()
     if not is_installed(state.receipt()) and not os.listdir(state.directory):
         os.rmdir(state.directory)
+
+
+def _has_loaded(engine: Engine, handlers: set[str]) -> bool:
+    """Tell whether an engine serves any of these handlers, or does not serve at all: after a reboot it may."""
+    try:
+        return bool(handlers & set(_cri.status(engine.socket).handlers))
+    except _cri.CriError:
+        return True
 
 
 def _running(engine: Engine) -> _cri.Status:
