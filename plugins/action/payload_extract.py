@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 import typing as t
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _extract, _layouts, _shims
@@ -37,7 +36,7 @@ class ActionModule(RuntimeAction):
         reference = parse_reference(options["payload"])
         if options["payload_on"] == "node":
             return self.node("payload_extract", task_vars, **options)
-        source = on_controller(reference, lambda path: os.path.abspath(self._loader.path_dwim(path)))
+        source = on_controller(reference)
         with Archive(source.path, source.image) as archive:
             images = archive.images()
             options["identities"] = [image.identity() for image in images]

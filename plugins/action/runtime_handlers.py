@@ -10,6 +10,8 @@ import base64
 import contextlib
 import typing as t
 
+from ansible.errors import AnsibleConnectionFailure
+
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _dump,
     _engines,
@@ -41,7 +43,7 @@ _SPEC: dict[str, dict[str, t.Any]] = {
     "config_mode": {"type": "str", "default": "auto", "choices": ["auto", "drop_in", "in_place"]},
     "run": {"type": "str", "default": ""},
     "ignore_running_pods": {"type": "bool", "default": False},
-    **_module.ENGINE_OPTIONS,
+    **_module.RESTART_OPTIONS,
 }
 
 
@@ -49,22 +51,31 @@ class ActionModule(RuntimeAction):
     """See the module's documentation."""
 
     def act(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
-        _validation, options = self.validate_argument_spec(argument_spec=_SPEC)
-        _toml.require()
-        engine = {key: options[key] for key in _module.ENGINE_OPTIONS if options[key] is not None}
         try:
+            _validation, options = self.validate_argument_spec(argument_spec=_SPEC)
+            _toml.require()
+            engine = {key: options[key] for key in _module.RESTART_OPTIONS if options[key] is not None}
             return self._reconcile(options, engine, task_vars)
-        except (Refusal, NodeFailed):
+        except AnsibleConnectionFailure:
+            raise  # the next run finds the journal
+        except Exception:
             # The artifacts of a run whose handlers are refused go back where they came from.
-            if options["run"]:
+            run = self._task.args.get("run")
+            if run:
                 with contextlib.suppress(NodeFailed):
-                    self.node("engine_config", task_vars, state="restored", run=options["run"], **engine)
+                    self.node("engine_config", task_vars, state="restored", run=run)
             raise
 
     def _reconcile(
         self, options: dict[str, t.Any], engine_options: dict[str, t.Any], task_vars: dict[str, t.Any]
     ) -> dict[str, t.Any]:
         found = self.node("engine_config", task_vars, state="read", run=options["run"], **engine_options)
+        unserved = not set(_dump.handlers(found["dump"])) <= set(found["served"])
+        if not (
+            options["handlers"] or options["run"] or found["owned"] or found["before"] or found["links"] or unserved
+        ):
+            # Nothing is wanted and nothing is ours: whatever this engine is configured like, it is fine.
+            return _result(found, "", {}, {"changed": False, "restarted": False, "served": found["served"]})
         version = tuple(map(int, found["engine"]["version"].split(".")))
         main = found["engine"]["config"]
         files = {path: _text(content, path) for path, content in found["files"].items()}
@@ -87,13 +98,7 @@ class ActionModule(RuntimeAction):
             written=found["builtin"],
         )
         applied: dict[str, t.Any] = {"changed": False, "restarted": False, "served": found["served"], "links": {}}
-        if (
-            plan.edits
-            or options["run"]
-            or links != found["links"]
-            or sorted(tables) != found["owned"]
-            or not set(_dump.handlers(found["dump"])) <= set(found["served"])
-        ):
+        if plan.edits or options["run"] or links != found["links"] or sorted(tables) != found["owned"] or unserved:
             applied = self.node(
                 "engine_config",
                 task_vars,
@@ -106,18 +111,24 @@ class ActionModule(RuntimeAction):
                 ignore_running_pods=options["ignore_running_pods"],
                 **engine_options,
             )
-        result = {
-            "changed": found["changed"] or applied["changed"],
-            "handlers": sorted(tables),
-            "served": applied["served"],
-            "config_mode": target.mode,
-            "restarted": applied["restarted"],
-            "engine": found["engine"],
-            "recovered": found["recovered"],
-        }
+        result = _result(found, target.mode, tables, applied)
         if result["changed"] and self._task.diff:
             result["diff"] = _diff(plan, applied, found["engine"]["unit"])
         return result
+
+
+def _result(
+    found: dict[str, t.Any], config_mode: str, tables: t.Mapping[str, t.Any], applied: dict[str, t.Any]
+) -> dict[str, t.Any]:
+    return {
+        "changed": found["changed"] or applied["changed"],
+        "handlers": sorted(tables),
+        "served": applied["served"],
+        "config_mode": config_mode,
+        "restarted": applied["restarted"],
+        "engine": found["engine"],
+        "recovered": found["recovered"],
+    }
 
 
 def _text(content: str | None, path: str) -> str | None:

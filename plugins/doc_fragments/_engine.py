@@ -26,8 +26,4 @@ options:
   engine_socket:
     description: The engine's CRI socket. By default the one that its unit names.
     type: path
-  engine_timeout:
-    description: Seconds that a restart of the engine may take until its CRI serves again.
-    type: int
-    default: 120
 """

@@ -42,7 +42,7 @@ _HEADING = ("NODE", "STATE", "ENGINE", "OUR HANDLERS", "PODS", "PAYLOAD", "REMAR
 def _row(node: str, info: t.Mapping[str, t.Any]) -> tuple[str, ...]:
     if "problems" not in info:
         why = str(info.get("msg", "no answer")).strip().splitlines() or ["no answer"]
-        return (node, "away", "-", "-", "-", "-", why[0][:100])
+        return (node, "away" if info.get("unreachable") else "refused", "-", "-", "-", "-", why[0][:100])
     engine = info["engine"]
     receipt = info["receipt"]
     ours = receipt.get("handlers", [])

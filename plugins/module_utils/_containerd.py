@@ -88,10 +88,11 @@ def detect(overrides: Overrides) -> Engine:
     for name, path in (("coco_engine_config", overrides.config), ("coco_engine_socket", overrides.socket)):
         if path and not os.path.isabs(path):
             raise Refusal(f"an absolute path in {name}", repr(path), "Write the whole path, from / on.")
-    units = _loaded_units([overrides.unit] if overrides.unit else [unit for names in UNITS.values() for unit in names])
+    named = overrides.unit if not overrides.unit or "." in overrides.unit else f"{overrides.unit}.service"
+    units = _loaded_units([named] if named else [unit for names in UNITS.values() for unit in names])
     found = {name: unit for name, names in UNITS.items() for unit in names if unit in units}
-    if overrides.unit and overrides.unit in units:
-        found = {"containerd" if overrides.engine == "auto" else overrides.engine: overrides.unit}
+    if named in units:
+        found = {"containerd" if overrides.engine == "auto" else overrides.engine: named}
     if overrides.engine != "auto":
         found = {name: unit for name, unit in found.items() if name == overrides.engine}
     unsupported = [name for name in found if name not in SUPPORTED]
@@ -102,7 +103,7 @@ def detect(overrides: Overrides) -> Engine:
             "Leave this node out, or, if its pods run on a containerd of its own, set coco_engine=containerd.",
         )
     if not found:
-        wanted = overrides.unit or UNITS["containerd"][0]
+        wanted = named or UNITS["containerd"][0]
         raise Refusal(
             "containerd on the node, as a systemd unit",
             f"no unit {wanted}",
@@ -185,7 +186,7 @@ def restart(engine: Engine, timeout: float) -> None:
     run(["systemctl", "reset-failed", "--", engine.unit])
     done = run(["systemctl", "restart", "--", engine.unit], timeout=timeout)
     if done.returncode != 0:
-        raise Refusal(f"{engine.unit} to restart", done.stderr.strip(), "See the engine's own messages below.")
+        raise Refusal(f"{engine.unit} to restart", done.stderr.strip(), f"See 'journalctl -u {engine.unit}'.")
 
 
 def no_answer(engine: Engine, error: Exception) -> Refusal:
@@ -215,7 +216,11 @@ def probe(engine: Engine, handlers: t.Collection[str], timeout: float) -> _cri.S
             failed = bool(broken) or state == "failed"
             found = ", ".join(f"plugin {name}: {state}" for name, state in broken.items()) or f"{error} ({state})"
         if failed or time.monotonic() > deadline:
-            raise Refusal(f"the CRI of {engine.unit} to serve {', '.join(sorted(handlers))}", found, "See below.")
+            raise Refusal(
+                f"the CRI of {engine.unit} to serve {', '.join(sorted(handlers))}",
+                found,
+                f"See 'journalctl -u {engine.unit}'.",
+            )
         time.sleep(0.1)
 
 

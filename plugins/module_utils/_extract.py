@@ -47,10 +47,6 @@ class Unpacked:
     layout: _layouts.Layout | None = None
     tree: Tree = field(default_factory=dict)
 
-    @property
-    def size(self) -> int:
-        return sum(entry.get("size", 0) for entry in self.tree.values())
-
 
 def unpack(archive: Archive, image: Image, destination: str | None) -> Unpacked:
     """Read every layer of ``image``, check it, and write the artifacts to the empty directory ``destination``.

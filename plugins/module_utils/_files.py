@@ -64,26 +64,23 @@ def sync_filesystem(path: str) -> None:
         os.close(descriptor)
 
 
-def write_atomically(path: str, data: bytes, like: os.stat_result | None = None, mode: int = 0o644) -> None:
+def write_atomically(path: str, data: bytes, mode: int = 0o644) -> None:
     """Replace ``path`` (or the file that a link of that name points to) by ``data``, durably.
 
     The new file gets owner, mode and extended attributes (the SELinux label is one) of the file that it replaces;
-    a file that is not there yet gets those of ``like``, else root's and ``mode``.
+    a file that is not there yet gets ``mode``.
     """
     path = os.path.realpath(path)
     directory = os.path.dirname(path)
-    present = os.path.exists(path)
-    if present:
-        like = os.stat(path)
+    present = os.stat(path) if os.path.exists(path) else None
     descriptor, temporary = tempfile.mkstemp(dir=directory, prefix="." + os.path.basename(path), suffix=TEMPORARY)
     try:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(data)
-            if like is not None:
-                os.fchown(stream.fileno(), like.st_uid, like.st_gid)
-            os.fchmod(stream.fileno(), stat.S_IMODE(like.st_mode) if like is not None else mode)
-            if present:
+            if present is not None:
+                os.fchown(stream.fileno(), present.st_uid, present.st_gid)
                 _copy_attributes(path, stream.fileno())
+            os.fchmod(stream.fileno(), stat.S_IMODE(present.st_mode) if present is not None else mode)
             stream.flush()
             os.fsync(stream.fileno())
         os.rename(temporary, path)

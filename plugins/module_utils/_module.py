@@ -17,13 +17,17 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
 
+#: An engine that needs longer than its time limit is rolled back: too short a limit would undo every run.
+_SHORTEST_TIMEOUT = 10
+
 ENGINE_OPTIONS: dict[str, dict[str, t.Any]] = {
     "engine": {"type": "str", "default": "auto", "choices": ["auto", "containerd"]},
     "engine_config": {"type": "path"},
     "engine_unit": {"type": "str"},
     "engine_socket": {"type": "path"},
-    "engine_timeout": {"type": "int", "default": 120},
 }
+#: For modules that restart the engine.
+RESTART_OPTIONS: dict[str, dict[str, t.Any]] = {**ENGINE_OPTIONS, "engine_timeout": {"type": "int", "default": 120}}
 
 
 def overrides(params: t.Mapping[str, t.Any]) -> _containerd.Overrides:
@@ -42,6 +46,12 @@ def enter(module: AnsibleModule, act: t.Callable[[], dict[str, t.Any]]) -> t.NoR
         module.fail_json(
             msg=f"Expected to be root on the node. Found user id {os.geteuid()}. "
             "Connect as root, or run the playbook with --become."
+        )
+    timeout = module.params.get("engine_timeout", _SHORTEST_TIMEOUT)
+    if timeout < _SHORTEST_TIMEOUT:
+        module.fail_json(
+            msg=f"Expected coco_engine_timeout to be at least {_SHORTEST_TIMEOUT} seconds. Found {timeout}. "
+            "Leave it out: 120 seconds are enough for most nodes."
         )
     try:
         result = act()
@@ -67,8 +77,17 @@ def session(module: AnsibleModule, run: str = "", timeout: float = 120) -> t.Ite
         recovered = ""
         journal = Journal.find(state)
         if journal is not None and journal.run != run:
+            if run:
+                raise Refusal(
+                    f"this run ({run}) to be the only one that is open on the node",
+                    f"run {journal.run}, which began meanwhile",
+                    "Let only one run at a time work on a node, and start again.",
+                )
             if module.check_mode:
-                module.warn("A run on this node was interrupted; a real run would end it first.")
-            else:
-                recovered = _transaction.recover(state, timeout)
+                raise Refusal(
+                    "no interrupted run on the node",
+                    f"run {journal.run}, which a real run would finish or roll back first",
+                    "Run without --check; until then it is unknown what there is to do.",
+                )
+            recovered = _transaction.recover(state, timeout)
         yield state, recovered

@@ -18,6 +18,13 @@ def staging(prefix: str, digest: str) -> str:
     return os.path.join(_artifacts.staging(prefix), digest.partition(":")[2][:16])
 
 
+def begin(state: State, digest: str, staged: str) -> None:
+    """Record where a payload is about to be extracted, so that one that is never completed can be removed."""
+    remember(state, {"digest": digest, "staged": staged})
+    _files.remove_tree(staged)
+    _files.make_directories(staged, mode=0o700)
+
+
 def remember(state: State, payload: t.Mapping[str, t.Any]) -> None:
     """Record a payload as completely extracted and verified.
 
@@ -32,14 +39,16 @@ def remember(state: State, payload: t.Mapping[str, t.Any]) -> None:
 def find(state: State, digest: str) -> dict[str, t.Any] | None:
     """Return the record of an extracted payload whose artifacts are still there."""
     payload = _files.read_json(os.path.join(state.payload(digest), "payload.json"))
-    return payload if payload and os.path.isdir(payload["staged"]) else None
+    return payload if payload and "tree" in payload and os.path.isdir(payload["staged"]) else None
 
 
 def forget(state: State) -> bool:
-    """Remove every extracted payload; return whether there was one."""
+    """Remove every payload that is extracted, completely or not; return whether there was one."""
     for name in os.listdir(state.payloads) if os.path.isdir(state.payloads) else ():
         payload = _files.read_json(os.path.join(state.payloads, name, "payload.json"))
         if payload:
             _files.remove_tree(payload["staged"])
             _files.remove_empty_directories([os.path.dirname(payload["staged"])])
-    return _files.remove_tree(state.payloads)
+    there = _files.remove_tree(state.payloads)
+    _files.remove_empty_directories([state.directory])
+    return there

@@ -35,6 +35,8 @@ TRIAL = "/run/confidential-containers.trial"
 #: The glob that a trial's main file imports, in the place of the drop-in's real one.
 TRIAL_GLOB = TRIAL + "/*confidential-containers.toml"
 
+#: Where a daemon finds other shims; a link of ours must not come before one of them.
+_SHIM_DIRECTORIES = ("/usr/local/sbin", "/usr/sbin", "/usr/bin", "/opt/containerd/bin")
 _WRITTEN = "the engine's configuration to be written"
 
 
@@ -101,7 +103,7 @@ def carry_out(
     _refuse_stale_files(change)
     _refuse_pods(engine, set(receipt.get("handlers", {})) - set(change.handlers), ignore_pods)
     if not dry:
-        _refuse_missing_artifacts(change)
+        _refuse_missing_artifacts(change, journal.parts.get("artifacts"))
     present, serve = _validate(engine, change, ours)
 
     # What the engine serves beside its tables (1.x knows deprecated ways) is no reason to restart it.
@@ -225,10 +227,11 @@ def _refuse_pods(engine: Engine, dropped: set[str], ignore: bool) -> None:
         )
 
 
-def _refuse_missing_artifacts(change: Change) -> None:
+def _refuse_missing_artifacts(change: Change, artifacts: t.Mapping[str, t.Any] | None) -> None:
+    going = {os.path.join(artifacts["prefix"], path) for path in artifacts["remove"]} if artifacts else set()
     for name, handler in change.handlers.items():
         for path in (handler.get("runtime_path"), handler.get("options", {}).get("ConfigPath"), *change.links.values()):
-            if path and not os.path.isfile(path):
+            if path and (path in going or not os.path.isfile(path)):
                 raise Refusal(
                     f"the files of handler {name} on the node",
                     f"no {path}",
@@ -267,7 +270,8 @@ def _validate(engine: Engine, change: Change, ours: set[str]) -> tuple[list[str]
             f"no {', '.join(masked)} in 'containerd config dump'",
             f"Another file that {engine.config} imports has a CRI section, which masks the main file's: remove it.",
         )
-    return present, configured
+    # A drop-in of ours that is still in its place may be read in the trial, too.
+    return present, sorted(set(configured) - (ours - set(change.handlers)))
 
 
 @contextlib.contextmanager
@@ -285,16 +289,24 @@ def _trial(files: t.Mapping[str, bytes]) -> t.Iterator[str]:
 def _link_changes(receipt: t.Mapping[str, t.Any], change: Change) -> dict[str, str | None]:
     """Return the links to set (path → target) and to remove (→ None)."""
     old = receipt.get("links", {})
-    changes: dict[str, str | None] = {path: None for path in old if path not in change.links}
+    found = {path: os.readlink(path) if os.path.islink(path) else None for path in {**old, **change.links}}
+    # What somebody else has put in the place of a link of ours is theirs.
+    changes: dict[str, str | None] = {
+        path: None for path in old if path not in change.links and found[path] == old[path]
+    }
     for path, target in change.links.items():
-        found = os.readlink(path) if os.path.islink(path) else None
-        if os.path.lexists(path) and path not in old:
+        name = os.path.basename(path)
+        others = [os.path.join(directory, name) for directory in _SHIM_DIRECTORIES]
+        if path not in old or found[path] != old[path]:
+            others.append(path)
+        theirs = [other for other in others if os.path.lexists(other)]
+        if theirs:
             raise Refusal(
-                f"nothing of another owner at {path}",
-                "a file that this collection did not put there",
-                "Move it away first.",
+                f"no other program named {name} on the node",
+                f"{theirs[0]}, which this collection did not put there",
+                "Move it away first, or correct coco_handler_overrides.",
             )
-        if found != target:
+        if found[path] != target:
             changes[path] = target
     return changes
 
@@ -323,10 +335,11 @@ def _undo(engine: Engine, change: Change, links: t.Mapping[str, t.Any], present:
 
 def _receipt(receipt: t.Mapping[str, t.Any], journal: Journal, engine: Engine, change: Change) -> dict[str, t.Any]:
     """Return the receipt as it is once this run is committed."""
-    edits = dict(receipt.get("edits", {}))
+    # Without a handler nothing of ours is in any file, whoever took it out.
+    edits = dict(receipt.get("edits", {})) if change.handlers else {}
     for file in change.files:
         edits.pop(file.path, None)
-        if file.content != file.before:
+        if change.handlers and file.content != file.before:
             edits[file.path] = {
                 "before": None if file.before is None else base64.b64encode(file.before).decode(),
                 "after": "" if file.content is None else _files.sha256(file.content),
@@ -352,7 +365,7 @@ def _needed_directories(receipt: t.Mapping[str, t.Any]) -> set[str]:
     prefix = receipt.get("prefix", "")
     needed = set()
     for path in [
-        *(os.path.join(prefix, path) for path in receipt.get("tree", {})),
+        *(os.path.join(prefix, path) for path in {**receipt.get("tree", {}), **receipt.get("left", {})}),
         *receipt.get("edits", {}),
         *receipt.get("links", {}),
     ]:

@@ -19,7 +19,7 @@ options:
   state:
     description:
       - V(read) returns the engine's files, V(applied) replaces them.
-      - V(restored) rolls back the open run named in O(run), artifacts included.
+      - V(restored) ends the open run named in O(run), artifacts included - rolled back, unless it was committed already.
     type: str
     required: true
     choices: [read, applied, restored]
@@ -67,6 +67,10 @@ options:
     description: Drop handlers although pods use them.
     type: bool
     default: false
+  engine_timeout:
+    description: Seconds that a restart of the engine may take until its CRI serves again.
+    type: int
+    default: 120
 extends_documentation_fragment:
   - confidential_containers.runtime._attributes
   - confidential_containers.runtime._engine
@@ -152,7 +156,6 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _module,
     _transaction,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
 
@@ -244,7 +247,7 @@ def main() -> t.NoReturn:
             "links": {"type": "dict", "default": {}},
             "run": {"type": "str", "default": ""},
             "ignore_running_pods": {"type": "bool", "default": False},
-            **_module.ENGINE_OPTIONS,
+            **_module.RESTART_OPTIONS,
         },
         supports_check_mode=True,
     )
@@ -255,10 +258,7 @@ def main() -> t.NoReturn:
         with _module.session(module, params["run"], timeout) as (state, recovered):
             result: dict[str, t.Any] = {"changed": False}
             if params["state"] == "restored":
-                journal = Journal.find(state)
-                if journal is not None and not module.check_mode:
-                    _transaction.roll_back(state, journal, timeout)
-                    result["changed"] = True
+                recovered = _transaction.recover(state, timeout)
             else:
                 engine = _containerd.detect(_module.overrides(params))
                 result = _read(state, engine) if params["state"] == "read" else _apply(module, state, engine)

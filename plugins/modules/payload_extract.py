@@ -121,7 +121,6 @@ recovered:
 """
 
 import os
-import shutil
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -155,6 +154,8 @@ class Extraction:
             check_prefix(self.params["prefix"], [layout.prefix for layout in _layouts.LAYOUTS])
         _transport, _colon, rest = self.params["payload"].partition(":")
         path, _colon, image = rest.partition(":")
+        if self.params["payload_on"] == "node" and not os.path.isabs(path):
+            raise Refusal("an absolute path in coco_payload, for a file on the node", path, "Write it from / on.")
         archive = self.params["archive"] or (path if self.params["payload_on"] == "node" else "")
         identities = self.params["identities"]
         if not archive:
@@ -197,16 +198,14 @@ class Extraction:
             return {**self._result("absent", payload), "changed": True, "tree": found.tree}
         # The prefix that is asked for may differ from the payload's own, which is refused once that is known.
         staged = _payloads.staging(self.params["prefix"] or _layouts.LAYOUTS[0].prefix, identity["digest"])
-        _files.remove_tree(staged)
-        _files.make_directories(staged, mode=0o700)
+        _payloads.begin(self.state, identity["digest"], staged)
         try:
             found = _extract.unpack(archive, image, staged)
             payload = self._payload(found, identity, staged)
             result = self._result("absent", payload)
             _files.sync_filesystem(staged)
         except BaseException:
-            shutil.rmtree(staged, ignore_errors=True)
-            _files.remove_empty_directories([os.path.dirname(staged)])
+            _payloads.forget(self.state)
             raise
         _payloads.remember(self.state, payload)
         return {**result, "changed": True}

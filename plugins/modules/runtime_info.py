@@ -170,6 +170,7 @@ def _installation(state: _state.State, problems: list[str]) -> dict[str, t.Any]:
     """Return what there is to say about the installation."""
     try:
         receipt = state.receipt()
+        interrupted = Journal.find(state) is not None
     except Refusal as refusal:
         problems.append(str(refusal))
         return {"installed": True, "receipt": {}, "drift": {}, "interrupted": False}
@@ -184,7 +185,7 @@ def _installation(state: _state.State, problems: list[str]) -> dict[str, t.Any]:
         "installed": installed,
         "receipt": shown,
         "drift": _artifacts.drift(receipt.get("prefix", "/"), receipt.get("tree", {})),
-        "interrupted": Journal.find(state) is not None,
+        "interrupted": interrupted,
     }
 
 

@@ -59,7 +59,7 @@ def handler_tables(
     if unknown:
         raise Refusal(
             f"handlers of the payload in coco_handler_overrides ({', '.join(names)})",
-            ", ".join(unknown),
+            ", ".join(map(str, unknown)),
             "Correct the name, or take it out.",
         )
     for name, override in overrides.items():
@@ -82,7 +82,7 @@ def _handler_table(
             raise Refusal(
                 f"keys that containerd {'.'.join(map(str, version))} acts on in coco_handler_overrides.{handler['name']}",
                 key,
-                "Take it out for this node; ENGINES in the documentation lists the keys of each version.",
+                "Take it out for this node; docs/engines.md lists the keys of each version.",
             )
     if "snapshotter" in override and tuple(version) >= (2, 0):
         raise Refusal(
@@ -120,11 +120,16 @@ def shim_links(
     """Return the links to shims (path → target) for an engine that does not act on ``runtime_path``."""
     if _engines.works("runtime_path", tuple(version)):
         return {}
-    merged = [{**handler, **overrides.get(handler["name"], {})} for handler in handlers]
-    return {
-        f"{_engines.SHIM_DIRECTORY}/{_engines.shim_name(handler['runtime_type'])}": handler["runtime_path"]
-        for handler in merged
-    }
+    links: dict[str, str] = {}
+    for handler in ({**handler, **overrides.get(handler["name"], {})} for handler in handlers):
+        path = f"{_engines.SHIM_DIRECTORY}/{_engines.shim_name(handler['runtime_type'])}"
+        if links.setdefault(path, handler["runtime_path"]) != handler["runtime_path"]:
+            raise Refusal(
+                f"a runtime_type of its own for each shim on containerd {'.'.join(map(str, version))}",
+                f"{handler['runtime_type']} for {links[path]} and {handler['runtime_path']}",
+                "Correct coco_handler_overrides.",
+            )
+    return links
 
 
 def plan(

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
@@ -50,7 +49,7 @@ def parse_reference(text: str) -> Reference:
     return Reference(transport, path, image)
 
 
-def on_controller(reference: Reference, find: t.Callable[[str], str]) -> Reference:
-    """Return the reference with its path as the controller sees it; ``find`` resolves a relative one."""
-    path = os.path.expanduser(reference.path)
-    return Reference(reference.transport, path if os.path.isabs(path) else find(path), reference.image)
+def on_controller(reference: Reference) -> Reference:
+    """Return the reference with an absolute path; a relative one starts in the current directory."""
+    path = os.path.abspath(os.path.expanduser(reference.path))
+    return Reference(reference.transport, path, reference.image)

@@ -46,3 +46,35 @@ def test_schema_3(schema_3: Node, payload: dict[str, str]) -> None:
     for playbook in ("uninstall", "cleanup"):
         assert node.play(playbook).status == 0
     assert node.snapshot() == before
+
+
+def test_drop_ins_that_are_imported_already(schema_3: Node, payload: dict[str, str]) -> None:
+    """The main file imports all of conf.d, as containerd's own default does from 2.2 on: it stays as it is."""
+    node, archive = schema_3, f"oci-archive:{payload['oci_archive']}"
+    node.sh(
+        f"sed -i \"s#^imports = .*#imports = ['/etc/containerd/conf.d/*.toml']#\" {CONFIG} && systemctl restart containerd"
+    )
+    before = node.snapshot()
+    assert node.play("install", coco_payload=archive).status == 0
+    assert node.snapshot()[CONFIG] == before[CONFIG]
+    assert "Starting gVisor" in node.pod("kata-qemu")
+
+    assert node.play("install", coco_payload=archive, coco_handlers=["kata-gvisor"]).status == 0
+    assert "kata-gvisor" in node.play("status").output
+    assert "kata-qemu" not in node.play("status").output
+
+    for playbook in ("uninstall", "cleanup"):
+        assert node.play(playbook).status == 0
+    assert node.snapshot() == before
+
+
+def test_drop_in_that_the_admin_removed(nodes: list[Node], payload: dict[str, str]) -> None:
+    """What the admin has taken out is not missed: uninstall and cleanup leave the node as it was."""
+    node = nodes[1]
+    before = node.snapshot()
+    assert node.play("install", coco_payload=f"oci-archive:{payload['oci_archive']}").status == 0
+    node.sh("rm /etc/containerd/conf.d/99-confidential-containers.toml && systemctl restart containerd")
+    for playbook in ("uninstall", "cleanup"):
+        run = node.play(playbook)
+        assert run.status == 0, run.output
+    assert node.snapshot() == before

@@ -107,6 +107,27 @@ def test_edit_of_the_admins_stays(node: Node, archive: str) -> None:
         node.sh(f"cat > {CONFIG} <<'END'\n{before}END\nsystemctl restart containerd")
 
 
+def test_plan_of_an_uninstallation(node: Node, archive: str) -> None:
+    install(node, archive)
+    before = node.snapshot()
+    run = node.play("uninstall", "--check", "--diff")
+    assert run.status == 0, run.output
+    for words in ("-[plugins.", "restart containerd.service", f"- {PREFIX}/bin/runsc"):
+        assert words in run.output
+    assert node.snapshot() == before
+
+
+def test_configuration_that_the_admin_restored_from_a_backup(node: Node, archive: str) -> None:
+    before = node.snapshot()
+    node.sh(f"cp -a {CONFIG} /root/backup.toml")
+    install(node, archive)
+    node.sh(f"cat /root/backup.toml > {CONFIG} && rm /root/backup.toml && systemctl restart containerd")
+    for playbook in ("uninstall", "cleanup"):
+        run = node.play(playbook)
+        assert run.status == 0, run.output
+    assert node.snapshot() == before
+
+
 def test_missing_binary_is_seen_and_brought_back(node: Node, archive: str) -> None:
     install(node, archive)
     node.sh(f"rm {PREFIX}/bin/runsc")

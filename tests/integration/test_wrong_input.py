@@ -42,7 +42,14 @@ def refused(run: Run, *texts: str) -> None:
         pytest.param({"coco_engine": "k3s"}, ["coco_engine", "auto, containerd"], id="unsupported engine"),
         pytest.param({"coco_config_mode": "drop_in"}, ["replace the whole CRI section"], id="drop-in on 1.x"),
         pytest.param({"coco_engine_unit": "nope.service"}, ["no unit nope.service"], id="unknown unit"),
-        pytest.param({"coco_engine_timeout": "soon"}, ["coco_engine_timeout", "int"], id="wrong type"),
+        pytest.param(
+            {"coco_engine_timeout": "soon"},
+            ["coco_engine_timeout to be a number of seconds", "Found soon"],
+            id="wrong type",
+        ),
+        pytest.param({"coco_engine_timeout": 1}, ["coco_engine_timeout", "at least 10"], id="too short a time"),
+        pytest.param({"coco_engine_config": "config.toml"}, ["an absolute path in coco_engine_config"], id="relative"),
+        pytest.param({"coco_serial": "abc"}, ["numbers or percentages in coco_serial"], id="batches"),
         pytest.param({"coco_hosts": "nobody"}, ["group nobody", "Found none"], id="empty group"),
         pytest.param(
             {"coco_payload_digest": "sha256:" + "0" * 64}, ["with digest sha256:000", "manifest"], id="digest"
@@ -105,6 +112,13 @@ def test_not_root(node: Node, payload: dict[str, str]) -> None:
     inventory["coco_nodes"]["hosts"][node.name]["ansible_user"] = "admin"
     run = node.play("install", inventory=inventory, coco_payload=f"oci-archive:{payload['oci_archive']}")
     refused(run, "Expected to be root on the node", "--become")
+
+
+def test_variable_that_a_play_cannot_see(node: Node, payload: dict[str, str]) -> None:
+    inventory = copy.deepcopy(node.inventory)
+    inventory["coco_nodes"]["vars"]["coco_serial"] = 1
+    run = node.play("install", inventory=inventory, coco_payload=f"oci-archive:{payload['oci_archive']}")
+    refused(run, "coco_serial with -e")
 
 
 def test_missing_group(node: Node) -> None:

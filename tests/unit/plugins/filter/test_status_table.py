@@ -78,8 +78,8 @@ DIGEST = "sha256:0123456789ab"
             ["away", "-", "-", "-", "-", "Connection refused"],
             id="away",
         ),
-        pytest.param({"msg": ""}, ["away", "-", "-", "-", "-", "no answer"], id="away without a word"),
-        pytest.param({"msg": "x" * 300}, ["away", "-", "-", "-", "-", "x" * 100], id="away with many"),
+        pytest.param({"unreachable": True, "msg": ""}, ["away", "-", "-", "-", "-", "no answer"], id="away, no word"),
+        pytest.param({"failed": True, "msg": "x" * 300}, ["refused", "-", "-", "-", "-", "x" * 100], id="refused"),
     ],
 )
 def test_a_node(info: dict[str, t.Any], cells: list[str]) -> None:

@@ -113,11 +113,11 @@ def test_docker_archive(path: Path, destination: Path) -> None:
     assert both(path, destination) == {"a": A_FILE}
 
 
-def test_the_result_knows_layout_and_size(path: Path) -> None:
-    simple(path, [artifact(file("a", b"a")), artifact(file("b", b"bb")), artifact(link("c", "b"))])
+def test_the_result_knows_the_layout(path: Path) -> None:
+    simple(path, [artifact(file("a", b"a"))])
     found = extract(path)
     assert found.layout
-    assert (found.layout.name, found.size) == ("confidential-containers", 3)
+    assert found.layout.name == "confidential-containers"
 
 
 def test_the_layout_of_kata(path: Path) -> None:
@@ -409,7 +409,7 @@ def test_more_members_than_there_may_be(path: Path, monkeypatch: pytest.MonkeyPa
 def test_more_bytes_than_there_may_be(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_extract, "LARGEST_PAYLOAD", 100)
     simple(path, [artifact(file("a", bytes(50))), artifact(file("b", bytes(50)))])
-    assert extract(path).size == 100
+    assert set(extract(path).tree) == {"a", "b"}
     simple(path, [artifact(file("a", bytes(50))), artifact(file("b", bytes(51)))])
     with pytest.raises(Refusal, match="100 bytes"):
         extract(path)

@@ -77,17 +77,6 @@ def test_a_new_file_has_the_mode_that_is_asked_for(tmp_path: Path) -> None:
     assert [mode(tmp_path / name) for name in "xy"] == [0o644, 0o600]
 
 
-@ROOT_ONLY
-def test_a_new_file_may_be_like_another(tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    other.write_bytes(b"")
-    other.chmod(0o640)
-    os.chown(other, 1234, 4321)
-    _files.write_atomically(str(tmp_path / "x"), b"new", like=other.stat())
-    found = (tmp_path / "x").stat()
-    assert (mode(tmp_path / "x"), found.st_uid, found.st_gid) == (0o640, 1234, 4321)
-
-
 @pytest.mark.parametrize("present", [True, False], ids=["with a target", "dangling"])
 def test_a_link_stays_and_its_target_is_written(tmp_path: Path, present: bool) -> None:
     (tmp_path / "d").mkdir()
