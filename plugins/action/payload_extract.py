@@ -59,6 +59,7 @@ def _foresee(
     image = next(image for image in images if image.digest == identity["digest"])
     unpacked = _extract.unpack(archive, image, None)
     layout = t.cast(_layouts.Layout, unpacked.layout)
+    _layouts.check_prefix(options.get("prefix") or layout.prefix, [layout])
     offered = _shims.offered(unpacked.tree, layout, layout.prefix)
     choice = _shims.choose(offered, options["handlers"], found["architecture"], found["capabilities"])
     return {

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import typing as t
 
 DOCUMENTATION = r"""
@@ -42,7 +43,15 @@ _HEADING = ("NODE", "STATE", "ENGINE", "OUR HANDLERS", "PODS", "PAYLOAD", "REMAR
 def _row(node: str, info: t.Mapping[str, t.Any]) -> tuple[str, ...]:
     if "problems" not in info:
         why = str(info.get("msg", "no answer")).strip().splitlines() or ["no answer"]
-        return (node, "away" if info.get("unreachable") else "refused", "-", "-", "-", "-", why[0][:100])
+        return (
+            node,
+            "away" if info.get("unreachable") else "refused",
+            "-",
+            "-",
+            "-",
+            "-",
+            textwrap.shorten(why[0], 160, placeholder=" …"),
+        )
     engine = info["engine"]
     receipt = info["receipt"]
     ours = receipt.get("handlers", [])

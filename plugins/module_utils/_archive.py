@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import posixpath
+import re
 import tarfile
 import typing as t
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ _MANIFEST_TYPES = (
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 #: Endings of media types by compression; '' is plain tar.
 _COMPRESSIONS = {"tar": "", "tar+gzip": "gzip", "tar.gzip": "gzip", "tar+zstd": "zstd"}
 
@@ -265,6 +267,10 @@ def select(
             f"a payload for {architecture}, this node's architecture",
             "a payload for " + ", ".join(sorted(str(identity["architecture"]) for identity in identities)),
             "Use the payload of the node's architecture, or a multi-platform one.",
+        )
+    if expected and not _DIGEST.fullmatch(expected):
+        raise Refusal(
+            "a digest in coco_payload_digest, sha256: and 64 hexadecimal digits", repr(expected), "Correct it."
         )
     if expected and expected not in identity["chain"]:
         have = ", ".join(f"{kind} {digest}" for digest, kind in identity["chain"].items())

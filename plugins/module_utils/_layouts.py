@@ -6,8 +6,11 @@
 
 from __future__ import annotations
 
+import posixpath
 import typing as t
 from dataclasses import dataclass
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
 #: Where every payload image keeps what it has for the node.
 ARTIFACTS = "opt/kata-artifacts"
@@ -68,3 +71,14 @@ def locate(path: str) -> tuple[Layout, str] | None:
         if relative is not None:
             return layout, relative
     return None
+
+
+def check_prefix(asked: str, layouts: t.Sequence[Layout]) -> None:
+    """Refuse a prefix for which none of ``layouts`` was built: in this version, paths inside of payloads stay as they are."""
+    built_for = [layout.prefix for layout in layouts]
+    if posixpath.normpath(asked) not in built_for:
+        raise Refusal(
+            f"coco_prefix to be {' or '.join(built_for)}, for which payloads are built",
+            asked,
+            "Leave coco_prefix out: this version does not rewrite the paths in a payload.",
+        )

@@ -70,7 +70,13 @@ EXAMPLES = r"""
   confidential_containers.runtime.payload_artifacts:
     digest: "{{ payload.digest }}"
     prefix: "{{ payload.prefix }}"
+    tree: "{{ payload.tree | default({}) }}"
   register: artifacts
+
+- name: Serve its handlers, which commits the installation
+  confidential_containers.runtime.runtime_handlers:
+    handlers: "{{ payload.handlers }}"
+    run: "{{ artifacts.run }}"
 """
 
 RETURN = r"""
@@ -151,7 +157,7 @@ class Extraction:
 
     def run(self) -> dict[str, t.Any]:
         if self.params["prefix"]:
-            check_prefix(self.params["prefix"], [layout.prefix for layout in _layouts.LAYOUTS])
+            _layouts.check_prefix(self.params["prefix"], _layouts.LAYOUTS)
         _transport, _colon, rest = self.params["payload"].partition(":")
         path, _colon, image = rest.partition(":")
         if self.params["payload_on"] == "node" and not os.path.isabs(path):
@@ -238,19 +244,9 @@ class Extraction:
         }
 
 
-def check_prefix(asked: str, built_for: t.Sequence[str]) -> None:
-    """Refuse a prefix for which no payload was built: in this version, paths inside of payloads stay as they are."""
-    if os.path.normpath(asked) not in built_for:
-        raise Refusal(
-            f"coco_prefix to be {' or '.join(built_for)}, for which payloads are built",
-            asked,
-            "Leave coco_prefix out: this version does not rewrite the paths in a payload.",
-        )
-
-
 def prefix_of(layout: _layouts.Layout, asked: str | None, receipt: t.Mapping[str, t.Any]) -> str:
     """Return where a payload goes, or refuse a place where it would not work."""
-    check_prefix(asked or layout.prefix, [layout.prefix])
+    _layouts.check_prefix(asked or layout.prefix, [layout])
     if receipt.get("tree") and receipt["prefix"] != layout.prefix:
         raise Refusal(
             f"an installation below {layout.prefix}, or none",

@@ -54,6 +54,8 @@ def refused(run: Run, *texts: str) -> None:
         pytest.param(
             {"coco_payload_digest": "sha256:" + "0" * 64}, ["with digest sha256:000", "manifest"], id="digest"
         ),
+        pytest.param({"coco_payload_digest": "1234"}, ["64 hexadecimal digits", "Found '1234'"], id="no digest"),
+        pytest.param({"coco_serial": 0}, ["numbers or percentages in coco_serial"], id="no batch"),
         pytest.param({"coco_handlers": ["kata-nope"]}, ["no configuration for kata-nope"], id="unknown handler"),
         pytest.param({"coco_handlers": ["kata-qemu-snp"]}, ["needs AMD SEV-SNP"], id="handler without its needs"),
         pytest.param({"coco_prefix": "/opt/elsewhere"}, ["coco_prefix to be /opt/confidential-"], id="another prefix"),

@@ -79,7 +79,9 @@ DIGEST = "sha256:0123456789ab"
             id="away",
         ),
         pytest.param({"unreachable": True, "msg": ""}, ["away", "-", "-", "-", "-", "no answer"], id="away, no word"),
-        pytest.param({"failed": True, "msg": "x" * 300}, ["refused", "-", "-", "-", "-", "x" * 100], id="refused"),
+        pytest.param(
+            {"failed": True, "msg": "word " * 99}, ["refused", "-", "-", "-", "-", "word " * 31 + "…"], id="refused"
+        ),
     ],
 )
 def test_a_node(info: dict[str, t.Any], cells: list[str]) -> None:

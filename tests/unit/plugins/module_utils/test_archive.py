@@ -379,19 +379,20 @@ def test_docker_archive_with_nonsense_for_tags(path: Path, tags: t.Any) -> None:
 
 # Which of the images a node gets.
 
+AMD64, S390X, INDEX_OF_BOTH = ("sha256:" + digit * 64 for digit in "abc")
 IDENTITIES = [
-    {"digest": "sha256:a", "architecture": "amd64", "chain": {"sha256:i": "index", "sha256:a": "manifest"}},
-    {"digest": "sha256:s", "architecture": "s390x", "chain": {"sha256:i": "index", "sha256:s": "manifest"}},
+    {"digest": AMD64, "architecture": "amd64", "chain": {INDEX_OF_BOTH: "index", AMD64: "manifest"}},
+    {"digest": S390X, "architecture": "s390x", "chain": {INDEX_OF_BOTH: "index", S390X: "manifest"}},
 ]
 
 
 @pytest.mark.parametrize(
     ("architecture", "expected", "digest"),
     [
-        ("amd64", "", "sha256:a"),
-        ("s390x", "", "sha256:s"),
-        ("amd64", "sha256:a", "sha256:a"),
-        ("s390x", "sha256:i", "sha256:s"),
+        ("amd64", "", AMD64),
+        ("s390x", "", S390X),
+        ("amd64", AMD64, AMD64),
+        ("s390x", INDEX_OF_BOTH, S390X),
     ],
 )
 def test_select(architecture: str, expected: str, digest: str) -> None:
@@ -402,10 +403,11 @@ def test_select(architecture: str, expected: str, digest: str) -> None:
     ("architecture", "expected", "says"),
     [
         ("arm64", "", "a payload for amd64, s390x"),
-        ("arm64", "sha256:a", "a payload for amd64, s390x"),
-        ("amd64", "sha256:s", "index sha256:i, manifest sha256:a"),
-        ("amd64", "sha256:other", "sha256:other"),
-        ("amd64", "a", "coco_payload_digest"),
+        ("arm64", AMD64, "a payload for amd64, s390x"),
+        ("amd64", S390X, f"index {INDEX_OF_BOTH}, manifest {AMD64}"),
+        ("amd64", "sha256:" + "0" * 64, "with digest sha256:000"),
+        ("amd64", "sha256:0", "64 hexadecimal digits"),
+        ("amd64", "a" * 64, "64 hexadecimal digits"),
     ],
 )
 def test_select_refuses(architecture: str, expected: str, says: str) -> None:
