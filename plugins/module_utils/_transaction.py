@@ -296,7 +296,9 @@ def _link_changes(receipt: t.Mapping[str, t.Any], change: Change) -> dict[str, s
     }
     for path, target in change.links.items():
         name = os.path.basename(path)
-        others = [os.path.join(directory, name) for directory in _SHIM_DIRECTORIES]
+        # Some distributions have merged sbin into bin: then it is our own link that is found there.
+        own = os.path.realpath(os.path.dirname(path))
+        others = [os.path.join(other, name) for other in _SHIM_DIRECTORIES if os.path.realpath(other) != own]
         if path not in old or found[path] != old[path]:
             others.append(path)
         theirs = [other for other in others if os.path.lexists(other)]

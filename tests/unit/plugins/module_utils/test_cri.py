@@ -69,12 +69,10 @@ def engine(address: Path, methods: t.Mapping[str, Method]) -> t.Iterator[str]:
     """Serve methods (full path → bytes in, bytes out) with a real gRPC server."""
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=1), options=[("grpc.max_send_message_length", -1)])
 
-    class Handler(grpc.GenericRpcHandler):  # type: ignore[misc]
-        def service(self, call: t.Any) -> t.Any:
-            method = methods.get(call.method)
-            return method and grpc.unary_unary_rpc_method_handler(lambda request, _context: method(request))
-
-    server.add_generic_rpc_handlers((Handler(),))
+    for path, method in methods.items():
+        service, name = path.strip("/").split("/")
+        handler = grpc.unary_unary_rpc_method_handler(lambda request, _context, method=method: method(request))
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {name: handler}),))
     server.add_insecure_port(f"unix:{address}")
     server.start()
     try:
