@@ -17,7 +17,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _engines,
     _files,
     _module,
-    _transaction,
+    _validate,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _engine_config, _secrets, _toml
@@ -94,7 +94,7 @@ class ActionModule(RuntimeAction):
             ours=found["owned"],
             wanted=tables,
             dump=found["dump"],
-            trial_glob=_transaction.TRIAL_GLOB,
+            trial_glob=_validate.TRIAL_GLOB,
             written=found["builtin"],
         )
         applied: dict[str, t.Any] = {"changed": False, "restarted": False, "served": found["served"], "links": {}}

@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""containerd on this node: which one it is, what it reads, and how it is restarted."""
+"""containerd on this node: which one it is, and what it reads."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ import os
 import re
 import shlex
 import subprocess
-import time
 import typing as t
 from dataclasses import asdict, dataclass
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _cri
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
 #: systemd units by the engine that they run, in the order of looking.
@@ -168,65 +166,3 @@ def dump(engine: Engine, config: str) -> tuple[str, str]:
             f"a configuration that containerd {engine.version_text} accepts", complaint, f"Mend {engine.config} first."
         )
     return done.stdout, done.stderr
-
-
-def cri_plugins(engine: Engine) -> dict[str, str]:
-    """Return the state of the CRI's plugins (``type.id`` → ok, error, skip); a disabled plugin is absent."""
-    listed = run(["ctr", "--address", engine.socket, "plugins", "ls"], timeout=10)
-    states = {}
-    for line in listed.stdout.splitlines():
-        words = line.split()
-        if len(words) >= 4 and (words[:2] == ["io.containerd.grpc.v1", "cri"] or words[0] == "io.containerd.cri.v1"):
-            states[f"{words[0]}.{words[1]}"] = words[-1]
-    return states
-
-
-def restart(engine: Engine, timeout: float) -> None:
-    """Restart the unit. Earlier failures do not count against its start limit."""
-    run(["systemctl", "reset-failed", "--", engine.unit])
-    done = run(["systemctl", "restart", "--", engine.unit], timeout=timeout)
-    if done.returncode != 0:
-        raise Refusal(f"{engine.unit} to restart", done.stderr.strip(), f"See 'journalctl -u {engine.unit}'.")
-
-
-def no_answer(engine: Engine, error: Exception) -> Refusal:
-    """Return the refusal to touch an engine whose CRI does not answer to begin with."""
-    return Refusal(
-        f"the CRI of {engine.unit} to answer on {engine.socket} before anything is changed",
-        f"{error} (the unit is {'active' if engine.active else 'not active'})",
-        f"Bring the engine up first: 'journalctl -u {engine.unit}' and 'ctr plugins ls' say what it lacks.",
-    )
-
-
-def probe(engine: Engine, handlers: t.Collection[str], timeout: float) -> _cri.Status:
-    """Wait until the CRI answers, is ready and serves ``handlers``; raise a refusal that says what is not so."""
-    deadline = time.monotonic() + timeout
-    while True:
-        failed, found = False, ""
-        try:
-            status = _cri.status(engine.socket)
-            absent = sorted(set(handlers) - set(status.handlers))
-            if status.ready and not absent:
-                return status
-            found = f"no handler {', '.join(absent)} served" if absent else f"the runtime not ready: {status.reason}"
-        except _cri.CriError as error:
-            # An active daemon with a failed CRI plugin never recovers by itself, a failed unit neither.
-            broken = {name: state for name, state in cri_plugins(engine).items() if state != "ok"}
-            state = run(["systemctl", "is-active", "--", engine.unit]).stdout.strip()
-            failed = bool(broken) or state == "failed"
-            found = ", ".join(f"plugin {name}: {state}" for name, state in broken.items()) or f"{error} ({state})"
-        if failed or time.monotonic() > deadline:
-            raise Refusal(
-                f"the CRI of {engine.unit} to serve {', '.join(sorted(handlers))}",
-                found,
-                f"See 'journalctl -u {engine.unit}'.",
-            )
-        time.sleep(0.1)
-
-
-def last_words(engine: Engine, since: float) -> str:
-    """Return what the engine logged as an error since a time (seconds since the epoch), for an error message."""
-    shown = run(["journalctl", f"--unit={engine.unit}", f"--since=@{int(since)}", "--output=cat", "--no-pager"])
-    lines = [line for line in shown.stdout.splitlines() if re.search(r"level=(error|fatal)|^containerd: ", line)]
-    telling = [line for line in lines if "cri" in line or "fatal" in line or line.startswith("containerd: ")] or lines
-    return "\n".join(telling[-5:])

@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import stat
-import tempfile
 import typing as t
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
@@ -64,16 +63,22 @@ def sync_filesystem(path: str) -> None:
         os.close(descriptor)
 
 
+def temporary(path: str) -> str:
+    """Return the name under which a new ``path`` is made. Always the same one: what a killed process left is found again."""
+    return os.path.join(os.path.dirname(path), f".{os.path.basename(path)}{TEMPORARY}")
+
+
 def write_atomically(path: str, data: bytes, mode: int = 0o644) -> None:
     """Replace ``path`` (or the file that a link of that name points to) by ``data``, durably.
 
     The new file gets owner, mode and extended attributes (the SELinux label is one) of the file that it replaces;
-    a file that is not there yet gets ``mode``.
+    a file that is not there yet gets ``mode``. Only one process may write a path at a time: the callers hold the lock.
     """
     path = os.path.realpath(path)
-    directory = os.path.dirname(path)
     present = os.stat(path) if os.path.exists(path) else None
-    descriptor, temporary = tempfile.mkstemp(dir=directory, prefix="." + os.path.basename(path), suffix=TEMPORARY)
+    new = temporary(path)
+    remove_file(new)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(data)
@@ -83,11 +88,11 @@ def write_atomically(path: str, data: bytes, mode: int = 0o644) -> None:
             os.fchmod(stream.fileno(), stat.S_IMODE(present.st_mode) if present is not None else mode)
             stream.flush()
             os.fsync(stream.fileno())
-        os.rename(temporary, path)
+        os.rename(new, path)
     except BaseException:
-        os.unlink(temporary)
+        os.unlink(new)
         raise
-    fsync_directory(directory)
+    fsync_directory(os.path.dirname(path))
 
 
 def _copy_attributes(source: str, target: int) -> None:
@@ -124,6 +129,19 @@ def remove_file(path: str) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def set_link(path: str, target: str | None) -> None:
+    """Let ``path`` be a link to ``target``, atomically and durably; None removes it."""
+    if target is None:
+        remove_file(path)
+    else:
+        new = temporary(path)
+        remove_file(new)
+        os.symlink(target, new)
+        os.rename(new, path)
+    if os.path.isdir(os.path.dirname(path)):
+        fsync_directory(os.path.dirname(path))
 
 
 def remove_tree(path: str) -> bool:

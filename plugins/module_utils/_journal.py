@@ -50,6 +50,7 @@ class Journal:
         _files.write_json(self._path, self.parts)
 
     def close(self) -> None:
-        """End the run."""
+        """End the run. What lies beside the journal is removed afterwards: see ``_transaction``."""
         _files.remove_file(self._path)
-        _files.remove_tree(self._state.journal)
+        if os.path.isdir(self._state.journal):
+            _files.fsync_directory(self._state.journal)

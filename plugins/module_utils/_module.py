@@ -13,7 +13,12 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _containerd, _state, _transaction
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
+    _containerd,
+    _handover,
+    _state,
+    _transaction,
+)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
 
@@ -67,14 +72,13 @@ def enter(module: AnsibleModule, act: t.Callable[[], dict[str, t.Any]]) -> t.NoR
 
 
 @contextlib.contextmanager
-def session(module: AnsibleModule, run: str = "", timeout: float = 120) -> t.Iterator[tuple[_state.State, str]]:
+def session(module: AnsibleModule, run: str = "") -> t.Iterator[tuple[_state.State, str]]:
     """Hold the node's lock, and end an interrupted run first, unless it is the ``run`` that the caller goes on with.
 
     Yields the state and what was done about the interrupted run ('' when there was none).
     """
     state = _state.State()
     with _state.locked(module._name):
-        recovered = ""
         journal = Journal.find(state)
         if journal is not None and journal.run != run:
             if run:
@@ -89,5 +93,14 @@ def session(module: AnsibleModule, run: str = "", timeout: float = 120) -> t.Ite
                     f"run {journal.run}, which a real run would finish or roll back first",
                     "Run without --check; until then it is unknown what there is to do.",
                 )
-            recovered = _transaction.recover(state, timeout)
-        yield state, recovered
+        if module.check_mode:
+            yield state, ""
+            return
+        recovered = "" if journal and journal.run == run else _transaction.recover(state)
+        why = _handover.unheard()
+        if why:
+            module.warn(f"The run before this one ended when nobody was listening any more. {why}")
+        try:
+            yield state, recovered
+        finally:
+            _transaction.tidy(state)

@@ -153,9 +153,14 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _cri,
     _engines,
     _files,
+    _handover,
     _module,
+    _probe,
     _transaction,
 )
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._change import Change
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
 
@@ -178,7 +183,7 @@ def _read(state: State, engine: _containerd.Engine) -> dict[str, t.Any]:
     try:
         served = list(_cri.status(engine.socket).handlers)
     except _cri.CriError as error:
-        raise _containerd.no_answer(engine, error) from error
+        raise _probe.no_answer(engine, error) from error
     return {
         "files": files,
         "before": before,
@@ -190,34 +195,23 @@ def _read(state: State, engine: _containerd.Engine) -> dict[str, t.Any]:
     }
 
 
-def _apply(module: AnsibleModule, state: State, engine: _containerd.Engine) -> dict[str, t.Any]:
-    def decoded(text: str | None) -> bytes | None:
-        return None if text is None else base64.b64decode(text)
+def _open(state: State, run: str) -> Journal:
+    """Return the journal of the run that the caller goes on with, or of a new one."""
+    journal = Journal.find(state) or Journal(state)
+    if run and run != journal.run:
+        raise Refusal(
+            f"the artifacts of this run ({run})",
+            "those of another run, which began meanwhile",
+            "Let only one run at a time work on a node, and start again.",
+        )
+    return journal
 
-    params = module.params
-    outcome = _transaction.carry_out(
-        state,
-        engine,
-        _transaction.Change(
-            files=[
-                _transaction.FileChange(
-                    file["path"],
-                    file["expected"],
-                    decoded(file["content"]),
-                    decoded(file["before"]),
-                    file["builtin"],
-                )
-                for file in params["files"]
-            ],
-            trial={name: base64.b64decode(content) for name, content in params["trial"].items()},
-            handlers=params["handlers"],
-            links=params["links"],
-        ),
-        run=params["run"],
-        timeout=params["engine_timeout"],
-        ignore_pods=params["ignore_running_pods"],
-        dry=module.check_mode,
-    )
+
+def _plan(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    return {key: params[key] for key in ("files", "trial", "handlers", "links")}
+
+
+def _result(outcome: _transaction.Outcome) -> dict[str, t.Any]:
     return {
         "changed": outcome.changed,
         "restarted": outcome.restarted,
@@ -254,16 +248,30 @@ def main() -> t.NoReturn:
     params = module.params
 
     def act() -> dict[str, t.Any]:
-        timeout = params["engine_timeout"]
-        with _module.session(module, params["run"], timeout) as (state, recovered):
-            result: dict[str, t.Any] = {"changed": False}
+        result: dict[str, t.Any] = {"changed": False}
+        journal = None
+        with _module.session(module, params["run"]) as (state, recovered):
             if params["state"] == "restored":
-                recovered = _transaction.recover(state, timeout)
+                recovered = _transaction.recover(state)
+                return {"changed": bool(recovered), "recovered": recovered}
+            engine = _containerd.detect(_module.overrides(params))
+            result["engine"] = engine.facts()
+            if params["state"] == "read":
+                result.update(_read(state, engine))
+            elif module.check_mode:
+                change = Change.from_plain(params)
+                outcome, _present = _transaction.check(
+                    state, engine, change, {}, params["ignore_running_pods"], dry=True
+                )
+                result.update(_result(outcome))
             else:
-                engine = _containerd.detect(_module.overrides(params))
-                result = _read(state, engine) if params["state"] == "read" else _apply(module, state, engine)
-                result["engine"] = engine.facts()
-            return {**result, "changed": bool(result.get("changed") or recovered), "recovered": recovered}
+                journal = _open(state, params["run"])
+                how = {"timeout": params["engine_timeout"], "ignore_pods": params["ignore_running_pods"]}
+                _handover.order(state, journal, engine, _plan(params), **how)
+        # The unit takes the lock itself.
+        if journal:
+            result.update(_result(_handover.carried_out(journal.run)))
+        return {**result, "changed": bool(result["changed"] or recovered), "recovered": recovered}
 
     _module.enter(module, act)
 

@@ -162,11 +162,11 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
         **{part: plan[part] for part in ("add", "replace", "remove")},
         "directories": plan.directories,
     }
-    journal.record(artifacts=undo)
+    _transaction.begin(state, journal, artifacts=undo)
     try:
         _artifacts.swap(prefix, undo)
     except OSError:
-        _transaction.roll_back(state, journal, timeout=0)
+        _transaction.roll_back(state, journal)
         raise
     edited = set(plan["edited"])
     tree = {
@@ -197,7 +197,9 @@ def _absent(module: AnsibleModule, state: State) -> dict[str, t.Any]:
     if receipt.get("tree") and not module.check_mode:
         journal = Journal(state)
         undo = {"prefix": prefix, "staged": "", "aside": "", "add": [], "replace": [], "directories": []}
-        journal.record(
+        _transaction.begin(
+            state,
+            journal,
             artifacts={**undo, "remove": plan["remove"]},
             receipt={
                 **receipt,

@@ -117,6 +117,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _engines,
     _module,
     _node,
+    _probe,
     _state,
     _toml_text,
 )
@@ -152,7 +153,7 @@ def _engine(module: AnsibleModule, problems: list[str]) -> dict[str, t.Any]:
                     result["pods"].setdefault(pod.handler, []).append(f"{pod.namespace}/{pod.name}")
         except _cri.CriError as error:
             result["cri"]["reason"] = str(error)
-            problems.append(str(_containerd.no_answer(engine, error)))
+            problems.append(str(_probe.no_answer(engine, error)))
     return result
 
 

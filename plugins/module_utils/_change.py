@@ -1,0 +1,70 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""What one run does to an engine, as the controller has planned it."""
+
+from __future__ import annotations
+
+import base64
+import typing as t
+from dataclasses import dataclass, field
+
+Tables = t.Mapping[str, t.Mapping[str, t.Any]]
+
+
+@dataclass(frozen=True)
+class FileChange:
+    """A configuration file as it shall be: ``content`` None removes it. ``expected`` is the digest it had when read.
+
+    ``before`` is what the file is to be again when nothing of ours is in it; None: it was not there. ``builtin`` are
+    handlers of the engine's own that were written out beside ours.
+    """
+
+    path: str
+    expected: str
+    content: bytes | None
+    before: bytes | None
+    builtin: Tables = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Change:
+    """All that one run does to an engine; made by the controller, which can parse TOML."""
+
+    files: t.Sequence[FileChange] = ()
+    #: File name → content, for a dry run of the engine: ``config.toml`` and, with a drop-in, that.
+    trial: t.Mapping[str, bytes] = field(default_factory=dict)
+    #: Our handlers as they shall be: name → table.
+    handlers: Tables = field(default_factory=dict)
+    #: Links to shims, for engines that look in their PATH: path → target.
+    links: t.Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_plain(cls, plain: t.Mapping[str, t.Any]) -> Change:
+        """Return the change that a module's arguments describe: JSON, with the bytes of files in base64."""
+        return cls(
+            files=[
+                FileChange(
+                    file["path"],
+                    file["expected"],
+                    decoded(file["content"]),
+                    decoded(file["before"]),
+                    file["builtin"],
+                )
+                for file in plain["files"]
+            ],
+            trial={name: base64.b64decode(content) for name, content in plain["trial"].items()},
+            handlers=plain["handlers"],
+            links=plain["links"],
+        )
+
+
+def encoded(content: bytes | None) -> str | None:
+    """Return bytes as JSON can hold them; None stays None."""
+    return None if content is None else base64.b64encode(content).decode()
+
+
+def decoded(text: str | None) -> bytes | None:
+    """Return the bytes that :func:`encoded` was given."""
+    return None if text is None else base64.b64decode(text)

@@ -1,0 +1,43 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""Links to shims, for engines that find a shim only in their PATH."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._change import Change
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+
+#: Where a daemon finds other shims; a link of ours must not come before one of them.
+_SHIM_DIRECTORIES = ("/usr/local/sbin", "/usr/sbin", "/usr/bin", "/opt/containerd/bin")
+
+
+def changes(receipt: t.Mapping[str, t.Any], change: Change) -> dict[str, str | None]:
+    """Return the links to set (path → target) and to remove (→ None)."""
+    old = receipt.get("links", {})
+    found = {path: os.readlink(path) if os.path.islink(path) else None for path in {**old, **change.links}}
+    # What somebody else has put in the place of a link of ours is theirs.
+    result: dict[str, str | None] = {
+        path: None for path in old if path not in change.links and found[path] == old[path]
+    }
+    for path, target in change.links.items():
+        name = os.path.basename(path)
+        # Some distributions have merged sbin into bin: then it is our own link that is found there.
+        own = os.path.realpath(os.path.dirname(path))
+        others = [os.path.join(other, name) for other in _SHIM_DIRECTORIES if os.path.realpath(other) != own]
+        if path not in old or found[path] != old[path]:
+            others.append(path)
+        theirs = [other for other in others if os.path.lexists(other)]
+        if theirs:
+            raise Refusal(
+                f"no other program named {name} on the node",
+                f"{theirs[0]}, which this collection did not put there",
+                "Move it away first, or correct coco_handler_overrides.",
+            )
+        if found[path] != target:
+            result[path] = target
+    return result

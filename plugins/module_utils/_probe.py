@@ -1,0 +1,92 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""Whether the engine serves: one restart, and then the CRI's own word for it. A unit's state proves nothing."""
+
+from __future__ import annotations
+
+import re
+import time
+import typing as t
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _cri
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine, run
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+
+
+def cri_plugins(engine: Engine) -> dict[str, str]:
+    """Return the state of the CRI's plugins (``type.id`` → ok, error, skip); a disabled plugin is absent."""
+    listed = run(["ctr", "--address", engine.socket, "plugins", "ls"], timeout=10)
+    states = {}
+    for line in listed.stdout.splitlines():
+        words = line.split()
+        if len(words) >= 4 and (words[:2] == ["io.containerd.grpc.v1", "cri"] or words[0] == "io.containerd.cri.v1"):
+            states[f"{words[0]}.{words[1]}"] = words[-1]
+    return states
+
+
+def restart(engine: Engine, handlers: t.Collection[str], timeout: float) -> _cri.Status:
+    """Restart the unit once, and wait until its CRI serves ``handlers``: both within ``timeout`` seconds."""
+    deadline = time.monotonic() + timeout
+    before = _invocation(engine)
+    # Earlier starts and failures do not count against the unit's start limit.
+    run(["systemctl", "reset-failed", "--", engine.unit])
+    done = run(["systemctl", "restart", "--", engine.unit], timeout=timeout)
+    if done.returncode != 0:
+        raise Refusal(f"{engine.unit} to restart", done.stderr.strip(), f"See 'journalctl -u {engine.unit}'.")
+    if _invocation(engine) == before:
+        raise Refusal(
+            f"a new start of {engine.unit} after its configuration was written",
+            "the daemon of before",
+            f"See 'systemctl status {engine.unit}'.",
+        )
+    return probe(engine, handlers, deadline - time.monotonic())
+
+
+def _invocation(engine: Engine) -> str:
+    """Return what systemd calls this start of the unit; another one with every start."""
+    return run(["systemctl", "show", "--property=InvocationID", "--value", "--", engine.unit]).stdout.strip()
+
+
+def no_answer(engine: Engine, error: Exception) -> Refusal:
+    """Return the refusal to touch an engine whose CRI does not answer to begin with."""
+    return Refusal(
+        f"the CRI of {engine.unit} to answer on {engine.socket} before anything is changed",
+        f"{error} (the unit is {'active' if engine.active else 'not active'})",
+        f"Bring the engine up first: 'journalctl -u {engine.unit}' and 'ctr plugins ls' say what it lacks.",
+    )
+
+
+def probe(engine: Engine, handlers: t.Collection[str], timeout: float) -> _cri.Status:
+    """Wait until the CRI answers, is ready and serves ``handlers``; raise a refusal that says what is not so."""
+    deadline = time.monotonic() + timeout
+    while True:
+        failed, found = False, ""
+        try:
+            status = _cri.status(engine.socket)
+            absent = sorted(set(handlers) - set(status.handlers))
+            if status.ready and not absent:
+                return status
+            found = f"no handler {', '.join(absent)} served" if absent else f"the runtime not ready: {status.reason}"
+        except _cri.CriError as error:
+            # An active daemon with a failed CRI plugin never recovers by itself, a failed unit neither.
+            broken = {name: state for name, state in cri_plugins(engine).items() if state != "ok"}
+            state = run(["systemctl", "is-active", "--", engine.unit]).stdout.strip()
+            failed = bool(broken) or state == "failed"
+            found = ", ".join(f"plugin {name}: {state}" for name, state in broken.items()) or f"{error} ({state})"
+        if failed or time.monotonic() > deadline:
+            raise Refusal(
+                f"the CRI of {engine.unit} to serve {', '.join(sorted(handlers))}",
+                found,
+                f"See 'journalctl -u {engine.unit}'.",
+            )
+        time.sleep(0.1)
+
+
+def last_words(engine: Engine, since: float) -> str:
+    """Return what the engine logged as an error since a time (seconds since the epoch), for an error message."""
+    shown = run(["journalctl", f"--unit={engine.unit}", f"--since=@{int(since)}", "--output=cat", "--no-pager"])
+    lines = [line for line in shown.stdout.splitlines() if re.search(r"level=(error|fatal)|^containerd: ", line)]
+    telling = [line for line in lines if "cri" in line or "fatal" in line or line.startswith("containerd: ")] or lines
+    return "\n".join(telling[-5:])

@@ -1,0 +1,115 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""The systemd unit of an open run: there from the journal's opening to its end, and enabled, so that a run that nobody goes on
+with is ended when the node boots. It runs a copy of this collection's code that lies beside the journal: Ansible's own
+copy goes with the connection.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import time
+import typing as t
+import zipfile
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import UNITS, run
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+
+NAME = "confidential-containers-transaction.service"
+_PATH = f"/etc/systemd/system/{NAME}"
+_WANTED = f"/etc/systemd/system/multi-user.target.wants/{NAME}"
+_PACKAGE = __name__.rpartition(".")[0]
+_MAIN = f"from {_PACKAGE}._handover import main\n\nmain()\n"
+
+# Not Type=oneshot: systemd before 244 restarts none. What was killed is started again and finds the journal; what failed has
+# said so, and waits for the next run or the next boot.
+_UNIT = """\
+# Written by Ansible (confidential_containers.runtime) while a change of this node's engine is open; gone afterwards.
+[Unit]
+Description=Open change of the Confidential Containers runtime
+After={after}
+
+[Service]
+Type=simple
+ExecStart="{python}" -I "{program}"
+Restart=on-abnormal
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def enable(directory: str) -> None:
+    """Have the unit, and its program below ``directory`` (the journal's)."""
+    _files.make_directories(directory, mode=0o700)
+    program = os.path.join(directory, "transaction.zip")
+    _files.write_atomically(program, _program(), mode=0o600)
+    text = _UNIT.format(
+        after=" ".join(unit for units in UNITS.values() for unit in units),
+        python=_escaped(sys.executable),
+        program=_escaped(program),
+    )
+    _files.write_atomically(_PATH, text.encode())
+    _files.make_directories(os.path.dirname(_WANTED))
+    _files.set_link(_WANTED, _PATH)
+    _reload()
+
+
+def disable(directory: str) -> None:
+    """Remove the unit, and the journal's directory with its program. May be called by the unit's own process."""
+    here = [_files.remove_file(path) for path in (_files.temporary(_WANTED), _WANTED, _files.temporary(_PATH), _PATH)]
+    _files.remove_tree(directory)
+    if any(here):
+        _reload()
+
+
+def start() -> None:
+    """Start the unit; returns when its process is there."""
+    run(["systemctl", "reset-failed", "--", NAME])
+    done = run(["systemctl", "start", "--", NAME])
+    if done.returncode != 0:
+        raise Refusal(
+            f"{NAME} to start", done.stderr.strip(), "See 'systemctl status' for what systemd has against it."
+        )
+
+
+def wait(arrived: t.Callable[[], bool]) -> bool:
+    """Wait until ``arrived`` says yes, or the unit has ended without; return whether it did."""
+    alive = True
+    while not arrived():
+        if not alive:
+            return False
+        time.sleep(0.1)
+        shown = run(["systemctl", "show", "--property=ActiveState", "--value", "--", NAME])
+        # Killed and about to be started again is "activating".
+        alive = shown.stdout.strip() not in ("inactive", "failed", "")
+    return True
+
+
+def _program() -> bytes:
+    """Return this collection's node code, as it is loaded, as a program for Python."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("__main__.py", _MAIN)
+        parts = _PACKAGE.split(".")
+        for depth in range(len(parts)):
+            archive.writestr("/".join([*parts[: depth + 1], "__init__.py"]), "")
+        for name, module in sorted(sys.modules.items()):
+            # _module is the one file that needs Ansible.
+            if name.startswith(f"{_PACKAGE}._") and name != f"{_PACKAGE}._module":
+                source = t.cast("t.Any", module.__loader__).get_source(name)
+                archive.writestr(f"{name.replace('.', '/')}.py", source)
+    return buffer.getvalue()
+
+
+def _escaped(path: str) -> str:
+    return path.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+
+
+def _reload() -> None:
+    run(["systemctl", "daemon-reload"])

@@ -1,0 +1,127 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""What must be so before a change is written: nothing else edits the files, no pod is lost, and containerd itself reads the
+new configuration as the old one with our handlers in it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import typing as t
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
+    _containerd,
+    _cri,
+    _dump,
+    _files,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._change import Change
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+
+#: Where a new configuration is tried before it is written. Not below a directory that any engine imports from.
+TRIAL = "/run/confidential-containers.trial"
+#: The glob that a trial's main file imports, in the place of the drop-in's real one.
+TRIAL_GLOB = TRIAL + "/*confidential-containers.toml"
+
+#: What Kubernetes takes for the handler of a RuntimeClass: a DNS label.
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+def refuse_names(change: Change) -> None:
+    """Refuse handlers that no RuntimeClass could name."""
+    bad = sorted(name for name in change.handlers if not _NAME.fullmatch(name))
+    if bad:
+        raise Refusal(
+            "names of handlers in lower-case letters, digits and hyphens, as a RuntimeClass can name them",
+            ", ".join(bad),
+            "Correct coco_handler_overrides.",
+        )
+
+
+def refuse_stale_files(change: Change) -> None:
+    """Refuse to replace a file that is no longer what the change was made from."""
+    for file in change.files:
+        found = _files.sha256_file(file.path) if os.path.exists(file.path) else ""
+        if found != file.expected:
+            raise Refusal(
+                f"{file.path} as it was read a moment ago",
+                "that it has changed meanwhile",
+                "Something else edits this file: stop it and start again.",
+            )
+
+
+def refuse_pods(engine: Engine, dropped: set[str], ignore: bool) -> None:
+    """Refuse to drop a handler under the pods that run on it."""
+    if ignore or not dropped:
+        return
+    pods = [pod for pod in _cri.sandboxes(engine.socket) if pod.ready and pod.handler in dropped]
+    if pods:
+        raise Refusal(
+            f"no pod on the handlers that go ({', '.join(sorted(dropped))})",
+            ", ".join(sorted(f"{pod.namespace}/{pod.name} ({pod.handler})" for pod in pods)),
+            "Remove these pods first, or set coco_ignore_running_pods=true: they can then no longer be stopped properly.",
+        )
+
+
+def refuse_missing_artifacts(change: Change, artifacts: t.Mapping[str, t.Any] | None) -> None:
+    """Refuse handlers whose shim or configuration is not there, or goes with this run (``artifacts`` of its journal)."""
+    going = {os.path.join(artifacts["prefix"], path) for path in artifacts["remove"]} if artifacts else set()
+    for name, handler in change.handlers.items():
+        for path in (handler.get("runtime_path"), handler.get("options", {}).get("ConfigPath"), *change.links.values()):
+            if path and (path in going or not os.path.isfile(path)):
+                raise Refusal(
+                    f"the files of handler {name} on the node",
+                    f"no {path}",
+                    "Install the artifacts before the handlers.",
+                )
+
+
+def validate(engine: Engine, change: Change, ours: set[str]) -> tuple[list[str], list[str]]:
+    """Let the engine read the new configuration.
+
+    Returns the handlers that its files have now, and those that they will have: what a restart makes it serve.
+    """
+    before, known = _containerd.dump(engine, engine.config)
+    present = sorted(_dump.handlers(before))
+    if not change.trial:
+        return present, present
+    with _trial(change.trial) as config:
+        after, warnings = _containerd.dump(engine, config)
+    lost = _dump.differences(before, after, ours)
+    if lost:
+        raise Refusal(
+            f"a configuration of {engine.unit} that only differs in our handlers",
+            f"that these settings would change, too: {'; '.join(lost[:5])}",
+            "Nothing was changed. Compare 'containerd config dump' with the file to see which setting is in the way.",
+        )
+    unknown = sorted(_dump.unknown_keys(warnings) - _dump.unknown_keys(known))
+    if unknown:
+        raise Refusal(
+            f"keys that containerd {engine.version_text} knows", ", ".join(unknown), "Check coco_handler_overrides."
+        )
+    configured = sorted(_dump.handlers(after))
+    masked = sorted(set(change.handlers) - set(configured))
+    if masked:
+        raise Refusal(
+            f"our handlers in the configuration that {engine.unit} reads",
+            f"no {', '.join(masked)} in 'containerd config dump'",
+            f"Another file that {engine.config} imports has a CRI section, which masks the main file's: remove it.",
+        )
+    # A drop-in of ours that is still in its place may be read in the trial, too.
+    return present, sorted(set(configured) - (ours - set(change.handlers)))
+
+
+@contextlib.contextmanager
+def _trial(files: t.Mapping[str, bytes]) -> t.Iterator[str]:
+    _files.remove_tree(TRIAL)
+    os.mkdir(TRIAL, 0o700)
+    try:
+        for name, content in files.items():
+            _files.write_atomically(os.path.join(TRIAL, name), content, mode=0o600)
+        yield os.path.join(TRIAL, "config.toml")
+    finally:
+        _files.remove_tree(TRIAL)
