@@ -15,7 +15,7 @@ RUN := tests/venv
 part = @trap '{ code=$$?; set +x; } 2>/dev/null; ((code)) && word=FAILED || word=passed; \
     echo "===== $@ $$word in $${SECONDS}s ====="' EXIT; set -x
 
-.PHONY: help demo demo-down test $(PARTS) bench
+.PHONY: help demo demo-down test $(PARTS) crash bench
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,10 @@ molecule: ## Real nodes: install, pods, uninstall, cleanup
 compat: ## The same once with ansible-core 2.17
 	$(part)
 	tests/compat
+
+crash: ## The transaction killed at every system call, not only at a sample
+	$(part)
+	COCO_CRASH=all $(RUN) pytest -s tests/integration/test_crash.py
 
 bench: ## An unchanged install, compared with builtin modules
 	$(part)

@@ -21,6 +21,12 @@ def payload() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
+def payload_v2() -> dict[str, str]:
+    """The next version of the sample payload: other files, other handlers."""
+    return t.cast("dict[str, str]", json.loads(testbed("payload", "--variant", "v2", "--json")))
+
+
+@pytest.fixture(scope="session")
 def _nodes(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[list[Node]]:
     suites = {"int-17": "trixie", "int-21": "forky"}
     testbed("up", *(f"{name}={suite}" for name, suite in suites.items()))

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -51,21 +52,32 @@ class Node:
         self, playbook: str, *words: str, inventory: t.Mapping[str, t.Any] | None = None, **variables: t.Any
     ) -> Run:
         """Run one of the four playbooks as a user does."""
+        how = self._how(playbook, words, inventory, variables)
+        done = subprocess.run(**how, capture_output=True, text=True, check=False)
+        return Run(done.returncode, done.stdout + done.stderr)
+
+    @contextlib.contextmanager
+    def started(self, playbook: str, **variables: t.Any) -> t.Iterator[subprocess.Popen[bytes]]:
+        """Start a playbook in a process group of its own, and go on."""
+        how = self._how(playbook, (), None, variables)
+        with subprocess.Popen(
+            **how, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as process:
+            yield process
+
+    def _how(
+        self,
+        playbook: str,
+        words: t.Sequence[str],
+        inventory: t.Mapping[str, t.Any] | None,
+        variables: t.Mapping[str, t.Any],
+    ) -> dict[str, t.Any]:
         path = self._directory / "inventory.yml"
         path.write_text(yaml.safe_dump(dict(inventory if inventory is not None else self.inventory), sort_keys=False))
-        argv = [
-            "ansible-playbook",
-            str(ROOT / "playbooks" / f"{playbook}.yml"),
-            "-i",
-            str(path),
-            "-e",
-            json.dumps(variables),
-            *words,
-        ]
+        argv = ["ansible-playbook", str(ROOT / "playbooks" / f"{playbook}.yml"), "-i", str(path)]
         # One line for each message, however long.
         environment = {**os.environ, "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
-        done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        return Run(done.returncode, done.stdout + done.stderr)
+        return {"args": [*argv, "-e", json.dumps(variables), *words], "cwd": ROOT, "env": environment}
 
     def sh(self, script: str, check: bool = True) -> str:
         """Run a script on the node."""

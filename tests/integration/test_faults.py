@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import typing as t
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from ansible_collections.confidential_containers.runtime.tests.integration.harne
 
 PREFIX = "/opt/confidential-containers"
 CONFIG = "/etc/containerd/config.toml"
+UNIT = "/etc/systemd/system/confidential-containers-transaction.service"
 
 
 @pytest.fixture
@@ -82,6 +85,103 @@ def test_interrupted_run_is_ended_by_uninstall(interrupted: Node) -> None:
     assert interrupted.play("uninstall").status == 0
     assert interrupted.engine() == engine
     assert interrupted.sh("ls -A /opt").split() == ["containerd"]
+
+
+def test_interrupted_run_is_ended_when_the_node_boots(interrupted: Node) -> None:
+    """The unit is enabled while the journal is open: the target that a boot starts pulls it in, and it is gone afterwards."""
+    interrupted.sh("systemctl start multi-user.target")
+    interrupted.sh(f"timeout 30 sh -c 'while test -e {UNIT}; do sleep 0.1; done'")
+    assert interrupted.sh("ls -A /opt").split() == ["containerd"]
+    assert not interrupted.remembers()
+    assert interrupted.sh(f"systemctl is-enabled {Path(UNIT).name}", check=False).strip() in ("not-found", "")
+
+
+def test_killed_controller(node: Node, archive: str) -> None:
+    """The transaction goes on without the ansible-playbook that ordered it, and the next run finds nothing left to do."""
+    directory = f"/run/systemd/system/{Path(UNIT).name}.d"
+    node.sh(
+        f"mkdir -p {directory} && printf '[Service]\\nExecStartPre=/bin/sleep 4\\n' > {directory}/slow.conf "
+        "&& systemctl daemon-reload"
+    )
+    try:
+        with node.started("install", coco_payload=archive) as playbook:
+            node.sh(
+                f"timeout 60 sh -c 'until systemctl status {Path(UNIT).name} | grep -q ExecStartPre; do sleep 0.1; done'"
+            )
+            os.killpg(playbook.pid, signal.SIGKILL)
+        node.sh(f"timeout 60 sh -c 'while test -e {UNIT}; do sleep 0.1; done'")
+    finally:
+        node.sh(f"rm -r {directory} && systemctl daemon-reload")
+    assert "Starting gVisor" in node.pod("kata-qemu")
+    assert "changed=0" in install(node, archive)
+
+
+def test_two_runs_at_once(node: Node, archive: str) -> None:
+    """One waits for the other, or is refused; the node ends in one state that both asked for."""
+    with node.started("install", coco_payload=archive) as first:
+        second = node.play("install", coco_payload=archive)
+        first.wait()
+    assert "Traceback" not in second.output
+    assert first.returncode == 0 or second.status == 0, second.output
+    install(node, archive)
+    assert "changed=0" in install(node, archive)
+    assert "Starting gVisor" in node.pod("kata-qemu")
+
+
+def test_engine_that_breaks_its_cri(node: Node, archive: str) -> None:
+    """Passes containerd's own dump, and yet the CRI plugin does not load with it: rolled back, in the engine's own words."""
+    before = node.snapshot()
+    run = node.play(
+        "install",
+        coco_payload=archive,
+        coco_handler_overrides={"kata-qemu": {"base_runtime_spec": "/nonexistent.json"}},
+    )
+    assert run.status != 0
+    for words in ("rolled back", "plugin io.containerd.grpc.v1.cri: error", "nonexistent.json"):
+        assert words in run.output, run.output
+    assert node.snapshot() == before
+    assert node.pod("runc", "echo", "plain") == "plain\n"
+
+
+@pytest.mark.parametrize(
+    "mount",
+    [
+        "mount --bind /etc/containerd /etc/containerd && mount -o remount,ro,bind /etc/containerd",
+        (
+            "cp -a /etc/containerd /run/full && mount -t tmpfs -o size=16k tmpfs /etc/containerd "
+            "&& cp -a /run/full/. /etc/containerd && { cat /dev/zero > /etc/containerd/ballast; true; } 2>/dev/null"
+        ),
+    ],
+    ids=["read-only", "full"],
+)
+def test_configuration_that_cannot_be_written(node: Node, archive: str, mount: str) -> None:
+    before, engine = node.snapshot(), node.engine()
+    node.sh(mount)
+    try:
+        run = node.play("install", coco_payload=archive)
+        assert run.status != 0
+        assert "rolled back" in run.output, run.output
+    finally:
+        node.sh("umount /etc/containerd; rm -rf /run/full")
+    assert node.snapshot() == before
+    assert node.engine() == engine
+    assert not node.remembers()
+
+
+def test_engine_at_its_start_limit(node: Node, archive: str) -> None:
+    """Earlier starts of the engine do not count against the one restart that is due."""
+    directory = "/run/systemd/system/containerd.service.d"
+    limit = "[Unit]\\nStartLimitBurst=2\\nStartLimitIntervalSec=1h\\n"
+    node.sh(f"mkdir -p {directory} && printf '{limit}' > {directory}/limit.conf && systemctl daemon-reload")
+    try:
+        node.sh(
+            "for n in 1 2 3; do systemctl restart containerd || break; done; systemctl reset-failed containerd; true"
+        )
+        node.sh("systemctl restart containerd && systemctl restart containerd")
+        install(node, archive)
+    finally:
+        node.sh(f"rm -r {directory} && systemctl daemon-reload && systemctl reset-failed containerd")
+    assert "Starting gVisor" in node.pod("kata-qemu")
 
 
 def test_handler_that_is_no_longer_asked_for_goes(node: Node, archive: str) -> None:

@@ -34,7 +34,7 @@ SUITES = {
 
 PACKAGES = (
     "busybox-static", "ca-certificates", "containerd", "dbus", "iproute2", "openssh-server",
-    "procps", "python3", "runc", "sudo", "systemd", "systemd-sysv",
+    "procps", "python3", "runc", "strace", "sudo", "systemd", "systemd-sysv",
 )  # fmt: skip
 
 # Mirrors keep testing suites whose Release file has expired; documentation only costs time.
