@@ -124,6 +124,8 @@ def read_json(path: str) -> t.Any:
 
 def remove_file(path: str) -> bool:
     """Remove a file or link; return whether it was there."""
+    if not os.path.lexists(path):  # a read-only file system refuses even to remove what is not there
+        return False
     try:
         os.unlink(path)
     except FileNotFoundError:

@@ -12,6 +12,7 @@ interrupted: see ``_transaction.recover``.
 from __future__ import annotations
 
 import os
+import time
 import typing as t
 import uuid
 
@@ -41,6 +42,12 @@ class Journal:
     @property
     def run(self) -> str:
         return t.cast(str, self.parts["run"])
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last step was written; a clock that was set back makes a journal old."""
+        age = time.time() - os.stat(self._path).st_mtime
+        return age if age >= 0 else float("inf")
 
     def record(self, **parts: t.Any) -> None:
         """Add to the journal; durable when this returns."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -24,6 +25,9 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._j
 
 #: An engine that needs longer than its time limit is rolled back: too short a limit would undo every run.
 _SHORTEST_TIMEOUT = 10
+
+#: Seconds after the last step of a run in which it counts as being at work, and others wait for it.
+_AT_WORK = 10.0
 
 ENGINE_OPTIONS: dict[str, dict[str, t.Any]] = {
     "engine": {"type": "str", "default": "auto", "choices": ["auto", "containerd"]},
@@ -78,8 +82,9 @@ def session(module: AnsibleModule, run: str = "") -> t.Iterator[tuple[_state.Sta
     Yields the state and what was done about the interrupted run ('' when there was none).
     """
     state = _state.State()
-    with _state.locked(module._name):
-        journal = Journal.find(state)
+    # Only in check mode, and for a caller that has lost its run, an open journal is answered at once: with a refusal.
+    wait = not (run or module.check_mode)
+    with _alone(state, module._name, wait) as journal:
         if journal is not None and journal.run != run:
             if run:
                 raise Refusal(
@@ -104,3 +109,19 @@ def session(module: AnsibleModule, run: str = "") -> t.Iterator[tuple[_state.Sta
             yield state, recovered
         finally:
             _transaction.tidy(state)
+
+
+@contextlib.contextmanager
+def _alone(state: _state.State, what: str, wait: bool) -> t.Iterator[Journal | None]:
+    """Hold the node's lock, once no other run is at work; yields the open journal, if there is one.
+
+    Between two of its modules a run holds no lock. Its journal then looks like that of a run that was interrupted, and only
+    its age tells them apart.
+    """
+    while True:
+        with _state.locked(what):
+            journal = Journal.find(state)
+            if journal is None or not wait or journal.age > _AT_WORK:
+                yield journal
+                return
+        time.sleep(0.5)

@@ -87,6 +87,10 @@ def probe(engine: Engine, handlers: t.Collection[str], timeout: float) -> _cri.S
 def last_words(engine: Engine, since: float) -> str:
     """Return what the engine logged as an error since a time (seconds since the epoch), for an error message."""
     shown = run(["journalctl", f"--unit={engine.unit}", f"--since=@{int(since)}", "--output=cat", "--no-pager"])
-    lines = [line for line in shown.stdout.splitlines() if re.search(r"level=(error|fatal)|^containerd: ", line)]
-    telling = [line for line in lines if "cri" in line or "fatal" in line or line.startswith("containerd: ")] or lines
-    return "\n".join(telling[-5:])
+    # A CRI plugin that does not load is only a warning to containerd.
+    telling = r"failed to load plugin.*cri|level=fatal|^containerd: "
+    for pattern in (telling, r"level=error"):
+        lines = [line for line in shown.stdout.splitlines() if re.search(pattern, line)]
+        if lines:
+            return "\n".join(lines[-5:])
+    return ""

@@ -64,3 +64,15 @@ def test_a_damaged_journal_is_refused(state: State) -> None:
     Path(state.journal, "journal.json").write_bytes(b'{"run": ')
     with pytest.raises(Refusal, match="journal"):
         Journal.find(state)
+
+
+def test_age_of_a_journal(state: State) -> None:
+    journal = Journal(state)
+    journal.record()
+    path = os.path.join(state.journal, "journal.json")
+    now = os.stat(path).st_mtime
+    assert 0 <= journal.age < 60
+    os.utime(path, (now - 100, now - 100))
+    assert 100 <= journal.age < 160
+    os.utime(path, (now + 1000, now + 1000))
+    assert journal.age == float("inf")
