@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.tests.integration.harness import ROOT, Node, testbed
+from ansible_collections.confidential_containers.runtime.tests.integration import harness
+from ansible_collections.confidential_containers.runtime.tests.integration.harness import ROOT, Node
 
 PROGRAM = Path(__file__).with_name("crash_node.py")
 CRI = ROOT / "plugins/module_utils/_cri.py"
@@ -33,7 +34,7 @@ class Crashes:
             node.sh(f"mkdir -p /root/crash && cat > /root/crash/{path.name} <<'END'\n{path.read_text()}\nEND")
 
     def do(self, *words: str) -> str:
-        return testbed("exec", self.node.name, "--", "python3", "/root/crash/crash_node.py", *words)
+        return harness.testbed("exec", self.node.name, "--", "python3", "/root/crash/crash_node.py", *words)
 
     def look(self) -> t.Any:
         return json.loads(self.do("look"))
