@@ -11,6 +11,7 @@ Order and result lie in /run: an order that a reboot has overtaken is not carrie
 from __future__ import annotations
 
 import os
+import sys
 import typing as t
 from dataclasses import asdict
 
@@ -65,7 +66,7 @@ def unheard() -> str:
 def main() -> None:
     """Carry out an order, or, without one, end the run that was interrupted: the unit's program.
 
-    What it prints goes to the node's journal: not a word of any configuration.
+    What it writes goes to the node's journal: not a word of any configuration.
     """
     state = State()
     with _state.locked(_unit.NAME):
@@ -101,4 +102,4 @@ def main() -> None:
                 _files.make_directories(_DIRECTORY, mode=0o700)
                 _files.write_json(_RESULT, result)
         _transaction.tidy(state)
-        print(f"run {run or 'none'}: {said or 'nothing to do'}")
+        sys.stdout.write(f"run {run or 'none'}: {said or 'nothing to do'}\n")

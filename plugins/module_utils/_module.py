@@ -84,7 +84,8 @@ def session(module: AnsibleModule, run: str = "") -> t.Iterator[tuple[_state.Sta
     state = _state.State()
     # Only in check mode, and for a caller that has lost its run, an open journal is answered at once: with a refusal.
     wait = not (run or module.check_mode)
-    with _alone(state, module._name, wait) as journal:
+    with contextlib.ExitStack() as held:
+        journal = _alone(held, state, module._name, wait)
         if journal is not None and journal.run != run:
             if run:
                 raise Refusal(
@@ -111,17 +112,17 @@ def session(module: AnsibleModule, run: str = "") -> t.Iterator[tuple[_state.Sta
             _transaction.tidy(state)
 
 
-@contextlib.contextmanager
-def _alone(state: _state.State, what: str, wait: bool) -> t.Iterator[Journal | None]:
-    """Hold the node's lock, once no other run is at work; yields the open journal, if there is one.
+def _alone(held: contextlib.ExitStack, state: _state.State, what: str, wait: bool) -> Journal | None:
+    """Have ``held`` hold the node's lock, once no other run is at work; return the open journal, if there is one.
 
     Between two of its modules a run holds no lock. Its journal then looks like that of a run that was interrupted, and only
     its age tells them apart.
     """
     while True:
-        with _state.locked(what):
+        with contextlib.ExitStack() as attempt:
+            attempt.enter_context(_state.locked(what))
             journal = Journal.find(state)
             if journal is None or not wait or journal.age > _AT_WORK:
-                yield journal
-                return
+                held.enter_context(attempt.pop_all())
+                return journal
         time.sleep(0.5)
