@@ -7,9 +7,10 @@ may have no parser."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 
-_VERSION = re.compile(r"""(?:version|"version"|'version')[ \t]*=[ \t]*(\+?\d\w*)[ \t]*(?:#.*)?""")
+_VERSION = re.compile(r"""(?:version|"version"|'version')[ \t]*=[ \t]*([+-]?\d\w*)[ \t]*(?:#.*)?""")
 #: What a line of TOML may hold that hides a line's end, or what follows it in the line.
 TOKEN = re.compile(
     "|".join(
@@ -49,10 +50,12 @@ def schema_of(text: str) -> int:
 
     A scan of the lines before the first table, for nodes, whose Python may have no TOML parser. The controller parses.
     """
-    for line, fresh in lines_of(text):
+    # A byte order mark is no part of the first line: containerd 1.6 and 1.7 read such files.
+    for line, fresh in lines_of(text[1:] if text.startswith("\ufeff") else text):
         if fresh and line.lstrip().startswith("["):
             break
         match = fresh and _VERSION.fullmatch(line.strip())
         if match:
-            return int(match.group(1), 0)
+            with contextlib.suppress(ValueError):  # 02 and 2nd are no TOML; that is not for this function to say
+                return int(match.group(1), 0)
     return 1

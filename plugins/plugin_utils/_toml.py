@@ -4,14 +4,16 @@
 
 """Edits of a human's TOML that leave every byte alone that is not ours.
 
-Our tables are appended, and removed, as text; tomlkit reads the file before and after, so that a result that means anything
-else than what was wanted is never written.
+Our tables are appended, and removed, as text; a parser reads the file before and after, so that a result that means anything
+else than what was wanted is never written. Nothing is ever written by a parser: tomlkit, too, moves tables at times.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fnmatch
+import functools
+import math
 import re
 import sys
 import typing as t
@@ -24,17 +26,44 @@ try:
 except ImportError:
     HAS_TOMLKIT = False
 
+try:
+    import tomllib
+
+    HAS_TOMLLIB = True
+except ImportError:  # before Python 3.11
+    HAS_TOMLLIB = False
+
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _toml_text
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
 Header = tuple[str, ...]
 Values = t.Mapping[str, t.Any]
+Rest = t.ParamSpec("Rest")
 
 #: The line above our tables: who wrote them, for the human who finds them.
 MARK = "# Runtime handlers of Confidential Containers: managed by Ansible (confidential_containers.runtime)."
 
+#: containerd 1.6 and 1.7 read files that begin with one, other versions and tomlkit don't.
+_BYTE_ORDER_MARK = "\ufeff"
+
+#: What a parser raises; tomlkit also lets go of errors of its own.
+_NO_TOML = (ValueError, RecursionError, *((TOMLKitError,) if HAS_TOMLKIT else ()))
+
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _VERSION = re.compile(r"\s*version\s*=\s*\d+\s*(?:#.*)?")
+
+
+def _behind_byte_order_mark(
+    edit: t.Callable[t.Concatenate[str, Rest], str],
+) -> t.Callable[t.Concatenate[str, Rest], str]:
+    """Let a function edit the text behind a byte order mark, and leave that where it is."""
+
+    @functools.wraps(edit)
+    def edit_behind(text: str, *args: Rest.args, **kwargs: Rest.kwargs) -> str:
+        body = text.removeprefix(_BYTE_ORDER_MARK)
+        return text[: len(text) - len(body)] + edit(body, *args, **kwargs)
+
+    return edit_behind
 
 
 def require() -> None:
@@ -50,15 +79,24 @@ def require() -> None:
 def parse(text: str, path: str) -> dict[str, t.Any]:
     """Return a file's values as plain data. A refusal names the place where it is no TOML."""
     try:
-        return tomlkit.parse(text).unwrap()
-    except (TOMLKitError, ValueError) as error:
+        return _loads(text.removeprefix(_BYTE_ORDER_MARK))
+    except _NO_TOML as error:
         # Only the position: the message could quote a line, and a line could hold a password.
         place = re.search(r"line (\d+)", str(error))
         raise Refusal(
             f"{path} to be TOML",
             f"a mistake in line {place.group(1)}" if place else type(error).__name__,
-            "Mend the file; containerd reads it at its next start, too.",
+            "Mend the file; containerd reads it at its next start, too."
+            + ("" if HAS_TOMLLIB else " If it is right: Ansible on Python 3.11 or newer reads tables in any order."),
         ) from None
+
+
+def _loads(text: str) -> dict[str, t.Any]:
+    """Read with the standard library where it can, else with tomlkit, which fails at some tables out of order."""
+    if HAS_TOMLLIB:
+        with contextlib.suppress(tomllib.TOMLDecodeError, RecursionError):
+            return tomllib.loads(text)
+    return tomlkit.parse(text).unwrap()
 
 
 def lookup(document: Values, path: Header) -> t.Mapping[str, t.Any]:
@@ -69,6 +107,7 @@ def lookup(document: Values, path: Header) -> t.Mapping[str, t.Any]:
     return value if isinstance(value, dict) else {}
 
 
+@_behind_byte_order_mark
 def add_tables(text: str, tables: t.Mapping[Header, Values], path: str) -> str:
     """Append tables that the file does not have yet; tables within a value become tables of their own."""
     if not tables:
@@ -86,7 +125,7 @@ def add_tables(text: str, tables: t.Mapping[Header, Values], path: str) -> str:
     newline = _newline(text)
     # A blank line above the mark says that the text above ended with a newline: remove_tables takes back what was added.
     ended = not text or text.endswith("\n")
-    block = [] if text.startswith(MARK) else [MARK]
+    block = [] if text.startswith(MARK) and text.count("\n") == 2 else [MARK]  # a drop-in of ours begins with it
     if ended and text:
         block.insert(0, "")
     for number, (header, values) in enumerate(tables.items()):
@@ -94,6 +133,7 @@ def add_tables(text: str, tables: t.Mapping[Header, Values], path: str) -> str:
     return _checked(text + ("" if ended else newline) + newline.join(block) + newline, expected, path, tables)
 
 
+@_behind_byte_order_mark
 def remove_tables(text: str, headers: t.Collection[Header], path: str) -> str:
     """Remove tables (and those below them) that were appended as text, with our mark; other lines stay as they are."""
     expected = parse(text, path)
@@ -158,6 +198,7 @@ def _imports_at(text: str) -> tuple[int, int] | None:
     return None
 
 
+@_behind_byte_order_mark
 def add_import(text: str, pattern: str, path: str) -> str:
     """Let the file import ``pattern``, an absolute glob; text that imports it already comes back as it is."""
     document = parse(text, path)
@@ -187,9 +228,7 @@ def add_import(text: str, pattern: str, path: str) -> str:
     lines = _toml_text.lines_of(text)
     # Below the file's version where it has one, else above everything: keys of the top level come before tables.
     position = 0
-    for number, (found, fresh) in enumerate(lines):
-        if fresh and _header(found) is not None:
-            break
+    for number, (found, fresh) in enumerate(lines[: _tables_from(lines)]):
         if fresh and _VERSION.fullmatch(found.rstrip("\r\n")):
             position = number + 1
             break
@@ -201,44 +240,66 @@ def add_import(text: str, pattern: str, path: str) -> str:
 
 
 _COMMA = re.compile(r"(?:\s|#[^\n]*\n)*,")
+_REST_OF_LINE = re.compile(r"[ \t]*,?[ \t]*\r?\n")
 
 
+@_behind_byte_order_mark
 def remove_import(text: str, pattern: str, path: str) -> str:
     """Take ``pattern`` out of the file's imports; the key goes when nothing else is imported and the line is ours."""
     document = parse(text, path)
-    if pattern not in document.get("imports", []):
+    known = document.get("imports", [])
+    if not isinstance(known, list) or pattern not in known:
         return text
-    rest = [item for item in document["imports"] if item != pattern]
+    rest = [item for item in known if item != pattern]
     ours = f"imports = [{_value(pattern)}]"
     lines = _toml_text.lines_of(text)
-    if not rest and any(fresh and line.strip() == ours for line, fresh in lines):
-        kept = [line for line, fresh in lines if not (fresh and line.strip() == ours)]
-        if lines[-1][0] == ours and kept:
+    at = [number for number in range(_tables_from(lines)) if lines[number][1] and lines[number][0].strip() == ours]
+    if at and not rest:
+        kept = [line for line, _fresh in lines]
+        if kept.pop(at[0]) == ours and kept:
             kept[-1] = kept[-1].rstrip("\r\n")
         return _checked(
             "".join(kept), {key: value for key, value in document.items() if key != "imports"}, path, ["imports"]
         )
-    place = _imports_at(text)
-    expected = {**document, "imports": rest}
-    item = f"'{pattern}'"
-    if place and item in text[place[0] : place[1]]:
-        start = text.index(item, place[0])
-        end = start + len(item)
-        if text[start - 1] == " " and text[end] == "," and rest:
-            start, end = start - 1, end + 1
-        elif text[start - 2 : start] == ", ":
-            start -= 2
-        with contextlib.suppress(Refusal):
-            return _checked(text[:start] + text[end:], expected, path, ["imports"])
-    edited = tomlkit.parse(text)
-    t.cast("list[str]", edited["imports"]).remove(pattern)
-    return _checked(tomlkit.dumps(edited), expected, path, ["imports"])
+    place = _imports_at(text) or (0, 0)
+    for token in _toml_text.TOKEN.finditer(text, *place):
+        if token.group() in (f"'{pattern}'", f'"{pattern}"'):
+            for start, end in _cuts(text, token.start(), token.end(), bool(rest)):
+                with contextlib.suppress(Refusal):
+                    return _checked(text[:start] + text[end:], {**document, "imports": rest}, path, ["imports"])
+    # Not with tomlkit, which can put an array of tables behind a table that it stood before.
+    raise _no_place(path, ("imports",), "a spelling that cannot be edited safely")
+
+
+def _cuts(text: str, start: int, end: int, others: bool) -> t.Iterator[tuple[int, int]]:
+    """Yield what may have to go with an item of a list: first what add_import wrote, then what else makes sense."""
+    line = text.rfind("\n", 0, start) + 1
+    rest_of_line = _REST_OF_LINE.match(text, end)
+    if rest_of_line and not text[line:start].strip(" \t"):
+        yield line, rest_of_line.end()
+    elif text[start - 1] == " " and text[end] == "," and others:
+        yield start - 1, end + 1
+    elif text[start - 2 : start] == ", ":
+        yield start - 2, end
+    yield start, end
+    comma = _COMMA.match(text, end)
+    if comma:
+        yield start, comma.end() + (text[comma.end()] == " ")
 
 
 def imports(document: Values, path: str) -> bool:
     """Tell whether a file imports ``path``. To containerd only ``*`` makes a pattern."""
-    patterns = [str(item).replace("[", "[[]").replace("?", "[?]") for item in document.get("imports", [])]
+    known = document.get("imports", [])
+    if not isinstance(known, list):
+        return False  # add_import has the words for it
+    patterns = [str(item).replace("[", "[[]").replace("?", "[?]") for item in known]
     return any(fnmatch.fnmatchcase(path, pattern) and path.count("/") == pattern.count("/") for pattern in patterns)
+
+
+def _tables_from(lines: t.Sequence[tuple[str, bool]]) -> int:
+    """Return the number of the line in which the first table begins."""
+    headers = (number for number, (line, fresh) in enumerate(lines) if fresh and _header(line) is not None)
+    return next(headers, len(lines))
 
 
 def _header(line: str) -> Header | None:
@@ -246,8 +307,8 @@ def _header(line: str) -> Header | None:
     if not line.lstrip().startswith("["):
         return None
     try:
-        value: t.Any = tomlkit.parse(line.strip()).unwrap()
-    except (TOMLKitError, ValueError):
+        value: t.Any = _loads(line.strip())
+    except _NO_TOML:
         return None
     parts = []
     while value:
@@ -285,13 +346,24 @@ def _value(value: t.Any) -> str:
 def _checked(text: str, expected: Values, path: str, what: t.Collection[t.Any], prune: bool = False) -> str:
     """Return ``text`` if it means exactly what it should, else refuse."""
     try:
-        found = tomlkit.parse(text).unwrap()
-    except (TOMLKitError, ValueError):
+        found: t.Any = _loads(text)
+    except _NO_TOML:
         found = None
-    if found is not None and (_without_empty(found) if prune else found) == expected:
+    if found is not None and _same(_without_empty(found) if prune else found, expected):
         return text
     header = next(iter(what))
     raise _no_place(path, header if isinstance(header, tuple) else (header,), "a spelling that cannot be edited safely")
+
+
+def _same(one: t.Any, two: t.Any) -> bool:
+    """Compare values as TOML does, not as Python does: true is not 1, which is not 1.0, and nan is nan."""
+    if isinstance(one, dict) and isinstance(two, dict):
+        return one.keys() == two.keys() and all(_same(value, two[key]) for key, value in one.items())
+    if isinstance(one, (list, tuple)) and isinstance(two, (list, tuple)):
+        return len(one) == len(two) and all(map(_same, one, two))
+    if any(isinstance(one, kind) is not isinstance(two, kind) for kind in (bool, float)):
+        return False
+    return bool(one == two or (isinstance(one, float) and math.isnan(one) and math.isnan(two)))
 
 
 def _without_empty(value: t.Any) -> t.Any:

@@ -34,6 +34,10 @@ SCHEMAS = [
     pytest.param("'version' = 2\n", 2, id="literal key"),
     pytest.param("version = 0x2\n", 2, id="hexadecimal"),
     pytest.param("version = +2\n", 2, id="with a sign"),
+    pytest.param("version = -2\n", -2, id="negative"),
+    pytest.param("version = 0b1_1\n", 3, id="binary"),
+    pytest.param("\ufeffversion = 2\n", 2, id="a byte order mark"),
+    pytest.param("\ufeff[plugins]\nversion = 2\n", 1, id="a table after a byte order mark"),
     pytest.param("my_version = 3\n", 1, id="another key"),
     pytest.param("version_of_ours = 3\n", 1, id="a longer key"),
     pytest.param("# one\u2028version = 3\nversion = 2\n", 2, id="a line separator in a comment"),
@@ -42,5 +46,10 @@ SCHEMAS = [
 
 @pytest.mark.parametrize(("text", "schema"), SCHEMAS)
 def test_schema_is_what_a_parser_says(text: str, schema: int) -> None:
-    assert tomlkit.parse(text).unwrap().get("version", 1) == schema, "the table itself is wrong"
+    assert tomlkit.parse(text.removeprefix("\ufeff")).unwrap().get("version", 1) == schema, "the table itself is wrong"
     assert _toml_text.schema_of(text) == schema
+
+
+@pytest.mark.parametrize("version", ["02", "2nd", "0x", "2__0", "'2'", "2.0", ""])
+def test_no_schema_at_all_is_no_error(version: str) -> None:
+    assert _toml_text.schema_of(f"version = {version}\n") == 1

@@ -187,6 +187,65 @@ ConfigPath = "/opt/x/configuration-qemu.toml"
     )
 
 
+@human
+def test_a_byte_order_mark_stays_at_the_start(text: str) -> None:
+    added = _toml.add_import(_toml.add_tables("\ufeff" + text, TABLES, PATH), GLOB, PATH)
+    assert added == "\ufeff" + _toml.add_import(_toml.add_tables(text, TABLES, PATH), GLOB, PATH)
+    assert _toml.parse(added, PATH) == _toml.parse(added[1:], PATH)
+    assert _toml.remove_import(_toml.remove_tables(added, list(TABLES), PATH), GLOB, PATH) == "\ufeff" + text
+
+
+# What tomlkit fails at, or would move if it wrote the file; containerd reads them all.
+ORDERS = {
+    "options before the plugin": CRI.replace("]", ".containerd.runtimes.runc.options]") + CRI.replace("]", ".containerd]"),
+    "a plugin in three pieces": CRI.replace("]", ".containerd.runtimes.runc]") + CRI + "[grpc]\n" + CRI.replace("]", ".cni]"),
+    "plugins in the middle": f"[plugins]\n{CRI}.containerd.runtimes.runc]\n{CRI}[timeouts]\n{CRI}.registry]\n".replace(
+        "]\n.", "."
+    ),
+    "an array of tables in between": "[plugins]\n[plugins.x.a]\n[grpc]\n[plugins.x]\ny.z = 1\n[[l]]\n[plugins.x.b]\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ORDERS.values(), ids=ORDERS)
+def test_tables_in_any_order(text: str) -> None:
+    added = _toml.add_import(_toml.add_tables(text, TABLES, PATH), GLOB, PATH)
+    assert tomllib.loads(added) == {**with_tables(text, TABLES), "imports": [GLOB]}
+    assert _toml.remove_import(_toml.remove_tables(added, list(TABLES), PATH), GLOB, PATH) == text
+
+
+@pytest.mark.parametrize("text", ORDERS.values(), ids=ORDERS)
+def test_tables_in_any_order_without_the_standard_library_s_parser(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Python 3.10 they are edited as well, or refused with the way out."""
+    monkeypatch.setattr(_toml, "HAS_TOMLLIB", False)
+    try:
+        added = _toml.add_tables(text, TABLES, PATH)
+    except Refusal as refusal:
+        assert "Python 3.11" in str(refusal)
+    else:
+        assert tomllib.loads(added) == with_tables(text, TABLES)
+
+
+@pytest.mark.parametrize("value", ["nan", "[nan, -nan]", "{ a = inf, b = nan }"])
+def test_nan_is_nan(value: str) -> None:
+    text = f"x = {value}\n"
+    added = _toml.add_import(_toml.add_tables(text, TABLES, PATH), GLOB, PATH)
+    assert _toml.remove_import(_toml.remove_tables(added, list(TABLES), PATH), GLOB, PATH) == text
+
+
+@pytest.mark.parametrize(
+    ("one", "two"), [(1, True), (0, False), (1, 1.0), ([1], [True]), ({"a": 1}, {"a": 1.0}), ([1], [1, 2])]
+)
+def test_what_python_calls_equal_is_not_the_same(one: t.Any, two: t.Any) -> None:
+    assert _toml._same(one, one)
+    assert not _toml._same(one, two)
+    assert not _toml._same(two, one)
+
+
+def test_a_file_of_the_user_s_that_begins_with_our_mark() -> None:
+    text = f"{_toml.MARK}\n# what is left of it\nversion = 2\n"
+    assert _toml.remove_tables(_toml.add_tables(text, TABLES, PATH), list(TABLES), PATH) == text
+
+
 # What a user may do to a file after us.
 
 BASE = "version = 2\n\n[grpc]\nuid = 0\n"
@@ -237,6 +296,34 @@ def test_edits_above_us_stay_and_edits_in_ours_go(old: str, new: str) -> None:
     assert removed.rstrip("\n") == BASE.replace("uid = 0", new if old == "uid = 0" else "uid = 0").rstrip("\n")
 
 
+@pytest.mark.parametrize(
+    ("imports", "left"),
+    [
+        pytest.param(f"imports = ['{GLOB}', '/etc/a.toml']\n", "imports = ['/etc/a.toml']\n", id="first"),
+        pytest.param(f'imports = ["{GLOB}", "/etc/a.toml"]\n', 'imports = ["/etc/a.toml"]\n', id="first, double quotes"),
+        pytest.param(f'imports = ["/etc/a.toml", "{GLOB}"]\n', 'imports = ["/etc/a.toml"]\n', id="last, double quotes"),
+        pytest.param(f'imports = ["/a", "{GLOB}", "/b"]\n', 'imports = ["/a", "/b"]\n', id="in the middle"),
+        pytest.param(f"imports = [ '{GLOB}', ]\n", "imports = [ ]\n", id="alone, with a comma"),
+        pytest.param(f"imports = [\n  '{GLOB}',\n  '/a',\n]\n", "imports = [\n  '/a',\n]\n", id="a line of its own"),
+        pytest.param(f"imports = [ # '{GLOB}'\n  '{GLOB}', # ours\n]\n", f"imports = [ # '{GLOB}'\n  # ours\n]\n", id="a comment like it"),
+        pytest.param(f"imports = [\n'/a' # x\n, '{GLOB}']\n", "imports = [\n'/a' # x\n]\n", id="the comma in the next line"),
+    ],
+)  # fmt: skip
+def test_an_import_that_the_user_moved_goes_and_nothing_else(imports: str, left: str) -> None:
+    rest = ORDERS["an array of tables in between"]
+    assert _toml.remove_import(imports + rest, GLOB, PATH) == left + rest
+
+
+def test_the_same_line_in_a_table_of_the_user_s_stays() -> None:
+    text = f'version = 2\n[mine]\nimports = ["{GLOB}"]\n'
+    assert _toml.remove_import(_toml.add_import(text, GLOB, PATH), GLOB, PATH) == text
+
+
+def test_an_import_that_cannot_be_taken_out_safely_is_refused() -> None:
+    with pytest.raises(Refusal, match="imports"):
+        _toml.remove_import(f'imports = ["\\u002f{GLOB[1:]}"]\n', GLOB, PATH)
+
+
 # What is refused, in the user's words.
 
 
@@ -264,6 +351,8 @@ def test_no_room_for_a_table(text: str) -> None:
 def test_no_room_for_an_import(text: str) -> None:
     with pytest.raises(Refusal, match="imports"):
         _toml.add_import(text, GLOB, PATH)
+    assert not _toml.imports(_toml.parse(text, PATH), "/etc/containerd/conf.d/99-confidential-containers.toml")
+    assert _toml.remove_import(text, GLOB, PATH) == text
 
 
 @pytest.mark.parametrize(
@@ -274,7 +363,10 @@ def test_no_room_for_an_import(text: str) -> None:
         pytest.param("[a]\nx = 1\n[a]\ny = 1\n", PATH, id="a table twice"),
         pytest.param("password = 'hunter2\n", "line 1", id="an open string"),
         pytest.param("password = [\n'hunter2'\n", PATH, id="an open array"),
-        pytest.param("\ufeffversion = 2\n", PATH, id="a byte order mark"),
+        pytest.param("version = 2\n\ufeffversion = 3\n", "line 2", id="a byte order mark in the middle"),
+        pytest.param("\ufeff\ufeffversion = 2\n", "line 1", id="two byte order marks"),
+        pytest.param("a = " + "[" * 9999 + "]" * 9999 + "\n", PATH, id="very deep"),
+        pytest.param("a = 1\rb = 2\r", PATH, id="CR alone"),
         pytest.param("a = 1\0\n", PATH, id="NUL"),
     ],
 )
