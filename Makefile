@@ -15,7 +15,7 @@ RUN := tests/venv
 part = @trap '{ code=$$?; set +x; } 2>/dev/null; ((code)) && word=FAILED || word=passed; \
     echo "===== $@ $$word in $${SECONDS}s ====="' EXIT; set -x
 
-.PHONY: help demo demo-down test $(PARTS) crash bench
+.PHONY: help demo demo-down test $(PARTS) crash fuzz bench
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,7 +45,7 @@ build: ## The tarball, and whether it holds what it should
 	$(part)
 	$(RUN) tests/build
 
-unit: ## pytest for pure logic
+unit: ## pytest for pure logic, and a sample of "make fuzz"
 	$(part)
 	$(RUN) pytest
 
@@ -68,6 +68,10 @@ compat: ## The same once with ansible-core 2.17
 crash: ## The transaction killed at every system call, not only at a sample
 	$(part)
 	COCO_CRASH=all $(RUN) pytest -s tests/integration/test_crash.py
+
+fuzz: ## Edits of 10,000 generated configurations, not only of a sample
+	$(part)
+	COCO_FUZZ=all $(RUN) pytest -s tests/fuzz
 
 bench: ## An unchanged install, compared with builtin modules
 	$(part)

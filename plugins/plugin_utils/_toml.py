@@ -59,7 +59,7 @@ def _behind_byte_order_mark(
     """Let a function edit the text behind a byte order mark, and leave that where it is."""
 
     @functools.wraps(edit)
-    def edit_behind(text: str, *args: Rest.args, **kwargs: Rest.kwargs) -> str:
+    def edit_behind(text: str, /, *args: Rest.args, **kwargs: Rest.kwargs) -> str:
         body = text.removeprefix(_BYTE_ORDER_MARK)
         return text[: len(text) - len(body)] + edit(body, *args, **kwargs)
 
@@ -157,7 +157,7 @@ def remove_tables(text: str, headers: t.Collection[Header], path: str) -> str:
         if removing:
             blank = fresh and (not line.strip() or line.lstrip().startswith("#"))
             pending = [*pending, line] if blank else []
-        elif fresh and line.strip() == MARK and number + 1 < len(lines) and _is_ours(found[number + 1], headers):
+        elif fresh and line.strip() == MARK and _is_ours(_next_header(lines[number + 1 :]), headers):
             if kept and kept[-1] in ("\n", "\r\n"):
                 kept.pop()
             else:
@@ -168,6 +168,17 @@ def remove_tables(text: str, headers: t.Collection[Header], path: str) -> str:
     if unended >= 0 and unended == len(kept) - 1:
         kept[-1] = kept[-1].rstrip("\r\n")
     return _checked("".join(kept), _without_empty(expected), path, headers, prune=True)
+
+
+def _next_header(lines: t.Iterable[tuple[str, bool]]) -> Header | None:
+    """Return the header below a mark; None where another mark or anything but a comment comes first."""
+    for line, fresh in lines:
+        text = line.strip()
+        if text == MARK or not fresh or (text and text[0] not in "#["):
+            return None
+        if text.startswith("["):
+            return _header(line)
+    return None
 
 
 def _is_ours(header: Header | None, headers: t.Collection[Header]) -> bool:

@@ -45,7 +45,7 @@ class Node:
         """Return the tables of handlers in the node's files."""
         found: dict[str, t.Any] = {}
         for text in self.files.values():
-            found.update(_toml.lookup(values(text), self.target.table))
+            found.update(_toml.lookup(_toml.parse(text or "", MAIN), self.target.table))
         return found
 
     def dump(self) -> str:

@@ -12,6 +12,7 @@ import typing as t
 from collections import Counter
 
 import hypothesis
+import pytest
 from hypothesis import strategies
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _toml_text
@@ -37,9 +38,14 @@ WANTED: dict[str, dict[str, t.Any]] = {"kata-qemu": QEMU, "kata-clh": CLH}
 ENGINES = strategies.sampled_from([((1, 7, 24), "auto"), ((2, 1, 9), "auto"), ((2, 1, 9), "in_place")])
 
 
-@hypothesis.given(configuration=configurations(), engine=ENGINES)
-def check_a_life(seen: Counter[str], configuration: Configuration, engine: tuple[tuple[int, ...], str]) -> None:
-    """Install, install again, uninstall twice: as left, and as if the files had been edited since."""
+#: What a user may write between two lines of the file after us.
+SINCE = "# since"
+
+
+def check_a_life(
+    seen: Counter[str], configuration: Configuration, engine: tuple[tuple[int, ...], str], data: strategies.DataObject
+) -> None:
+    """Install, install again, uninstall three times: as left, as if the file had been edited since, and edited since."""
     version, mode = engine
     if configuration.schema == 3 and version < (2, 0):
         version = (2, 1, 9)
@@ -86,15 +92,53 @@ def check_a_life(seen: Counter[str], configuration: Configuration, engine: tuple
     assert users_lines(left) == users_lines(text)
     seen["edited since, other bytes"] += left != text
 
+    node.run(WANTED)
+    lines = [line for line, _fresh in _toml_text.lines_of(new)]
+    between = [number for number, (_line, fresh) in enumerate(_toml_text.lines_of(new)) if fresh and number]
+    number = data.draw(strategies.sampled_from(between or [len(lines)]))
+    addition = data.draw(strategies.sampled_from([f"{SINCE}\n", f"{SINCE}\n\n", "\n", "  \n"]))
+    edited = "".join([*lines[:number], addition if lines[number - 1].endswith("\n") else "", *lines[number:]])
+    node.files[MAIN] = edited
+    node.run({}, forget=True)
+    left = node.files[MAIN] or ""
+    assert meaning(values(left)) == meaning(values(text))
+    assert [line for line in users_lines(left) if line != SINCE] == users_lines(text)
+    if text.startswith("".join(lines[:number])) and new != text:
+        assert left.count(SINCE) == edited.count(SINCE)  # above ours it is the user's
 
-def test_a_life() -> None:
+
+def examples() -> int:
+    """Return how many examples this run takes."""
+    return t.cast("hypothesis.settings", hypothesis.settings.default).max_examples
+
+
+def lives(number: int) -> Counter[str]:
+    """Check that many lives; return what was seen."""
     seen: Counter[str] = Counter()
+
+    @hypothesis.settings(max_examples=number)
+    @hypothesis.given(configuration=configurations(), engine=ENGINES, data=strategies.data())
+    def check(configuration: Configuration, engine: tuple[tuple[int, ...], str], data: strategies.DataObject) -> None:
+        check_a_life(seen, configuration, engine, data)
+
     started = time.monotonic()
-    check_a_life(seen)
+    check()
     share = seen["ordinary, refused"] / seen["ordinary"]
     print(f"\n{dict(seen)}: {share:.2%} of the ordinary ones refused, {time.monotonic() - started:.0f}s")
-    assert share < 0.01
-    assert seen["edited since, other bytes"] <= seen["configurations"] * 0.03
+    return seen
+
+
+def test_a_life() -> None:
+    seen = lives(examples())
+    assert seen["ordinary, refused"] < seen["ordinary"] * 0.01
+    assert seen["edited since, other bytes"] < seen["configurations"] * 0.01
+
+
+def test_a_life_without_the_standard_library_s_parser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.10: tomlkit alone fails at some tables out of order."""
+    monkeypatch.setattr(_toml, "HAS_TOMLLIB", False)
+    seen = lives(examples() // 10)
+    assert seen["ordinary, refused"] < seen["ordinary"] * 0.2
 
 
 def assert_one_insertion(old: str, new: str, in_place: bool) -> None:
@@ -120,9 +164,10 @@ def without_ours(text: str, node: Node) -> dict[str, t.Any]:
     handlers = t.cast("dict[str, t.Any]", _toml.lookup(document, node.target.table))
     for name in [*node.ours, *node.written]:
         handlers.pop(name, None)
-    if GLOB in document.get("imports", []):
-        document["imports"].remove(GLOB)
-    return pruned(document)
+    imports = document.get("imports")
+    if isinstance(imports, list) and GLOB in imports:
+        imports.remove(GLOB)
+    return t.cast("dict[str, t.Any]", pruned(document))
 
 
 def pruned(table: t.Any) -> t.Any:
