@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the confidential_containers.runtime authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Node images: a Debian suite with systemd, sshd and its own containerd, and the image of the pods on it.
+"""Node images: a Debian suite with systemd, sshd and containerd, its own or a compiled one, and the image of the pods on it.
 
 Three layers of caching, each an image whose tag carries the digest of what it was made of:
 the bootstrapped suite (slow, rarely changes), the node on top, the pods' image.
@@ -10,57 +10,47 @@ the bootstrapped suite (slow, rarely changes), the node on top, the pods' image.
 from __future__ import annotations
 
 import dataclasses
-import shlex
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
+import bases
 import engine
-from host import HERE, Failure, cache_dir, fingerprint, lock, log, need, run
+import golang
+from host import HERE, Failure, cache_dir, fingerprint, lock, log
 
 
 @dataclasses.dataclass(frozen=True)
 class Suite:
-    containerd: str  # what this suite is here for
-    config_mode: str  # of /etc/containerd/config.toml
+    debian: str
+    containerd: str  # what this suite is here for: Debian's minor version, or a whole one that is compiled
+    config_mode: str = "0644"  # of /etc/containerd/config.toml
+
+    @property
+    def compiled(self) -> bool:
+        return self.containerd.count(".") == 2
 
 
 SUITES = {
-    "bullseye": Suite("1.4", "0640"),
-    "bookworm": Suite("1.6", "0644"),
-    "trixie": Suite("1.7", "0644"),
-    "forky": Suite("2.1", "0644"),
+    "bullseye": Suite("bullseye", "1.4", config_mode="0640"),
+    "bookworm": Suite("bookworm", "1.6"),
+    "trixie": Suite("trixie", "1.7"),
+    "forky": Suite("forky", "2.1"),
+    "trixie-2.2": Suite("trixie", "2.2.9"),
+    "trixie-2.3": Suite("trixie", "2.3.7"),
+    "trixie-2.4": Suite("trixie", "2.4.2"),
 }
-
-PACKAGES = (
-    "busybox-static", "ca-certificates", "containerd", "dbus", "iproute2", "openssh-server",
-    "procps", "python3", "runc", "strace", "sudo", "systemd", "systemd-sysv",
-)  # fmt: skip
-
-# Mirrors keep testing suites whose Release file has expired; documentation only costs time.
-BOOTSTRAP = (
-    "mmdebstrap", "--quiet", "--variant=minbase",
-    '--aptopt=Acquire::Check-Valid-Until "false"',
-    "--dpkgopt=path-exclude=/usr/share/doc/*",
-    "--dpkgopt=path-exclude=/usr/share/locale/*",
-    "--dpkgopt=path-exclude=/usr/share/man/*",
-    f"--include={','.join(PACKAGES)}",
-)  # fmt: skip
 
 POD_IMAGE = "localhost/testbed/busybox:latest"
 
 
-def base_tag(suite: str) -> str:
-    return f"coco-test-base:{suite}-{fingerprint(shlex.join(BOOTSTRAP))}"
-
-
 def node_tag(suite: str) -> str:
     parts = (HERE / "image", HERE / "config" / f"{suite}.toml")
-    return f"coco-test-node:{suite}-{fingerprint(base_tag(suite), repr(SUITES[suite]), *parts)}"
+    base = bases.tag(SUITES[suite].debian)
+    return f"coco-test-node:{suite}-{fingerprint(base, repr(SUITES[suite]), *parts)}"
 
 
 def pod_tag(suite: str) -> str:
-    return f"coco-test-pod:{suite}-{fingerprint(base_tag(suite), HERE / 'image')}"
+    debian = SUITES[suite].debian
+    return f"coco-test-pod:{debian}-{fingerprint(bases.tag(debian), HERE / 'image')}"
 
 
 def check(suite: str) -> str:
@@ -77,28 +67,30 @@ def ensure(*suites: str) -> None:
 
 
 def _ensure(suite: str) -> None:
-    with lock(f"image-{suite}"):
-        ensure_base(suite)
-        image = HERE / "image"
+    facts = SUITES[suite]
+    image = HERE / "image"
+    with lock(f"image-{facts.debian}"):
+        base = bases.ensure(facts.debian)
         if not engine.image_id(pod_tag(suite)):
-            engine.build(pod_tag(suite), image, image / "pod.Dockerfile", base=base_tag(suite))
-        if not engine.image_id(node_tag(suite)):
-            log(f"building the {suite} node")
-            engine.build(
-                node_tag(suite), HERE, image / "node.Dockerfile",
-                base=base_tag(suite), suite=suite, config_mode=SUITES[suite].config_mode,
-            )  # fmt: skip
+            engine.build(pod_tag(suite), image, image / "pod.Dockerfile", base=base)
+        if engine.image_id(node_tag(suite)):
+            return
+        if facts.compiled:
+            base = _with_containerd(base, facts.containerd)
+        log(f"building the {suite} node")
+        engine.build(
+            node_tag(suite), HERE, image / "node.Dockerfile",
+            base=base, suite=suite, config_mode=facts.config_mode,
+        )  # fmt: skip
 
 
-def ensure_base(suite: str) -> str:
-    """The suite as bootstrapped; also the ground that payloads are built on."""
-    tag = base_tag(suite)
-    if engine.image_id(tag):
-        return tag
-    need("mmdebstrap", "mmdebstrap", "debian-archive-keyring")
-    log(f"bootstrapping {suite}")
-    with tempfile.TemporaryDirectory(dir=cache_dir()) as work:
-        archive = Path(work, "suite.tar")
-        run(*BOOTSTRAP, suite, archive)
-        run("docker", "import", archive, tag)
+def _with_containerd(base: str, version: str) -> str:
+    """The bootstrapped suite with another containerd over Debian's."""
+    tag = f"{base}-containerd-{version}"
+    if not engine.image_id(tag):
+        module = "github.com/containerd/containerd/v2/cmd"
+        programs = ("containerd", "containerd-shim-runc-v2", "ctr")
+        out = cache_dir("programs", f"containerd-{version}")
+        golang.build(HERE, out, {name: f"{module}/{name}@v{version}" for name in programs})
+        engine.build(tag, out, HERE / "image" / "containerd.Dockerfile", base=base)
     return tag

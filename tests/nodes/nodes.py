@@ -182,6 +182,16 @@ def _cri_knows(name: str, image: str) -> bool:
     return "io.cri-containerd.image=managed" in listed
 
 
+def reboot(name: str) -> None:
+    """Cut a node's power, and boot it again: what was not written to its disk is lost, and /run begins empty."""
+    pid(name)
+    run("docker", "kill", container(name))
+    run("docker", "start", container(name))
+    _eventually(name, "systemd is not up", lambda: _booted(name))
+    _eventually(name, "sshd does not answer", lambda: _ssh_answers(name))
+    execute(name, "touch", READY)
+
+
 def ssh_key() -> Path:
     key = cache("ssh", "id_ed25519")
     with lock("ssh"):

@@ -14,7 +14,7 @@ import typing as t
 from pathlib import Path
 
 import engine
-import images
+import golang
 from host import HERE, cache, cache_dir, fingerprint, lock, log, need, run
 
 PREFIX = "/opt/confidential-containers"
@@ -115,51 +115,12 @@ def _base() -> Path:
 
 
 def _programs() -> dict[str, Path]:
-    """The shim and runsc, compiled from Go modules: here, or in a container where Go is missing."""
+    """The shim and runsc."""
     source = HERE / "shim"
     out = cache_dir("programs", fingerprint(source))
-    programs = {"containerd-shim-kata-v2": ".", "runsc": "gvisor.dev/gvisor/runsc"}
-    with lock("programs"):
-        missing = {name: package for name, package in programs.items() if not (out / name).exists()}
-        if missing:
-            log(f"compiling {' and '.join(missing)}")
-            go = _go_here(source, out) if shutil.which("go") else _go_in_container(source, out)
-            for name, package in missing.items():
-                # Static: runsc changes its root before it starts itself again.
-                flags = ("-trimpath", "-buildvcs=false", "-ldflags=-s -w", f"-o={go.out}/{name}.part")
-                run(*go.command, "build", *flags, package, env={"CGO_ENABLED": "0"})
-                (out / f"{name}.part").rename(out / name)
-    return {name: out / name for name in programs}
-
-
-class _Go(t.NamedTuple):
-    command: tuple[str, ...]
-    out: str  # where the compiler sees the output directory
-
-
-def _go_here(source: Path, out: Path) -> _Go:
-    return _Go(("go", "-C", str(source)), str(out))
-
-
-def _go_in_container(source: Path, out: Path) -> _Go:
-    tag = f"{images.base_tag('trixie')}-go"
-    if not engine.image_id(tag):
-        engine.build(tag, HERE / "image", HERE / "payload" / "go.Dockerfile", base=images.ensure_base("trixie"))
-    cached = cache_dir("go")
-    # What this machine trusts, and how it reaches the module proxy.
-    trust = Path("/etc/ssl/certs/ca-certificates.crt")
-    volumes = [f"--volume={trust}:{trust}:ro"] if trust.exists() else []
-    access = ("GOPROXY", "GOSUMDB", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
-    settings = [f"--env={name}" for name in access if name in os.environ]
-    return _Go(
-        (
-            "docker", "run", "--rm", *volumes, *settings,
-            f"--volume={source}:/source:ro", f"--volume={out}:/out", f"--volume={cached}:/cache",
-            "--env=CGO_ENABLED=0", "--env=GOTOOLCHAIN=auto",
-            "--env=GOPATH=/cache/path", "--env=GOCACHE=/cache/build", tag, "go", "-C", "/source",
-        ),
-        "/out",
-    )  # fmt: skip
+    packages = {"containerd-shim-kata-v2": ".", "runsc": "gvisor.dev/gvisor/runsc"}
+    golang.build(source, out, packages)
+    return {name: out / name for name in packages}
 
 
 def _stage(variant: str, prefix: Path, programs: t.Mapping[str, Path]) -> None:
