@@ -22,6 +22,7 @@ _SPEC: dict[str, dict[str, t.Any]] = {
     "digest": {"type": "str", "default": ""},
     "prefix": {"type": "path"},
     "handlers": {"type": "list", "elements": "str", "default": []},
+    "own_handlers": {"type": "list", "elements": "str", "default": []},
 }
 
 
@@ -61,7 +62,9 @@ def _foresee(
     layout = t.cast(_layouts.Layout, unpacked.layout)
     _layouts.check_prefix(options.get("prefix") or layout.prefix, [layout])
     offered = _shims.offered(unpacked.tree, layout, layout.prefix)
-    choice = _shims.choose(offered, options["handlers"], found["architecture"], found["capabilities"])
+    choice = _shims.choose(
+        offered, options["handlers"], found["architecture"], found["capabilities"], options["own_handlers"]
+    )
     return {
         "changed": True,
         "layout": layout.name,

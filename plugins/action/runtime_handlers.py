@@ -14,7 +14,6 @@ from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _dump,
-    _engines,
     _files,
     _module,
     _validate,
@@ -40,6 +39,9 @@ _SPEC: dict[str, dict[str, t.Any]] = {
         },
     },
     "overrides": {"type": "dict", "default": {}},
+    "proxy_plugins": {"type": "dict", "default": {}},
+    "conflicts": {"type": "str", "default": "refuse", "choices": ["refuse", "keep_aside"]},
+    "enable_cri": {"type": "bool", "default": False},
     "config_mode": {"type": "str", "default": "auto", "choices": ["auto", "drop_in", "in_place"]},
     "run": {"type": "str", "default": ""},
     "ignore_running_pods": {"type": "bool", "default": False},
@@ -77,41 +79,56 @@ class ActionModule(RuntimeAction):
             # Nothing is wanted and nothing is ours: whatever this engine is configured like, it is fine.
             return _result(found, "", {}, {"changed": False, "restarted": False, "served": found["served"]})
         version = tuple(map(int, found["engine"]["version"].split(".")))
-        main = found["engine"]["config"]
-        files = {path: _text(content, path) for path, content in found["files"].items()}
-        schema = _toml.parse(files[main] or "", main).get("version", 1)
-        target = _engines.decide(version, schema, options["config_mode"])
         handlers = [
             {key: value for key, value in handler.items() if value is not None} for handler in options["handlers"]
         ]
-        tables = _engine_config.handler_tables(handlers, options["overrides"], version)
-        links = _engine_config.shim_links(handlers, options["overrides"], version)
+        overrides = options["overrides"] if handlers else {}
+        wanted = _engine_config.Wanted(
+            handlers=_engine_config.handler_tables(handlers, overrides, version),
+            proxies=_engine_config.proxy_tables(options["proxy_plugins"]) if handlers else {},
+            mode=options["config_mode"],
+            keep_aside=options["conflicts"] == "keep_aside",
+            enable_cri=options["enable_cri"],
+        )
+        links = _engine_config.shim_links(handlers, overrides, version)
+        files = {path: _text(content, path) for path, content in found["files"].items()}
         plan = _engine_config.plan(
-            target=target,
-            main=main,
-            files=files,
-            before={path: _text(content, path) for path, content in found["before"].items()},
-            ours=found["owned"],
-            wanted=tables,
-            dump=found["dump"],
-            trial_glob=_validate.TRIAL_GLOB,
-            written=found["builtin"],
+            _engine_config.Found(
+                version=version,
+                main=found["engine"]["config"],
+                files=files,
+                dump=found["dump"],
+                before={path: _text(content, path) for path, content in found["before"].items()},
+                edited=found["edited"],
+                ours=found["owned"],
+                proxies=found["proxy_plugins"],
+                written=found["builtin"],
+                disabled=found["disabled"],
+            ),
+            wanted,
+            _validate.TRIAL,
         )
         applied: dict[str, t.Any] = {"changed": False, "restarted": False, "served": found["served"], "links": {}}
-        if plan.edits or options["run"] or links != found["links"] or sorted(tables) != found["owned"] or unserved:
+        settled = (sorted(wanted.handlers), sorted(wanted.proxies), links) == (
+            found["owned"],
+            found["proxy_plugins"],
+            found["links"],
+        )
+        if plan.edits or options["run"] or unserved or not settled:
             applied = self.node(
                 "engine_config",
                 task_vars,
                 state="applied",
                 files=[_file(edit) for edit in plan.edits],
-                trial={name: _encoded(text) for name, text in plan.trial.items()} if plan.edits else {},
-                handlers=tables,
+                trial={name: _encoded(text) for name, text in plan.trial.items()},
+                handlers=wanted.handlers,
+                proxy_plugins=wanted.proxies,
                 links=links,
                 run=options["run"],
                 ignore_running_pods=options["ignore_running_pods"],
                 **engine_options,
             )
-        result = _result(found, target.mode, tables, applied)
+        result = _result(found, plan.mode, wanted.handlers, applied)
         if result["changed"] and self._task.diff:
             result["diff"] = _diff(plan, applied, found["engine"]["unit"])
         return result
@@ -151,6 +168,7 @@ def _file(edit: _engine_config.Edit) -> dict[str, t.Any]:
         "content": _encoded(edit.wanted),
         "before": _encoded(edit.without),
         "builtin": dict(edit.builtin),
+        "disabled": list(edit.disabled),
     }
 
 

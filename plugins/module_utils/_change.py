@@ -18,7 +18,7 @@ class FileChange:
     """A configuration file as it shall be: ``content`` None removes it. ``expected`` is the digest it had when read.
 
     ``before`` is what the file is to be again when nothing of ours is in it; None: it was not there. ``builtin`` are
-    handlers of the engine's own that were written out beside ours.
+    handlers of the engine's own that were written out beside ours, ``disabled`` the plugins that were enabled for ours.
     """
 
     path: str
@@ -26,6 +26,7 @@ class FileChange:
     content: bytes | None
     before: bytes | None
     builtin: Tables = field(default_factory=dict)
+    disabled: t.Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,12 @@ class Change:
     """All that one run does to an engine; made by the controller, which can parse TOML."""
 
     files: t.Sequence[FileChange] = ()
-    #: File name → content, for a dry run of the engine: ``config.toml`` and, with a drop-in, that.
+    #: File name → content, for a dry run of the engine: ``config.toml`` and the changed files that it imports.
     trial: t.Mapping[str, bytes] = field(default_factory=dict)
     #: Our handlers as they shall be: name → table.
     handlers: Tables = field(default_factory=dict)
+    #: Our proxy plugins: name → table.
+    proxies: Tables = field(default_factory=dict)
     #: Links to shims, for engines that look in their PATH: path → target.
     links: t.Mapping[str, str] = field(default_factory=dict)
 
@@ -51,11 +54,13 @@ class Change:
                     decoded(file["content"]),
                     decoded(file["before"]),
                     file["builtin"],
+                    file["disabled"],
                 )
                 for file in plain["files"]
             ],
             trial={name: base64.b64decode(content) for name, content in plain["trial"].items()},
             handlers=plain["handlers"],
+            proxies=plain["proxy_plugins"],
             links=plain["links"],
         )
 

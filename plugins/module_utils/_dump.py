@@ -10,6 +10,8 @@ import re
 import typing as t
 from collections import Counter
 
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _engines
+
 Sections = t.Dict[t.Tuple[str, ...], t.List[str]]
 
 _HEADER = re.compile(r"\[\[?([^\[\]].*?)\]\]?")
@@ -52,12 +54,20 @@ def handlers(dump: str) -> dict[str, list[str]]:
     }
 
 
-def differences(before: str, after: str, ours: t.Collection[str]) -> list[str]:
-    """Return what differs between two dumps outside the handlers that are ours, as ``table: line`` for messages.
+def cri_enabled(dump: str) -> bool:
+    """Tell whether the configuration lets the CRI run."""
+    disabled = [line for line in sections(dump)[()] if line.startswith("disabled_plugins")]
+    return not any(f"{quote}{plugin}{quote}" in "".join(disabled) for plugin in _engines.CRI_PLUGINS for quote in "\"'")
 
-    The list of imports is left out: adding ours is what a drop-in needs. Values may be secret and are not shown.
+
+def differences(before: str, after: str, ours: t.Collection[str], proxies: t.Collection[str] = ()) -> list[str]:
+    """Return what differs between two dumps outside the handlers and proxy plugins that are ours, as ``table: line``.
+
+    The list of imports is left out: adding ours is what a drop-in needs. So is the CRI where it is enabled in one of the two
+    only: a dump leaves out what is disabled. Values may be secret and are not shown.
     """
-    one, two = _foreign(before, ours), _foreign(after, ours)
+    switched = cri_enabled(before) != cri_enabled(after)
+    one, two = (_foreign(dump, ours, proxies, switched) for dump in (before, after))
     found = []
     for header in sorted(set(one) | set(two)):
         before_, after_ = Counter(one.get(header, [])), Counter(two.get(header, []))
@@ -67,11 +77,15 @@ def differences(before: str, after: str, ours: t.Collection[str]) -> list[str]:
     return found
 
 
-def _foreign(dump: str, ours: t.Collection[str]) -> Sections:
+def _foreign(dump: str, ours: t.Collection[str], proxies: t.Collection[str], switched: bool) -> Sections:
+    ignored = ("imports ", "disabled_plugins ") if switched else ("imports ",)
     return {
-        header: [line for line in lines if header or not line.startswith("imports ")]
+        header: [line for line in lines if header or not line.startswith(ignored)]
         for header, lines in sections(dump).items()
-        if lines and _handler(header) not in ours
+        if lines
+        and _handler(header) not in ours
+        and not (header[:1] == _engines.PROXIES and header[1:2] and header[1] in proxies)
+        and not (switched and header[:1] == ("plugins",) and header[1:2] and header[1] in _engines.CRI_PLUGINS)
     }
 
 

@@ -17,17 +17,29 @@ Path = t.Tuple[str, ...]
 
 IN_PLACE, DROP_IN = "in_place", "drop_in"
 
-#: The table of runtime handlers by plugin id: of schema 2, and of schema 3 on.
-_V2: Path = ("plugins", "io.containerd.grpc.v1.cri", "containerd", "runtimes")
+#: The table of runtime handlers by schema: of files without a version, of schema 2, and of schema 3 on.
+_V1: Path = ("plugins", "cri", "containerd", "runtimes")
+V2: Path = ("plugins", "io.containerd.grpc.v1.cri", "containerd", "runtimes")
 _V3: Path = ("plugins", "io.containerd.cri.v1.runtime", "containerd", "runtimes")
+TABLES = (_V1, V2, _V3)
+
+#: From 2.0 on, images of a handler with a snapshotter of its own are only pulled to it if that is said here, too.
+PLATFORMS: Path = ("plugins", "io.containerd.cri.v1.images", "runtime_platforms")
+#: Proxy plugins, in every schema.
+PROXIES: Path = ("proxy_plugins",)
+
+#: The names in ``disabled_plugins`` that switch the CRI off.
+CRI_PLUGINS = ("cri", "io.containerd.grpc.v1.cri", "io.containerd.cri.v1.runtime", "io.containerd.cri.v1.images")
+
+_REPLACED = "On containerd 1.x a drop-in would replace the whole CRI section of the main file."
+_UNVERSIONED = "containerd merges no drop-in of another version into a file without one."
 
 
 @dataclass(frozen=True)
 class Row:
     """For containerd from ``since`` on and before ``until``, with a main file of ``schema``: the way to configure it.
 
-    ``modes`` are those that work, the preferred one first. On 1.x a drop-in with a CRI section replaces the whole CRI
-    section of the main file, so there is only one way there.
+    ``modes`` are those that work, the preferred one first, ``why`` is the reason why there is only one.
     """
 
     since: Version
@@ -35,15 +47,24 @@ class Row:
     schema: int
     modes: tuple[str, ...]
     table: Path
-    #: Whether the engine forgets its default handler as soon as the file has a table of handlers.
+    why: str = ""
+    #: Whether the engine forgets its default handler as soon as a file has a table of handlers, and the whole CRI section
+    #: of a file when a later one has one.
     forgetful: bool = False
 
 
 ROWS = (
-    Row((1, 4), (2, 0), 2, (IN_PLACE,), _V2, forgetful=True),
-    Row((2, 0), (3, 0), 2, (DROP_IN, IN_PLACE), _V2),
+    Row((1, 4), (2, 0), 1, (IN_PLACE,), _V1, _REPLACED, forgetful=True),
+    Row((1, 4), (2, 0), 2, (IN_PLACE,), V2, _REPLACED, forgetful=True),
+    # 2.0 to 2.2 silently lose the CRI settings of a file without version.
+    Row((2, 3), (3, 0), 1, (IN_PLACE,), _V1, _UNVERSIONED),
+    Row((2, 0), (3, 0), 2, (DROP_IN, IN_PLACE), V2),
     Row((2, 0), (3, 0), 3, (DROP_IN, IN_PLACE), _V3),
+    Row((2, 3), (3, 0), 4, (DROP_IN, IN_PLACE), _V3),
 )
+
+#: What a main file that says nothing yet is to declare.
+_NATIVE = (((1, 4), (2, 0), 2), ((2, 0), (3, 0), 3))
 
 #: Keys of a handler's table by the versions that act on them: since, or a list of (since, until).
 KEYS: t.Mapping[str, tuple[tuple[Version, Version], ...]] = {
@@ -72,33 +93,42 @@ SHIM_DIRECTORY = "/usr/local/bin"
 class Target:
     """The decision: how the handlers are written (``mode``), below which table, in a file of which schema.
 
-    ``forgetful``: see :class:`Row`.
+    ``declared``: whether the file says so already, or has to be told its version. ``forgetful``: see :class:`Row`.
     """
 
     mode: str
     schema: int
     table: Path
+    declared: bool = True
     forgetful: bool = False
 
 
-def decide(version: Version, schema: int, mode: str = "auto") -> Target:
-    """Decide how to configure an engine, or refuse with the reason and the way out. ``schema`` 1 is a file without one."""
+def decide(version: Version, schema: int, mode: str = "auto", plain: bool = False) -> Target:
+    """Decide how to configure an engine, or refuse with the reason and the way out.
+
+    ``schema`` 0 is a main file that is missing or says nothing, 1 one without version; ``plain``: that sets nothing for any
+    plugin, so that it means the same in every schema.
+    """
     text = ".".join(map(str, version))
     rows = [row for row in ROWS if row.since <= version < row.until]
     if not rows:
         raise Refusal(
             "containerd 1.4 to 2.x", f"containerd {text}", "Use another version of containerd, or of this collection."
         )
+    declared = schema > 0 and not (plain and schema == 1 and all(row.schema != 1 for row in rows))
+    if not declared:
+        schema = next(native for since, until, native in _NATIVE if since <= version < until)
     for row in rows:
         if row.schema == schema:
             if mode not in ("auto", *row.modes):
                 raise Refusal(
                     f"coco_config_mode to be auto or {' or '.join(row.modes)} for containerd {text}",
                     mode,
-                    "On containerd 1.x a drop-in would replace the whole CRI section of the main file.",
+                    row.why or "Correct it.",
                 )
-            return Target(row.modes[0] if mode == "auto" else mode, schema, row.table, row.forgetful)
-    known = " or ".join(str(row.schema) for row in rows)
+            chosen = row.modes[0] if mode == "auto" else mode
+            return Target(chosen, schema, row.table, declared, row.forgetful)
+    known = " or ".join(str(row.schema) for row in rows if row.schema > 1)
     raise Refusal(
         f"a configuration file with version = {known} for containerd {text}",
         "a file without version (schema 1)" if schema == 1 else f"version = {schema}",

@@ -14,20 +14,48 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine, run
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
+#: The plugin that Kubernetes talks to; on 2.x others do its work.
+_CRI = "io.containerd.grpc.v1.cri"
+
 
 def cri_plugins(engine: Engine) -> dict[str, str]:
     """Return the state of the CRI's plugins (``type.id`` → ok, error, skip); a disabled plugin is absent."""
+    return {
+        f"{kind}.{name}": state
+        for kind, name, state in _plugins(engine)
+        if f"{kind}.{name}" == _CRI or kind == "io.containerd.cri.v1"
+    }
+
+
+def snapshotters(engine: Engine) -> list[str]:
+    """Return the names of the snapshotters that work."""
+    return [name for kind, name, state in _plugins(engine) if (kind, state) == ("io.containerd.snapshotter.v1", "ok")]
+
+
+def _plugins(engine: Engine) -> list[tuple[str, str, str]]:
+    """Return type, name and state of each plugin. The columns in between can be empty."""
     listed = run(["ctr", "--address", engine.socket, "plugins", "ls"], timeout=10)
-    states = {}
-    for line in listed.stdout.splitlines():
-        words = line.split()
-        if len(words) >= 4 and (words[:2] == ["io.containerd.grpc.v1", "cri"] or words[0] == "io.containerd.cri.v1"):
-            states[f"{words[0]}.{words[1]}"] = words[-1]
-    return states
+    rows = [line.split() for line in listed.stdout.splitlines()[1:]]
+    return [(words[0], words[1], words[-1]) for words in rows if len(words) > 2]
 
 
-def restart(engine: Engine, handlers: t.Collection[str], timeout: float) -> _cri.Status:
-    """Restart the unit once, and wait until its CRI serves ``handlers``: both within ``timeout`` seconds."""
+def served(engine: Engine) -> list[str]:
+    """Return the handlers that an engine serves; none where its CRI is disabled. Refuse one that should answer and does not."""
+    try:
+        return list(_cri.status(engine.socket).handlers)
+    except _cri.CriError as error:
+        if _is_up(engine) and _CRI not in cri_plugins(engine):
+            return []
+        raise no_answer(engine, error) from error
+
+
+def _is_up(engine: Engine) -> bool:
+    """Tell whether the daemon answers, with or without a CRI."""
+    return run(["ctr", "--address", engine.socket, "version"], timeout=10).returncode == 0
+
+
+def restart(engine: Engine, handlers: t.Collection[str], timeout: float) -> list[str]:
+    """Restart the unit once, and wait until it serves ``handlers``: both within ``timeout`` seconds. Returns all it serves."""
     deadline = time.monotonic() + timeout
     before = _invocation(engine)
     # Earlier starts and failures do not count against the unit's start limit.
@@ -58,8 +86,12 @@ def no_answer(engine: Engine, error: Exception) -> Refusal:
     )
 
 
-def probe(engine: Engine, handlers: t.Collection[str], timeout: float) -> _cri.Status:
-    """Wait until the CRI answers, is ready and serves ``handlers``; raise a refusal that says what is not so."""
+def probe(engine: Engine, handlers: t.Collection[str], timeout: float) -> list[str]:
+    """Wait until the CRI answers, is ready and serves ``handlers``, and return all that it serves.
+
+    An engine that is to serve none has its CRI disabled: then the daemon has to answer. Raises a refusal that says what is
+    not so.
+    """
     deadline = time.monotonic() + timeout
     while True:
         failed, found = False, ""
@@ -67,9 +99,11 @@ def probe(engine: Engine, handlers: t.Collection[str], timeout: float) -> _cri.S
             status = _cri.status(engine.socket)
             absent = sorted(set(handlers) - set(status.handlers))
             if status.ready and not absent:
-                return status
+                return list(status.handlers)
             found = f"no handler {', '.join(absent)} served" if absent else f"the runtime not ready: {status.reason}"
         except _cri.CriError as error:
+            if not handlers and _is_up(engine):
+                return []
             # An active daemon with a failed CRI plugin never recovers by itself, a failed unit neither.
             broken = {name: state for name, state in cri_plugins(engine).items() if state != "ok"}
             state = run(["systemctl", "is-active", "--", engine.unit]).stdout.strip()

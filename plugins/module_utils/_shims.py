@@ -128,11 +128,18 @@ def missing(shim: str, architecture: str, capabilities: t.Mapping[str, bool], as
 
 
 def choose(
-    handlers: t.Sequence[Handler], asked: t.Sequence[str], architecture: str, capabilities: t.Mapping[str, bool]
+    handlers: t.Sequence[Handler],
+    asked: t.Sequence[str],
+    architecture: str,
+    capabilities: t.Mapping[str, bool],
+    own: t.Collection[str] = (),
 ) -> Choice:
-    """Choose among the payload's handlers: those that were asked for, or every one that the node can run."""
+    """Choose among the payload's handlers: those that were asked for, or every one that the node can run.
+
+    ``own`` are names that may be asked for, too, and are none of the payload's business.
+    """
     names = [handler.name for handler in handlers]
-    unknown = [name for name in asked if name not in names]
+    unknown = [name for name in asked if name not in names and name not in own]
     if unknown:
         raise Refusal(
             f"a payload with the handlers asked for in coco_handlers ({', '.join(asked)})",

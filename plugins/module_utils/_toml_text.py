@@ -11,6 +11,7 @@ import contextlib
 import re
 
 _VERSION = re.compile(r"""(?:version|"version"|'version')[ \t]*=[ \t]*([+-]?\d\w*)[ \t]*(?:#.*)?""")
+_PLUGINS = re.compile(r"""[ \t\[]*["']?(?:plugins|proxy_plugins|timeouts)\b""")
 #: What a line of TOML may hold that hides a line's end, or what follows it in the line.
 TOKEN = re.compile(
     "|".join(
@@ -45,17 +46,56 @@ def lines_of(text: str) -> list[tuple[str, bool]]:
     return lines
 
 
+def top_level(text: str) -> list[tuple[int, str]]:
+    """Return the lines that start outside of values and before the first table, each with its position."""
+    found, start = [], 0
+    for line, fresh in lines_of(text):
+        if fresh and line.lstrip().startswith("["):
+            break
+        if fresh:
+            found.append((start, line))
+        start += len(line)
+    return found
+
+
+def array_at(text: str, key: str) -> tuple[int, int] | None:
+    """Return where the array of a top-level ``key`` begins and ends (both brackets within), if it is one."""
+    pattern = re.compile(rf"""[ \t]*(?:{key}|"{key}"|'{key}')[ \t]*=[ \t]*\[""")
+    for start, line in top_level(text):
+        match = pattern.match(line)
+        if match:
+            begin, depth = start + match.end() - 1, 0
+            for token in TOKEN.finditer(text, begin):
+                depth += (token.group() == "[") - (token.group() == "]")
+                if depth == 0:
+                    return begin, token.end()
+    return None
+
+
+def imports_of(text: str) -> list[str]:
+    """Return what a file imports, as far as a scan can tell: escapes are not understood."""
+    text = text[1:] if text.startswith("\ufeff") else text
+    place = array_at(text, "imports")
+    if place is None:
+        return []
+    return [token.group()[1:-1] for token in TOKEN.finditer(text, *place) if token.group()[0] in "\"'"]
+
+
+def sets_plugins(text: str) -> bool:
+    """Tell whether a file has settings that depend on its schema: those of plugins."""
+    return any(fresh and _PLUGINS.match(line) for line, fresh in lines_of(text))
+
+
 def schema_of(text: str) -> int:
-    """Return the schema that a file's text declares: its top-level ``version``, 1 without one.
+    """Return the schema that a file's text declares: its top-level ``version``, 1 without one, 0 for one that says nothing.
 
     A scan of the lines before the first table, for nodes, whose Python may have no TOML parser. The controller parses.
     """
     # A byte order mark is no part of the first line: containerd 1.6 and 1.7 read such files.
-    for line, fresh in lines_of(text[1:] if text.startswith("\ufeff") else text):
-        if fresh and line.lstrip().startswith("["):
-            break
-        match = fresh and _VERSION.fullmatch(line.strip())
+    text = text[1:] if text.startswith("\ufeff") else text
+    for _start, line in top_level(text):
+        match = _VERSION.fullmatch(line.strip())
         if match:
             with contextlib.suppress(ValueError):  # 02 and 2nd are no TOML; that is not for this function to say
                 return int(match.group(1), 0)
-    return 1
+    return int(any(line.strip() and not line.lstrip().startswith("#") for line in text.split("\n")))

@@ -59,20 +59,25 @@ def check(
     Also returns the handlers that the engine's files have now.
     """
     receipt = state.receipt()
-    before = _running(engine)
+    before = set(_probe.served(engine))
     owned = set(receipt.get("handlers", {}))
     links = _links.changes(receipt, change)
     _validate.refuse_names(change)
     _validate.refuse_stale_files(change)
-    _validate.refuse_pods(engine, owned - set(change.handlers), ignore_pods)
+    _validate.refuse_pods(engine, (owned - set(change.handlers)) & before, ignore_pods)
+    _validate.refuse_snapshotters(engine, change)
     if not dry:
         _validate.refuse_missing_artifacts(change, parts.get("artifacts"))
-    present, serve = _validate.validate(engine, change, owned | set(change.handlers))
+    present, serve = _validate.validate(
+        engine, change, owned | set(change.handlers), {*receipt.get("proxy_plugins", {}), *change.proxies}
+    )
 
     # What the engine serves beside its tables (1.x knows deprecated ways) is no reason to restart it.
     gone = owned - set(change.handlers)
-    restart = bool(change.files) or not set(serve) <= set(before.handlers) or bool(gone & set(before.handlers))
-    changed = restart or bool(links) or bool(parts.get("artifacts")) or owned != set(change.handlers)
+    restart = bool(change.files) or not set(serve) <= before or bool(gone & before)
+    artifacts = bool(parts.get("artifacts"))
+    known = set(receipt.get("proxy_plugins", {}))
+    changed = restart or bool(links) or artifacts or owned != set(change.handlers) or known != set(change.proxies)
     return Outcome(changed, restart, serve, links), present
 
 
@@ -93,7 +98,7 @@ def carry_out(
         _write(change, outcome, journal.parts["config"]["directories"])
         if outcome.restarted:
             journal.record(config={**journal.parts["config"], "restarting": True})
-            outcome.served = _probe.restart(engine, outcome.served, timeout).handlers
+            outcome.served = _probe.restart(engine, outcome.served, timeout)
     except (Refusal, OSError) as error:
         words = _probe.last_words(engine, began) if written else ""
         expected, found, remedy = (
@@ -182,13 +187,6 @@ def _has_loaded(engine: Engine, handlers: set[str]) -> bool:
         return True
 
 
-def _running(engine: Engine) -> _cri.Status:
-    try:
-        return _cri.status(engine.socket)
-    except _cri.CriError as error:
-        raise _probe.no_answer(engine, error) from error
-
-
 def _undo(
     engine: Engine, change: Change, outcome: Outcome, present: t.Sequence[str], timeout: float
 ) -> dict[str, t.Any]:
@@ -226,6 +224,7 @@ def _receipt(receipt: t.Mapping[str, t.Any], journal: Journal, engine: Engine, c
                 "before": encoded(file.before),
                 "after": "" if file.content is None else _files.sha256(file.content),
                 "builtin": dict(file.builtin),
+                "disabled": list(file.disabled),
             }
     # What payload_artifacts of the same run has prepared, else what is there.
     base = {**receipt, **journal.parts.get("receipt", {})}
@@ -238,6 +237,7 @@ def _receipt(receipt: t.Mapping[str, t.Any], journal: Journal, engine: Engine, c
         "edits": edits,
         "links": dict(change.links),
         "handlers": {name: dict(table) for name, table in change.handlers.items()},
+        "proxy_plugins": {name: dict(table) for name, table in change.proxies.items()},
         "engine": {key: engine.facts()[key] for key in ("name", "version", "unit", "config")},
     }
 

@@ -17,6 +17,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _cri,
     _dump,
     _files,
+    _probe,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._change import Change
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
@@ -24,8 +25,6 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 
 #: Where a new configuration is tried before it is written. Not below a directory that any engine imports from.
 TRIAL = "/run/confidential-containers.trial"
-#: The glob that a trial's main file imports, in the place of the drop-in's real one.
-TRIAL_GLOB = TRIAL + "/*confidential-containers.toml"
 
 #: What Kubernetes takes for the handler of a RuntimeClass: a DNS label.
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -80,18 +79,31 @@ def refuse_missing_artifacts(change: Change, artifacts: t.Mapping[str, t.Any] | 
                 )
 
 
-def validate(engine: Engine, change: Change, ours: set[str]) -> tuple[list[str], list[str]]:
-    """Let the engine read the new configuration.
+def refuse_snapshotters(engine: Engine, change: Change) -> None:
+    """Refuse a handler with a snapshotter that the engine does not have: it would fail at its first pod."""
+    wanted = {handler["snapshotter"] for handler in change.handlers.values() if handler.get("snapshotter")}
+    missing = sorted(wanted - set(change.proxies) - set(_probe.snapshotters(engine))) if wanted else []
+    if missing:
+        raise Refusal(
+            "snapshotters that the engine has, or coco_proxy_plugins registers",
+            ", ".join(missing),
+            "Correct coco_handler_overrides; 'ctr plugins ls' lists those of the engine.",
+        )
 
-    Returns the handlers that its files have now, and those that they will have: what a restart makes it serve.
+
+def validate(engine: Engine, change: Change, ours: set[str], proxies: set[str]) -> tuple[list[str], list[str]]:
+    """Let the engine read the new configuration. ``ours`` and ``proxies``: our handlers and proxy plugins, old and new ones.
+
+    Returns the handlers that its files have now, and those that they will have: what a restart makes it serve. Where its CRI
+    is disabled, there are none.
     """
     before, known = _containerd.dump(engine, engine.config)
-    present = sorted(_dump.handlers(before))
+    present = _served(before)
     if not change.trial:
         return present, present
     with _trial(change.trial) as config:
         after, warnings = _containerd.dump(engine, config)
-    lost = _dump.differences(before, after, ours)
+    lost = _dump.differences(before, after, ours, proxies)
     if lost:
         raise Refusal(
             f"a configuration of {engine.unit} that only differs in our handlers",
@@ -103,16 +115,19 @@ def validate(engine: Engine, change: Change, ours: set[str]) -> tuple[list[str],
         raise Refusal(
             f"keys that containerd {engine.version_text} knows", ", ".join(unknown), "Check coco_handler_overrides."
         )
-    configured = sorted(_dump.handlers(after))
-    masked = sorted(set(change.handlers) - set(configured))
+    serve = _served(after)
+    masked = sorted(set(change.handlers) - set(serve))
     if masked:
         raise Refusal(
             f"our handlers in the configuration that {engine.unit} reads",
             f"no {', '.join(masked)} in 'containerd config dump'",
             f"Another file that {engine.config} imports has a CRI section, which masks the main file's: remove it.",
         )
-    # A drop-in of ours that is still in its place may be read in the trial, too.
-    return present, sorted(set(configured) - (ours - set(change.handlers)))
+    return present, serve
+
+
+def _served(dump: str) -> list[str]:
+    return sorted(_dump.handlers(dump)) if _dump.cri_enabled(dump) else []
 
 
 @contextlib.contextmanager

@@ -47,12 +47,21 @@ options:
         description: Handlers of the engine's own defaults that O(files[].content) writes out, name to table.
         type: dict
         default: {}
+      disabled:
+        description: Plugins that O(files[].content) enables, as the file's C(disabled_plugins) named them.
+        type: list
+        elements: str
+        default: []
   trial:
     description: Files for a trial run of the engine, name to content (base64).
     type: dict
     default: {}
   handlers:
     description: The handlers of this collection that the engine serves afterwards, name to table.
+    type: dict
+    default: {}
+  proxy_plugins:
+    description: The proxy plugins of this collection that the engine knows afterwards, name to table.
     type: dict
     default: {}
   links:
@@ -101,19 +110,33 @@ engine:
   type: dict
   sample: {name: containerd, version: 1.7.24, unit: containerd.service, config: /etc/containerd/config.toml}
 files:
-  description: Path to content (base64), null where there is no such file.
+  description: All that the engine reads and we write, path to content (base64), null where there is no such file.
   returned: O(state=read)
   type: dict
 before:
   description: Of each file that is as this collection left it, the content of before (base64, null for no file).
   returned: O(state=read)
   type: dict
+edited:
+  description: The files that this collection has edited.
+  returned: O(state=read)
+  type: list
+  elements: str
 builtin:
-  description: Handlers of the engine's own defaults that were written out in its main file, name to table.
+  description: Handlers of the engine's own defaults that were written out, name to table.
+  returned: O(state=read)
+  type: dict
+disabled:
+  description: Plugins that were enabled, by the file whose C(disabled_plugins) named them.
   returned: O(state=read)
   type: dict
 owned:
   description: Names of this collection's handlers in the files.
+  returned: O(state=read)
+  type: list
+  elements: str
+proxy_plugins:
+  description: Names of this collection's proxy plugins in the files.
   returned: O(state=read)
   type: list
   elements: str
@@ -122,7 +145,7 @@ dump:
   returned: O(state=read)
   type: str
 served:
-  description: The handlers that the running engine serves.
+  description: The handlers that the running engine serves; none where its CRI is disabled.
   returned: success, unless O(state=restored)
   type: list
   elements: str
@@ -142,7 +165,6 @@ recovered:
   type: str
 """
 
-import base64
 import os
 import typing as t
 
@@ -150,15 +172,15 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _containerd,
-    _cri,
     _engines,
     _files,
     _handover,
+    _imports,
     _module,
     _probe,
     _transaction,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._change import Change
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._change import Change, encoded
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
@@ -167,32 +189,37 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._s
 def _read(state: State, engine: _containerd.Engine) -> dict[str, t.Any]:
     receipt = state.receipt()
     edits = receipt.get("edits", {})
-    files: dict[str, str | None] = {}
-    before = {}
-    for path in {engine.config, _engines.drop_in_path(engine.config), *edits}:
-        if not os.path.exists(path):
-            files[path] = None
-            content = b""
-        else:
-            with open(path, "rb") as stream:
-                content = stream.read()
-            files[path] = base64.b64encode(content).decode()
-        digest = _files.sha256(content) if files[path] is not None else ""
-        if path in edits and edits[path]["after"] == digest:
-            before[path] = edits[path]["before"]
-    try:
-        served = list(_cri.status(engine.socket).handlers)
-    except _cri.CriError as error:
-        raise _probe.no_answer(engine, error) from error
+    files: dict[str, bytes | None] = {**_imports.read(engine.config)}
+    for path in (engine.config, _engines.drop_in_path(engine.config), *edits):
+        if path not in files:
+            files[path] = _content(path)
+    digests = {path: "" if content is None else _files.sha256(content) for path, content in files.items()}
     return {
-        "files": files,
-        "before": before,
-        "builtin": edits.get(engine.config, {}).get("builtin", {}),
+        "files": {path: encoded(content) for path, content in files.items()},
+        "before": {path: edit["before"] for path, edit in edits.items() if edit["after"] == digests[path]},
+        "edited": sorted(edits),
+        "builtin": {name: table for edit in edits.values() for name, table in edit.get("builtin", {}).items()},
+        "disabled": {path: edit["disabled"] for path, edit in edits.items() if edit.get("disabled")},
         "links": {path: os.readlink(path) if os.path.islink(path) else None for path in receipt.get("links", {})},
         "owned": sorted(receipt.get("handlers", {})),
+        "proxy_plugins": sorted(receipt.get("proxy_plugins", {})),
         "dump": _containerd.dump(engine, engine.config)[0],
-        "served": served,
+        "served": _probe.served(engine),
     }
+
+
+def _content(path: str) -> bytes | None:
+    """Return a file's content, None where there is none."""
+    if not os.path.exists(path):
+        if os.path.islink(path):
+            raise Refusal(
+                f"a file at {path}",
+                f"a link to {os.readlink(path)}, which is not there",
+                "Remove the link, or mend it.",
+            )
+        return None
+    with open(path, "rb") as stream:
+        return stream.read()
 
 
 def _open(state: State, run: str) -> Journal:
@@ -208,7 +235,7 @@ def _open(state: State, run: str) -> Journal:
 
 
 def _plan(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    return {key: params[key] for key in ("files", "trial", "handlers", "links")}
+    return {key: params[key] for key in ("files", "trial", "handlers", "proxy_plugins", "links")}
 
 
 def _result(outcome: _transaction.Outcome) -> dict[str, t.Any]:
@@ -234,10 +261,12 @@ def main() -> t.NoReturn:
                     "content": {"type": "str", "no_log": True},
                     "before": {"type": "str", "no_log": True},
                     "builtin": {"type": "dict", "default": {}},
+                    "disabled": {"type": "list", "elements": "str", "default": []},
                 },
             },
             "trial": {"type": "dict", "default": {}, "no_log": True},
             "handlers": {"type": "dict", "default": {}},
+            "proxy_plugins": {"type": "dict", "default": {}},
             "links": {"type": "dict", "default": {}},
             "run": {"type": "str", "default": ""},
             "ignore_running_pods": {"type": "bool", "default": False},

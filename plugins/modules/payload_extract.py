@@ -32,6 +32,11 @@ options:
   prefix:
     description: Where the artifacts will go. The prefix that the payload was built for by default.
     type: path
+  own_handlers:
+    description: Names in O(handlers) that may be missing from the payload, because they are handlers of the user's own.
+    type: list
+    elements: str
+    default: []
   handlers:
     description: The handlers to choose. Every handler that the node can run by default.
     type: list
@@ -231,7 +236,9 @@ class Extraction:
         layout = _layouts.by_name(payload["layout"])
         prefix = prefix_of(layout, self.params["prefix"], self.receipt)
         offered = _shims.offered(payload["tree"], layout, prefix)
-        choice = _shims.choose(offered, self.params["handlers"], _node.architecture(), _node.capabilities())
+        choice = _shims.choose(
+            offered, self.params["handlers"], _node.architecture(), _node.capabilities(), self.params["own_handlers"]
+        )
         return {
             "changed": False,
             "found": found,
@@ -264,6 +271,7 @@ def main() -> t.NoReturn:
             "digest": {"type": "str", "default": ""},
             "prefix": {"type": "path"},
             "handlers": {"type": "list", "elements": "str", "default": []},
+            "own_handlers": {"type": "list", "elements": "str", "default": []},
             "identities": {"type": "list", "elements": "dict", "default": []},
             "archive": {"type": "path"},
         },

@@ -62,6 +62,24 @@ options:
         node's containerd knows; O(overrides) wins.
     type: dict
     default: {}
+  proxy_plugins:
+    description:
+      - Proxy plugins to register beside the handlers, by name, for example snapshotters. Each has C(type) and C(address), and
+        what else the engine knows there. They go with the handlers.
+    type: dict
+    default: {}
+  conflicts:
+    description:
+      - What to do about handlers and proxy plugins of the user's that have a name of ours. With V(keep_aside) their lines
+        become comments, which become tables again when ours are removed.
+    type: str
+    default: refuse
+    choices: [refuse, keep_aside]
+  enable_cri:
+    description:
+      - Whether a CRI that the configuration disables may be enabled. It is disabled again when the handlers are removed.
+    type: bool
+    default: false
   config_mode:
     description:
       - How the handlers are written. V(auto) takes a drop-in where the engine merges one safely (containerd 2.x), else the

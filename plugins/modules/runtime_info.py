@@ -19,6 +19,10 @@ options:
     type: str
     default: auto
     choices: [auto, drop_in, in_place]
+  enable_cri:
+    description: Whether a disabled CRI is no problem, because it will be enabled.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - confidential_containers.runtime._attributes
   - confidential_containers.runtime._engine
@@ -49,7 +53,7 @@ engine:
   type: dict
   sample: {name: containerd, version: 1.7.24, unit: containerd.service, config: /etc/containerd/config.toml, active: true}
 config_schema:
-  description: The schema (C(version)) of the engine's main file; 0 when there is none.
+  description: The schema (C(version)) of the engine's main file; 0 when there is none, or it says nothing.
   returned: success
   type: int
   sample: 2
@@ -58,7 +62,7 @@ config_mode:
   returned: success
   type: str
 cri:
-  description: Whether the CRI is ready, and if not, why.
+  description: Whether the CRI is ready, and if not, why - V(disabled), or the engine's own words.
   returned: success
   type: dict
   sample: {ready: true, reason: ""}
@@ -138,33 +142,50 @@ def _engine(module: AnsibleModule, problems: list[str]) -> dict[str, t.Any]:
     try:
         engine = _containerd.detect(_module.overrides(module.params))
         result["engine"] = engine.facts()
-        result["config_schema"] = schema = _schema(engine)
-        result["config_mode"] = _engines.decide(engine.version, schema, module.params["config_mode"]).mode
+        text = _text(engine.config)
+        result["config_schema"] = schema = _toml_text.schema_of(text)
+        plain = not _toml_text.sets_plugins(text)
+        result["config_mode"] = _engines.decide(engine.version, schema, module.params["config_mode"], plain).mode
         _containerd.dump(engine, engine.config)  # refuses a file that the engine would not start with
     except Refusal as refusal:
         problems.append(str(refusal))
     if result["engine"]:
-        try:
-            status = _cri.status(engine.socket)
-            result["cri"] = {"ready": status.ready, "reason": status.reason}
-            result["served"] = list(status.handlers)
-            for pod in _cri.sandboxes(engine.socket):
-                if pod.ready:
-                    result["pods"].setdefault(pod.handler, []).append(f"{pod.namespace}/{pod.name}")
-        except _cri.CriError as error:
-            result["cri"]["reason"] = str(error)
-            problems.append(str(_probe.no_answer(engine, error)))
+        _ask(engine, result, module.params["enable_cri"], problems)
     return result
 
 
-def _schema(engine: _containerd.Engine) -> int:
+def _ask(engine: _containerd.Engine, result: dict[str, t.Any], enable_cri: bool, problems: list[str]) -> None:
+    """Add what the running engine itself says to ``result``."""
     try:
-        with open(engine.config, encoding="utf-8", errors="replace") as stream:
-            return _toml_text.schema_of(stream.read())
+        result["served"] = _probe.served(engine)
+        if not result["served"]:
+            result["cri"]["reason"] = "disabled"
+            if not enable_cri:
+                problems.append(
+                    f"Expected {engine.unit} with its CRI enabled. Found it in the disabled_plugins of {engine.config} or a "
+                    "file that this imports. Take it out there and restart the engine, or set coco_enable_cri=true."
+                )
+            return
+        status = _cri.status(engine.socket)
+        result["cri"] = {"ready": status.ready, "reason": status.reason}
+        for pod in _cri.sandboxes(engine.socket):
+            if pod.ready:
+                result["pods"].setdefault(pod.handler, []).append(f"{pod.namespace}/{pod.name}")
+    except Refusal as refusal:
+        result["cri"]["reason"] = refusal.found
+        problems.append(str(refusal))
+    except _cri.CriError as error:
+        result["cri"]["reason"] = str(error)
+        problems.append(str(_probe.no_answer(engine, error)))
+
+
+def _text(path: str) -> str:
+    """Return a file's text; none where there is no file: an engine then takes its defaults."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            return stream.read()
     except FileNotFoundError:
-        raise Refusal(
-            f"a configuration file at {engine.config}", "none", "Write one: 'containerd config default' prints it."
-        ) from None
+        return ""
 
 
 def _installation(state: _state.State, problems: list[str]) -> dict[str, t.Any]:
@@ -194,6 +215,7 @@ def main() -> t.NoReturn:
     module = AnsibleModule(
         argument_spec={
             "config_mode": {"type": "str", "default": "auto", "choices": ["auto", "drop_in", "in_place"]},
+            "enable_cri": {"type": "bool", "default": False},
             **_module.ENGINE_OPTIONS,
         },
         supports_check_mode=True,

@@ -6,23 +6,62 @@
 
 from __future__ import annotations
 
-import os
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _dump, _engines
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _dump, _engines, _imports
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engines import DROP_IN, Target
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _toml
 
 Tables = t.Mapping[str, t.Mapping[str, t.Any]]
+Texts = t.Mapping[str, str | None]
+Version = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a node has: the version of its engine, what that makes of its configuration (``dump``), the main file's path, and
+    every file concerned: what the engine reads, our drop-in, and all that we have edited.
+
+    ``before`` is the text to go back to of each file that is as we left it (absent from it: edited since, or never ours),
+    ``edited`` the paths of the files that we have edited. ``ours`` and ``proxies`` are the names of our handlers and proxy
+    plugins in the files now, ``written`` and ``disabled`` as in :class:`Edit`.
+    """
+
+    version: Version
+    main: str
+    files: Texts
+    dump: str
+    before: Texts = field(default_factory=dict)
+    edited: t.Collection[str] = ()
+    ours: t.Collection[str] = ()
+    proxies: t.Collection[str] = ()
+    written: Tables = field(default_factory=dict)
+    disabled: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def drop_in(self) -> str:
+        return _engines.drop_in_path(self.main)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the engine is to serve: our handlers and proxy plugins, name → table; and what the user allows for that."""
+
+    handlers: Tables = field(default_factory=dict)
+    proxies: Tables = field(default_factory=dict)
+    mode: str = "auto"
+    keep_aside: bool = False
+    enable_cri: bool = False
 
 
 @dataclass(frozen=True)
 class Edit:
     """One file: its text now, as it shall be, and as it is without anything of ours. None: no such file.
 
-    ``builtin`` are handlers of the engine's own defaults that were written out beside ours.
+    ``builtin`` are handlers of the engine's own defaults that were written out beside ours, ``disabled`` the plugins that
+    were taken out of its ``disabled_plugins``.
     """
 
     path: str
@@ -30,6 +69,7 @@ class Edit:
     wanted: str | None
     without: str | None
     builtin: Tables = field(default_factory=dict)
+    disabled: t.Sequence[str] = ()
 
     @property
     def changes(self) -> bool:
@@ -38,10 +78,12 @@ class Edit:
 
 @dataclass(frozen=True)
 class Plan:
-    """The edits in the order in which they are safe, and the files for a trial (see ``_transaction``)."""
+    """The edits in the order in which they are safe, the files for a trial (see ``_transaction``), and the mode in which
+    handlers are written ('' when none are)."""
 
     edits: tuple[Edit, ...]
     trial: t.Mapping[str, str] = field(default_factory=dict)
+    mode: str = ""
 
 
 def handler_tables(
@@ -54,19 +96,29 @@ def handler_tables(
     ``handlers`` as the payload offers them (``_shims.Handler``), ``overrides`` by handler name with the same keys, further
     keys of a handler's table, and ``options``, which are merged.
     """
-    names = [handler["name"] for handler in handlers]
-    unknown = [name for name in overrides if name not in names]
-    if unknown:
-        raise Refusal(
-            f"handlers of the payload in coco_handler_overrides ({', '.join(names)})",
-            ", ".join(map(str, unknown)),
-            "Correct the name, or take it out.",
-        )
     for name, override in overrides.items():
         _refuse_other_types(override, f"coco_handler_overrides.{name}")
     return {
-        handler["name"]: _handler_table(handler, overrides.get(handler["name"], {}), version) for handler in handlers
+        handler["name"]: _handler_table(handler, overrides.get(handler["name"], {}), version)
+        for handler in _with_own(handlers, overrides)
     }
+
+
+def _with_own(
+    handlers: t.Sequence[t.Mapping[str, t.Any]], overrides: t.Mapping[str, t.Mapping[str, t.Any]]
+) -> list[t.Mapping[str, t.Any]]:
+    """Add the user's own handlers: what they do not say is as in the first handler of the payload."""
+    names = [handler["name"] for handler in handlers]
+    own = [name for name in overrides if name not in names]
+    unknown = [name for name in own if not overrides[name].get("config_path")]
+    if unknown:
+        raise Refusal(
+            f"handlers of the payload in coco_handler_overrides ({', '.join(names)}), or a config_path for one of your own",
+            ", ".join(map(str, unknown)),
+            "Correct the name, take it out, or give it a config_path.",
+        )
+    base = dict(handlers[0]) if handlers else {}
+    return [*handlers, *({**base, "name": name, "shim": ""} for name in own)]
 
 
 def _handler_table(
@@ -84,19 +136,29 @@ def _handler_table(
                 key,
                 "Take it out for this node; docs/engines.md lists the keys of each version.",
             )
-    if "snapshotter" in override and tuple(version) >= (2, 0):
-        raise Refusal(
-            "no snapshotter for a single handler on containerd 2.x",
-            f"coco_handler_overrides.{handler['name']}.snapshotter",
-            "This version of the collection cannot set it there yet: take it out.",
-        )
     # A key without effect is left out: an engine that is upgraded one day would suddenly act on it.
     table = {key: value for key, value in values.items() if key != "options" and _engines.works(key, tuple(version))}
     return {**table, "options": options} if options else table
 
 
 #: Types of keys that are used here; the engine itself checks the others.
-_TYPES: t.Mapping[str, type] = {"runtime_type": str, "runtime_path": str, "config_path": str, "options": dict}
+_TYPES: t.Mapping[str, type] = {
+    **dict.fromkeys(("runtime_type", "runtime_path", "config_path", "snapshotter", "type", "address"), str),
+    "options": dict,
+}
+
+
+def proxy_tables(proxies: t.Mapping[str, t.Any]) -> dict[str, dict[str, t.Any]]:
+    """Return ``coco_proxy_plugins`` as the tables that they become, or refuse them."""
+    for name, table in proxies.items():
+        where = f"coco_proxy_plugins.{name}"
+        _refuse_other_types(table, where)
+        missing = [key for key in ("type", "address") if not table.get(key)]
+        if missing:
+            raise Refusal(
+                f"type and address in {where}", f"no {' and no '.join(missing)}", "For example: type: snapshot."
+            )
+    return {name: dict(table) for name, table in proxies.items()}
 
 
 def _refuse_other_types(override: t.Any, where: str) -> None:
@@ -121,7 +183,8 @@ def shim_links(
     if _engines.works("runtime_path", tuple(version)):
         return {}
     links: dict[str, str] = {}
-    for handler in ({**handler, **overrides.get(handler["name"], {})} for handler in handlers):
+    for handler in _with_own(handlers, overrides):
+        handler = {**handler, **overrides.get(handler["name"], {})}
         path = f"{_engines.SHIM_DIRECTORY}/{_engines.shim_name(handler['runtime_type'])}"
         if links.setdefault(path, handler["runtime_path"]) != handler["runtime_path"]:
             raise Refusal(
@@ -132,102 +195,211 @@ def shim_links(
     return links
 
 
-def plan(
-    target: Target,
-    main: str,
-    files: t.Mapping[str, str | None],
-    before: t.Mapping[str, str | None],
-    ours: t.Collection[str],
-    wanted: Tables,
-    dump: str,
-    trial_glob: str,
-    written: Tables | None = None,
-) -> Plan:
-    """Plan the edits that bring an engine's files to exactly the ``wanted`` handlers.
-
-    ``main`` is the main file's path, ``files`` the text of every file concerned: the main file, our drop-in, and all that
-    we have edited. ``before`` is the text to go back to of each file that is as we left it (absent from it: edited since,
-    or never ours), ``ours`` the names of our handlers in the files now, ``written`` the engine's own handlers that we wrote
-    out (:class:`Edit`), ``dump`` what the engine makes of its configuration.
-    """
-    drop_in = _engines.drop_in_path(main)
-    clean = {
-        path: before[path] if path in before else _without_ours(path, text, target, ours, main, written or {})
-        for path, text in files.items()
-    }
+def plan(found: Found, wanted: Wanted, trial: str) -> Plan:
+    """Plan the edits that bring an engine's files to exactly what is wanted. ``trial`` is the directory for a dry run."""
+    clean = {path: _without_ours(path, found) for path in found.files}
     new: dict[str, str | None] = dict(clean)
-    text = clean[main]
-    if text is None:
-        raise Refusal(f"a configuration file at {main}", "none", "Write one: containerd config default prints it.")
-    document = _toml.parse(text, main)
-    _refuse_foreign(set(wanted) & (set(_dump.handlers(dump)) - set(ours)), main)
-    headers = {(*target.table, name): table for name, table in wanted.items()}
-    trial = text
     builtin: Tables = {}
-    if not wanted:
-        pass
-    elif target.mode == DROP_IN:
-        new[drop_in] = _toml.add_tables(
-            clean[drop_in] or f"{_toml.MARK}\nversion = {target.schema}\n", headers, drop_in
+    disabled: dict[str, list[str]] = {}
+    place, mode = found.main, ""
+    if wanted.handlers:
+        read = _read_by_engine(found.main, clean)
+        target = _target(found, wanted, clean)
+        mode = target.mode
+        _make_room(read, new, wanted, set(_dump.handlers(found.dump)) - set(found.ours))
+        disabled = _enable_cri(read, new, wanted)
+        if not target.declared:
+            new[found.main] = _toml.declare(new[found.main] or "", target.schema, found.main)
+        if mode == DROP_IN:
+            place = found.drop_in
+            new[place] = new[place] or f"{_toml.MARK}\nversion = {target.schema}\n"
+        elif target.forgetful:
+            place, target = _last_with_cri(found, read, new, target)
+        text = new[place] or ""
+        builtin = _builtin(_toml.parse(text, place), target, found, {*found.ours, *wanted.handlers})
+        new[place] = _toml.add_tables(
+            text, _tables(target, {**builtin, **wanted.handlers}, wanted, found.version), place
         )
-        if not _toml.imports(document, drop_in):
-            new[main] = _toml.add_import(text, _engines.drop_in_glob(main), main)
-        trial = _toml.add_import(text, trial_glob, main)
-    else:
-        builtin = _builtin(document, target, dump, ours)
-        engines_own = {(*target.table, name): table for name, table in builtin.items()}
-        new[main] = trial = _toml.add_tables(text, {**engines_own, **headers}, main)
+        if mode == DROP_IN and place not in _read_by_engine(found.main, new):
+            new[found.main] = _toml.add_item(
+                new[found.main] or "", "imports", _engines.drop_in_glob(found.main), found.main
+            )
     edits = [
         Edit(
             path,
-            files[path],
-            _unless_same_meaning(path, files[path], new[path]),
+            now,
+            _unless_same_meaning(path, now, new[path]),
             clean[path],
-            builtin if path == main else {},
+            builtin if path == place else {},
+            disabled.get(path, ()),
         )
         # Files of another coco_engine_config first; then, a drop-in appears before it is imported …
-        for path in [*sorted(set(files) - {drop_in, main}), drop_in, main]
+        for path in [*sorted(set(found.files) - {found.drop_in, found.main}), found.drop_in, found.main]
+        for now in [found.files[path]]
     ]
-    if not wanted:
+    if not wanted.handlers:
         edits.reverse()  # … and goes after
-    trials = {"config.toml": trial, **({os.path.basename(drop_in): new[drop_in] or ""} if new.get(drop_in) else {})}
-    return Plan(tuple(edit for edit in edits if edit.changes), trials)
+    changes = tuple(edit for edit in edits if edit.changes)
+    return Plan(changes, _trial(found, new, changes, trial) if changes else {}, mode)
 
 
-def _without_ours(
-    path: str, text: str | None, target: Target, ours: t.Collection[str], main: str, written: Tables
-) -> str | None:
-    """Return a file that was edited after us without what is ours in it."""
-    if text is None or not ours:
+def _documents(texts: Texts) -> dict[str, dict[str, t.Any]]:
+    return {path: _toml.parse(text, path) for path, text in texts.items() if text is not None}
+
+
+def _read_by_engine(main: str, texts: Texts) -> list[str]:
+    """Return the files that the engine reads, in its order."""
+    documents = _documents(texts)
+
+    def imports(path: str) -> list[str]:
+        known = documents.get(path, {}).get("imports", [])
+        return [item for item in known if isinstance(item, str)] if isinstance(known, list) else []
+
+    return _imports.order(main, imports, set(documents))
+
+
+def _target(found: Found, wanted: Wanted, clean: Texts) -> Target:
+    document = _toml.parse(clean[found.main] or "", found.main)
+    schema = _schema(document)
+    plain = not set(document) & {"plugins", "proxy_plugins", "timeouts"} and set(
+        document.get("disabled_plugins", [])
+    ) <= set(_engines.CRI_PLUGINS)
+    return _engines.decide(found.version, schema, wanted.mode, plain)
+
+
+def _schema(document: t.Mapping[str, t.Any]) -> int:
+    """Return the schema of a file: 1 for one without version, 0 for one that says nothing."""
+    version = document.get("version", 1 if document else 0)
+    if not isinstance(version, int):
+        raise Refusal("a whole number as the version of a configuration file", "something else", "Correct it.")
+    return version
+
+
+def _tables(target: Target, handlers: Tables, wanted: Wanted, version: Version) -> dict[_toml.Header, t.Any]:
+    """Return all tables to write, by header."""
+    tables: dict[_toml.Header, t.Any] = {(*_engines.PROXIES, name): table for name, table in wanted.proxies.items()}
+    tables.update({(*target.table, name): table for name, table in handlers.items()})
+    if version >= (2, 0):
+        # No version of containerd derives the one from the other.
+        for name, table in wanted.handlers.items():
+            if "snapshotter" in table:
+                tables[(*_engines.PLATFORMS, name)] = {"snapshotter": table["snapshotter"]}
+    return tables
+
+
+def _headers(handlers: t.Iterable[str], proxies: t.Iterable[str]) -> list[_toml.Header]:
+    """Return the headers under which handlers and proxy plugins may stand in any schema: a user may have migrated a file."""
+    parents = (*_engines.TABLES, _engines.PLATFORMS)
+    headers: list[_toml.Header] = [(*parent, name) for name in handlers for parent in parents]
+    return headers + [(*_engines.PROXIES, name) for name in proxies]
+
+
+def _without_ours(path: str, found: Found) -> str | None:
+    """Return a file without what is ours in it: as it was before us, or as its user has edited it since."""
+    text = found.files[path]
+    if path in found.before:
+        return found.before[path]
+    if text is None or not (found.ours or found.proxies) or path not in {found.main, found.drop_in, *found.edited}:
         return text
-    present = _toml.lookup(_toml.parse(text, path), target.table)
-    names = list(ours)
-    if set(present) <= {*ours, *written}:
-        # The engine has them from its defaults again, once there is no table of handlers any more.
-        names += [name for name, table in written.items() if present.get(name) == table]
-    stripped = _toml.remove_tables(text, [(*target.table, name) for name in names], path)
-    if path == main:
-        return _toml.remove_import(stripped, _engines.drop_in_glob(main), path)
-    rest = {key: value for key, value in _toml.parse(stripped, path).items() if key != "version"}
-    return stripped if rest else None
+    document = _toml.parse(text, path)
+    headers = _headers(found.ours, found.proxies)
+    for table in _engines.TABLES:
+        present = _toml.lookup(document, table)
+        if set(present) <= {*found.ours, *found.written}:
+            # The engine has them from its defaults again, once there is no table of handlers any more.
+            headers += [(*table, name) for name, values in found.written.items() if present.get(name) == values]
+    text = _toml.give_back(_toml.remove_tables(text, headers, path))
+    for plugin in found.disabled.get(path, ()):
+        text = _toml.add_item(text, "disabled_plugins", plugin, path)
+    if path == found.main:
+        return _toml.remove_item(text, "imports", _engines.drop_in_glob(found.main), path)
+    if path == found.drop_in and not set(_toml.parse(text, path)) - {"version"}:
+        return None
+    return text
 
 
-def _refuse_foreign(taken: t.Collection[str], main: str) -> None:
-    if taken:
+def _make_room(
+    read: t.Sequence[str], new: dict[str, str | None], wanted: Wanted, configured: t.Collection[str]
+) -> None:
+    """Put handlers and proxy plugins of the user's that have a name of ours aside in ``new``, or refuse."""
+    headers = _headers(wanted.handlers, wanted.proxies)
+    taken: dict[str, list[_toml.Header]] = {}
+    for path, document in _documents({path: new[path] for path in read}).items():
+        here = [header for header in headers if header[-1] in _toml.lookup(document, header[:-1])]
+        if here:
+            taken[path] = here
+    known = {header[-1] for here in taken.values() for header in here}
+    unknown = sorted(set(wanted.handlers) & set(configured) - known)
+    if unknown:
         raise Refusal(
-            f"no handler of your own with the name of one of ours in {main} and what it imports",
-            ", ".join(sorted(taken)),
-            "Rename or remove yours, or leave these names out of coco_handlers.",
+            "handlers with other names than the engine's own",
+            ", ".join(unknown),
+            "Leave these names out of coco_handlers and coco_handler_overrides.",
         )
+    if taken and not wanted.keep_aside:
+        raise Refusal(
+            "no handler or proxy plugin of your own with the name of one of ours",
+            "; ".join(
+                f"{', '.join(sorted({header[-1] for header in here}))} in {path}" for path, here in taken.items()
+            ),
+            "Rename or remove yours, leave these names out of coco_handlers, or set coco_conflicts=keep_aside: yours come "
+            "back when ours are uninstalled.",
+        )
+    for path, here in taken.items():
+        new[path] = _toml.set_aside(new[path] or "", here, path)
+
+
+def _enable_cri(read: t.Sequence[str], new: dict[str, str | None], wanted: Wanted) -> dict[str, list[str]]:
+    """Take the CRI out of each file's ``disabled_plugins`` in ``new``, or refuse. Returns what was taken out, by path."""
+    disabled: dict[str, list[str]] = {}
+    for path, document in _documents({path: new[path] for path in read}).items():
+        items = document.get("disabled_plugins", [])
+        here = [plugin for plugin in _engines.CRI_PLUGINS if isinstance(items, list) and plugin in items]
+        if here:
+            disabled[path] = here
+    if disabled and not wanted.enable_cri:
+        raise Refusal(
+            "an engine whose CRI is enabled",
+            "; ".join(f"{', '.join(here)} in disabled_plugins of {path}" for path, here in disabled.items()),
+            "Kubernetes cannot use this engine as it is. Remove that entry and restart the engine, or set "
+            "coco_enable_cri=true: then this collection does it, and takes it back at uninstall.",
+        )
+    for path, here in disabled.items():
+        for plugin in here:
+            new[path] = _toml.remove_item(new[path] or "", "disabled_plugins", plugin, path)
+    return disabled
+
+
+def _last_with_cri(found: Found, read: t.Sequence[str], new: Texts, target: Target) -> tuple[str, Target]:
+    """Return the file whose CRI section counts to an engine that takes the last one whole, and how it is to be edited."""
+    documents = _documents({path: new[path] for path in read})
+    others = [path for path, document in documents.items() if path != found.main and _has_cri(document)]
+    if not others:
+        return found.main, target
+    place = others[-1]
+    schema, main = _schema(documents[place]), _schema(documents.get(found.main, {}))
+    if schema != main:
+        raise Refusal(
+            f"{place} to declare the version of {found.main}, because its CRI section takes the place of that file's",
+            f"{schema or 'none'} and {main or 'none'}",
+            "Let both files declare the same version.",
+        )
+    return place, target
+
+
+def _has_cri(document: t.Mapping[str, t.Any]) -> bool:
+    return any(_toml.lookup(document, table[:2]) for table in _engines.TABLES)
 
 
 def _builtin(
-    document: t.Mapping[str, t.Any], target: Target, dump: str, ours: t.Collection[str]
+    document: t.Mapping[str, t.Any], target: Target, found: Found, ours: t.Collection[str]
 ) -> dict[str, dict[str, t.Any]]:
     """Return the handlers that a forgetful engine has from its own defaults, to be written out."""
     if not target.forgetful or _toml.lookup(document, target.table):
         return {}
-    tables = _toml.lookup(_toml.parse(dump, "containerd config dump"), target.table)
+    # Whatever a file's schema: a dump of 1.x is one of schema 2.
+    tables = _toml.lookup(_toml.parse(found.dump, "containerd config dump"), _engines.V2)
+    tables = tables or {"runc": {"runtime_type": "io.containerd.runc.v2"}}  # of an engine whose CRI is disabled
     return {
         name: {key: value for key, value in table.items() if value or key == "options"}
         for name, table in tables.items()
@@ -239,4 +411,17 @@ def _unless_same_meaning(path: str, now: str | None, new: str | None) -> str | N
     """Keep a file whose user moved things around but changed no value."""
     if now is None or new is None or now == new:
         return new
-    return now if _toml.parse(now, path) == _toml.parse(new, path) else new
+    return now if _toml.same(_toml.parse(now, path), _toml.parse(new, path)) else new
+
+
+def _trial(found: Found, new: Texts, changes: t.Sequence[Edit], directory: str) -> dict[str, str]:
+    """Return the files of a dry run, by name: the main file, which imports by their paths all that the real one will have
+    imported, and the others that change."""
+    changed = [edit.path for edit in changes if edit.path != found.main and edit.wanted is not None]
+    stand_in = {path: f"{directory}/{number}.toml" for number, path in enumerate(changed)}
+    read = _read_by_engine(found.main, new)[1:]
+    main = _toml.with_imports(new[found.main] or "", [stand_in.get(path, path) for path in read], found.main)
+    return {
+        "config.toml": main,
+        **{stand_in[path].rpartition("/")[2]: new[path] or "" for path in changed if path in read},
+    }

@@ -11,7 +11,6 @@ else than what was wanted is never written. Nothing is ever written by a parser:
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import functools
 import math
 import re
@@ -48,6 +47,9 @@ _BYTE_ORDER_MARK = "\ufeff"
 
 #: What a parser raises; tomlkit also lets go of errors of its own.
 _NO_TOML = (ValueError, RecursionError, *((TOMLKitError,) if HAS_TOMLKIT else ()))
+
+#: What a line of the user's begins with while a table of ours stands in its place.
+_ASIDE = "#aside# "
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _VERSION = re.compile(r"\s*version\s*=\s*\d+\s*(?:#.*)?")
@@ -189,40 +191,20 @@ def _newline(text: str) -> str:
     return "\r\n" if "\r\n" in text else "\n"
 
 
-_IMPORTS = re.compile(r"""[ \t]*(?:imports|"imports"|'imports')[ \t]*=[ \t]*\[""")
-
-
-def _imports_at(text: str) -> tuple[int, int] | None:
-    """Return where the array of the top-level imports begins and ends (both brackets within), if it is one."""
-    start = 0
-    for line, fresh in _toml_text.lines_of(text):
-        if fresh and _header(line) is not None:
-            return None
-        match = _IMPORTS.match(line) if fresh else None
-        if match:
-            begin, depth = start + match.end() - 1, 0
-            for token in _toml_text.TOKEN.finditer(text, begin):
-                depth += (token.group() == "[") - (token.group() == "]")
-                if depth == 0:
-                    return begin, token.end()
-        start += len(line)
-    return None
-
-
 @_behind_byte_order_mark
-def add_import(text: str, pattern: str, path: str) -> str:
-    """Let the file import ``pattern``, an absolute glob; text that imports it already comes back as it is."""
+def add_item(text: str, key: str, item: str, path: str) -> str:
+    """Add a text to the list of a top-level ``key`` (imports, disabled_plugins), unless it is there already."""
     document = parse(text, path)
-    known = document.get("imports", [])
+    known = document.get(key, [])
     if not isinstance(known, list):
-        raise _no_place(path, ("imports",), "a value that is no list")
-    if pattern in known:
+        raise _no_place(path, (key,), "a value that is no list")
+    if item in known:
         return text
-    expected = {**document, "imports": [*known, pattern]}
-    if "imports" in document:
-        place = _imports_at(text)
+    expected = {**document, key: [*known, item]}
+    if key in document:
+        place = _toml_text.array_at(text, key)
         if place is None:
-            raise _no_place(path, ("imports",), "a spelling that cannot be edited safely")
+            raise _no_place(path, (key,), "a spelling that cannot be edited safely")
         inside = text[: place[1] - 1]
         end, comma = place[0] + 1, False
         for token in _toml_text.TOKEN.finditer(inside, place[0] + 1):
@@ -231,23 +213,43 @@ def add_import(text: str, pattern: str, path: str) -> str:
                 rest = _COMMA.match(inside, end)
                 if rest:
                     end, comma = rest.end(), True
-        item = f"'{pattern}'"
-        new = item if not known else f" {item}," if comma else f", {item}"
-        return _checked(text[:end] + new + text[end:], expected, path, ["imports"])
-    newline = _newline(text)
-    line = f"imports = [{_value(pattern)}]"
-    lines = _toml_text.lines_of(text)
-    # Below the file's version where it has one, else above everything: keys of the top level come before tables.
-    position = 0
-    for number, (found, fresh) in enumerate(lines[: _tables_from(lines)]):
-        if fresh and _VERSION.fullmatch(found.rstrip("\r\n")):
-            position = number + 1
+        quoted = f"'{item}'"
+        new = quoted if not known else f" {quoted}," if comma else f", {quoted}"
+        return _checked(text[:end] + new + text[end:], expected, path, [key])
+    return _checked(_with_line(text, f"{key} = [{_value(item)}]"), expected, path, [key])
+
+
+def _with_line(text: str, line: str) -> str:
+    """Insert a line of the top level: below the file's version where it has one, else above everything."""
+    before = ""
+    for start, found in _toml_text.top_level(text):
+        if _VERSION.fullmatch(found.rstrip("\r\n")):
+            before = text[: start + len(found)]
             break
-    before = "".join(part for part, _fresh in lines[:position])
-    after = text[len(before) :]
+    newline = _newline(text)
     if before and not before.endswith("\n"):
-        return _checked(before + newline + line, expected, path, ["imports"])
-    return _checked(before + line + newline + after, expected, path, ["imports"])
+        return before + newline + line
+    return before + line + newline + text[len(before) :]
+
+
+@_behind_byte_order_mark
+def declare(text: str, schema: int, path: str) -> str:
+    """Let a file that has no version declare one."""
+    line = f"version = {schema}{_newline(text)}"
+    return _checked(line + text, {"version": schema, **parse(text, path)}, path, ["version"])
+
+
+@_behind_byte_order_mark
+def with_imports(text: str, paths: t.Sequence[str], path: str) -> str:
+    """Let a file import exactly these ``paths``: for a trial, whose files stand elsewhere."""
+    document = parse(text, path)
+    expected = {**document, "imports": list(paths)}
+    if "imports" not in document:
+        return _checked(_with_line(text, f"imports = {_value(paths)}"), expected, path, ["imports"]) if paths else text
+    place = _toml_text.array_at(text, "imports")
+    if place is None:
+        raise _no_place(path, ("imports",), "a spelling that cannot be edited safely")
+    return _checked(text[: place[0]] + _value(paths) + text[place[1] :], expected, path, ["imports"])
 
 
 _COMMA = re.compile(r"(?:\s|#[^\n]*\n)*,")
@@ -255,31 +257,52 @@ _REST_OF_LINE = re.compile(r"[ \t]*,?[ \t]*\r?\n")
 
 
 @_behind_byte_order_mark
-def remove_import(text: str, pattern: str, path: str) -> str:
-    """Take ``pattern`` out of the file's imports; the key goes when nothing else is imported and the line is ours."""
+def remove_item(text: str, key: str, item: str, path: str) -> str:
+    """Take a text out of the list of a top-level ``key``; the key goes when the list is empty and the line is ours."""
     document = parse(text, path)
-    known = document.get("imports", [])
-    if not isinstance(known, list) or pattern not in known:
+    known = document.get(key, [])
+    if not isinstance(known, list) or item not in known:
         return text
-    rest = [item for item in known if item != pattern]
-    ours = f"imports = [{_value(pattern)}]"
-    lines = _toml_text.lines_of(text)
-    at = [number for number in range(_tables_from(lines)) if lines[number][1] and lines[number][0].strip() == ours]
-    if at and not rest:
-        kept = [line for line, _fresh in lines]
-        if kept.pop(at[0]) == ours and kept:
-            kept[-1] = kept[-1].rstrip("\r\n")
-        return _checked(
-            "".join(kept), {key: value for key, value in document.items() if key != "imports"}, path, ["imports"]
-        )
-    place = _imports_at(text) or (0, 0)
+    rest = [other for other in known if other != item]
+    ours = f"{key} = [{_value(item)}]"
+    at = [(start, line) for start, line in _toml_text.top_level(text) if line.strip() == ours]
+    if at and not rest and key == "imports":
+        start, line = at[0]
+        left, after = text[:start], text[start + len(line) :]
+        if line == ours and left:  # no newline at the end: the one before it was ours
+            left = left.rstrip("\r\n")
+        return _checked(left + after, {name: value for name, value in document.items() if name != key}, path, [key])
+    place = _toml_text.array_at(text, key) or (0, 0)
     for token in _toml_text.TOKEN.finditer(text, *place):
-        if token.group() in (f"'{pattern}'", f'"{pattern}"'):
+        if token.group() in (f"'{item}'", f'"{item}"'):
             for start, end in _cuts(text, token.start(), token.end(), bool(rest)):
                 with contextlib.suppress(Refusal):
-                    return _checked(text[:start] + text[end:], {**document, "imports": rest}, path, ["imports"])
+                    return _checked(text[:start] + text[end:], {**document, key: rest}, path, [key])
     # Not with tomlkit, which can put an array of tables behind a table that it stood before.
-    raise _no_place(path, ("imports",), "a spelling that cannot be edited safely")
+    raise _no_place(path, (key,), "a spelling that cannot be edited safely")
+
+
+@_behind_byte_order_mark
+def set_aside(text: str, headers: t.Collection[Header], path: str) -> str:
+    """Turn tables of the user's (and those below them) into comments, which :func:`give_back` turns into tables again."""
+    expected = parse(text, path)
+    for header in headers:
+        t.cast("dict[str, t.Any]", lookup(expected, header[:-1])).pop(header[-1], None)
+    lines: list[str] = []
+    aside = False
+    for line, fresh in _toml_text.lines_of(text):
+        if fresh and line.startswith(_ASIDE):
+            raise _no_place(path, next(iter(headers)), f"lines that begin with {_ASIDE.strip()} already")
+        found = _header(line) if fresh else None
+        aside = _is_ours(found, headers) if found is not None else aside
+        lines.append(f"{_ASIDE}{line}" if aside and not (fresh and not line.strip()) else line)
+    return _checked("".join(lines), _without_empty(expected), path, headers, prune=True)
+
+
+@_behind_byte_order_mark
+def give_back(text: str) -> str:
+    """Undo :func:`set_aside`, whatever else was edited since."""
+    return "".join(line.removeprefix(_ASIDE) if fresh else line for line, fresh in _toml_text.lines_of(text))
 
 
 def _cuts(text: str, start: int, end: int, others: bool) -> t.Iterator[tuple[int, int]]:
@@ -296,21 +319,6 @@ def _cuts(text: str, start: int, end: int, others: bool) -> t.Iterator[tuple[int
     comma = _COMMA.match(text, end)
     if comma:
         yield start, comma.end() + (text[comma.end()] == " ")
-
-
-def imports(document: Values, path: str) -> bool:
-    """Tell whether a file imports ``path``. To containerd only ``*`` makes a pattern."""
-    known = document.get("imports", [])
-    if not isinstance(known, list):
-        return False  # add_import has the words for it
-    patterns = [str(item).replace("[", "[[]").replace("?", "[?]") for item in known]
-    return any(fnmatch.fnmatchcase(path, pattern) and path.count("/") == pattern.count("/") for pattern in patterns)
-
-
-def _tables_from(lines: t.Sequence[tuple[str, bool]]) -> int:
-    """Return the number of the line in which the first table begins."""
-    headers = (number for number, (line, fresh) in enumerate(lines) if fresh and _header(line) is not None)
-    return next(headers, len(lines))
 
 
 def _header(line: str) -> Header | None:
@@ -360,18 +368,18 @@ def _checked(text: str, expected: Values, path: str, what: t.Collection[t.Any], 
         found: t.Any = _loads(text)
     except _NO_TOML:
         found = None
-    if found is not None and _same(_without_empty(found) if prune else found, expected):
+    if found is not None and same(_without_empty(found) if prune else found, expected):
         return text
     header = next(iter(what))
     raise _no_place(path, header if isinstance(header, tuple) else (header,), "a spelling that cannot be edited safely")
 
 
-def _same(one: t.Any, two: t.Any) -> bool:
+def same(one: t.Any, two: t.Any) -> bool:
     """Compare values as TOML does, not as Python does: true is not 1, which is not 1.0, and nan is nan."""
     if isinstance(one, dict) and isinstance(two, dict):
-        return one.keys() == two.keys() and all(_same(value, two[key]) for key, value in one.items())
+        return one.keys() == two.keys() and all(same(value, two[key]) for key, value in one.items())
     if isinstance(one, (list, tuple)) and isinstance(two, (list, tuple)):
-        return len(one) == len(two) and all(map(_same, one, two))
+        return len(one) == len(two) and all(map(same, one, two))
     if any(isinstance(one, kind) is not isinstance(two, kind) for kind in (bool, float)):
         return False
     return bool(one == two or (isinstance(one, float) and math.isnan(one) and math.isnan(two)))

@@ -15,7 +15,7 @@ from ansible_collections.confidential_containers.runtime.plugins.plugin_utils im
 MAIN = "/etc/containerd/config.toml"
 DROP_IN = _engines.drop_in_path(MAIN)
 GLOB = _engines.drop_in_glob(MAIN)
-TRIAL_GLOB = "/run/trial/*confidential-containers.toml"
+TRIAL = "/run/trial"
 
 BUILTIN = {"runc": {"runtime_type": "io.containerd.runc.v2", "options": {}}}
 
@@ -61,17 +61,17 @@ class Node:
 
     def run(self, wanted: Tables, forget: bool = False) -> _engine_config.Plan:
         """Bring the node to these handlers; ``forget``: as if the files had been edited since the last run."""
-        plan = _engine_config.plan(
-            target=self.target,
-            main=MAIN,
-            files=dict(self.files),
+        found = _engine_config.Found(
+            self.version,
+            MAIN,
+            dict(self.files),
+            self.dump(),
             before={} if forget else dict(self.before),
+            edited=list(self.before),
             ours=self.ours,
-            wanted=wanted,
-            dump=self.dump(),
-            trial_glob=TRIAL_GLOB,
             written=self.written,
         )
+        plan = _engine_config.plan(found, _engine_config.Wanted(wanted, mode=self.mode), TRIAL)
         for edit in plan.edits:
             assert edit.now == self.files[edit.path]
             self.files[edit.path] = edit.wanted

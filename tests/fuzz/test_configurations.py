@@ -187,7 +187,7 @@ def meaning(value: t.Any) -> t.Any:
 
 def users_lines(text: str) -> list[str]:
     """Return a text's lines, apart from blank ones."""
-    return [line.rstrip("\r") for line in text.split("\n") if line.strip()]
+    return [line.rstrip("\r") for line in text.removeprefix("\ufeff").split("\n") if line.strip()]
 
 
 @hypothesis.given(configuration=configurations())

@@ -12,6 +12,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engines import DROP_IN, IN_PLACE
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
+R1 = ("plugins", "cri", "containerd", "runtimes")
 R2 = ("plugins", "io.containerd.grpc.v1.cri", "containerd", "runtimes")
 R3 = ("plugins", "io.containerd.cri.v1.runtime", "containerd", "runtimes")
 
@@ -25,7 +26,7 @@ def named(version: tuple[int, ...]) -> str:
 
 @pytest.mark.parametrize(
     ("schema", "asked", "mode", "table"),
-    [(2, "auto", IN_PLACE, R2), (2, "in_place", IN_PLACE, R2)],
+    [(1, "auto", IN_PLACE, R1), (2, "auto", IN_PLACE, R2), (2, "in_place", IN_PLACE, R2)],
 )
 @pytest.mark.parametrize("version", ONE, ids=named)
 def test_containerd_1_is_configured_in_place(
@@ -52,14 +53,42 @@ def test_containerd_2_is_configured_by_a_drop_in_unless_asked_otherwise(
     assert _engines.decide(version, schema, asked) == _engines.Target(mode, schema, table)
 
 
+@pytest.mark.parametrize("version", [(2, 3, 7), (2, 4, 2)], ids=named)
+def test_newer_versions_know_more_schemas(version: tuple[int, ...]) -> None:
+    assert _engines.decide(version, 4) == _engines.Target(DROP_IN, 4, R3)
+    assert _engines.decide(version, 1) == _engines.Target(IN_PLACE, 1, R1)
+    assert _engines.decide(version, 1, plain=True) == _engines.Target(IN_PLACE, 1, R1)
+
+
+@pytest.mark.parametrize(
+    ("version", "schema", "plain", "target"),
+    [
+        ((1, 4, 13), 0, False, _engines.Target(IN_PLACE, 2, R2, declared=False, forgetful=True)),
+        ((1, 7, 24), 0, False, _engines.Target(IN_PLACE, 2, R2, declared=False, forgetful=True)),
+        ((2, 1, 9), 0, False, _engines.Target(DROP_IN, 3, R3, declared=False)),
+        ((2, 4, 2), 0, False, _engines.Target(DROP_IN, 3, R3, declared=False)),
+        # Docker's package: no version, and nothing that a version would change.
+        ((2, 1, 9), 1, True, _engines.Target(DROP_IN, 3, R3, declared=False)),
+        ((1, 7, 24), 1, True, _engines.Target(IN_PLACE, 1, R1, forgetful=True)),
+    ],
+)
+def test_a_file_that_does_not_say_its_version(
+    version: tuple[int, ...], schema: int, plain: bool, target: _engines.Target
+) -> None:
+    assert _engines.decide(version, schema, plain=plain) == target
+
+
 @pytest.mark.parametrize(
     ("version", "schema", "mode", "found"),
     [
         pytest.param((1, 3, 10), 2, "auto", "containerd 1.3.10", id="older than the table"),
         pytest.param((3, 0, 0), 3, "auto", "containerd 3.0.0", id="newer than the table"),
-        pytest.param((1, 7, 24), 1, "auto", "without version", id="1.x without version"),
         pytest.param((1, 7, 24), 3, "auto", "version = 3", id="1.x with schema 3"),
         pytest.param((2, 1, 9), 1, "auto", "without version", id="2.x without version"),
+        pytest.param((2, 2, 9), 1, "auto", "without version", id="2.2 without version"),
+        pytest.param((2, 2, 9), 4, "auto", "version = 4", id="2.2 with schema 4"),
+        pytest.param((2, 3, 7), 1, "drop_in", "drop_in", id="2.3 without version, with a drop-in"),
+        pytest.param((1, 7, 24), 1, "drop_in", "drop_in", id="1.7 without version, with a drop-in"),
         pytest.param((2, 1, 9), 5, "auto", "version = 5", id="2.x with an unknown schema"),
         pytest.param((1, 7, 24), 2, "drop_in", "drop_in", id="1.x with a drop-in"),
         pytest.param((1, 4, 13), 2, "drop_in", "drop_in", id="1.4 with a drop-in"),

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 import typing as t
 
@@ -18,7 +19,7 @@ from ansible_collections.confidential_containers.runtime.plugins.plugin_utils im
 MAIN = "/etc/containerd/config.toml"
 DROP_IN = _engines.drop_in_path(MAIN)
 GLOB = _engines.drop_in_glob(MAIN)
-TRIAL_GLOB = "/run/trial/*confidential-containers.toml"
+TRIAL = "/run/trial"
 
 R2 = ("plugins", "io.containerd.grpc.v1.cri", "containerd", "runtimes")
 R3 = ("plugins", "io.containerd.cri.v1.runtime", "containerd", "runtimes")
@@ -46,24 +47,37 @@ Texts = dict[str, str | None]
 class Node:
     """What a node remembers between runs, and what its engine would say: enough for one run after the other."""
 
-    def __init__(self, version: tuple[int, ...], main: str, drop_in: str | None = None, mode: str = "auto") -> None:
+    def __init__(
+        self,
+        version: tuple[int, ...],
+        main: str | None,
+        drop_in: str | None = None,
+        mode: str = "auto",
+        **allowed: t.Any,
+    ) -> None:
         self.version, self.mode = version, mode
         self.files: Texts = {MAIN: main, DROP_IN: drop_in}
         self.edits: dict[str, tuple[str | None, str | None]] = {}  # path → before, after
         self.ours: set[str] = set()
         self.written: t.Any = {}
+        self.disabled: dict[str, t.Any] = {}
+        self.proxies: set[str] = set()
+        self.wanted_proxies: dict[str, t.Any] = allowed.pop("proxies", {})
+        self.allowed = allowed
         self.plan = _engine_config.Plan(())
 
     @property
-    def target(self) -> _engines.Target:
-        return _engines.decide(self.version, tomllib.loads(self.files[MAIN] or "").get("version", 1), self.mode)
+    def table(self) -> tuple[str, ...]:
+        document = tomllib.loads(self.files[MAIN] or "")
+        schema, plain = document.get("version", int(bool(document))), "plugins" not in document
+        return _engines.decide(self.version, schema, self.mode, plain).table
 
     def dump(self) -> str:
         """Print the handlers as the engine would: those of its files, and its builtin runc."""
         found: dict[str, t.Any] = {}
-        for text in (self.files[MAIN], self.files[DROP_IN]):
+        for text in self.files.values():
             table: t.Any = tomllib.loads(text or "")
-            for part in self.target.table:
+            for part in self.table:
                 table = table.get(part, {})
             found.update(table)
         # A dump has the newest schema that its engine knows, whatever the file has.
@@ -72,39 +86,47 @@ class Node:
         lines = [f"version = {schema}"]
         for name, table in ({"runc": RUNC, **found}).items():
             lines += [f"[{header}.'{name}']", "  runtime_root = ''"]
-            lines += [f"  {key} = '{value}'" for key, value in table.items() if isinstance(value, str)]
+            lines += [f"  {key} = {json.dumps(value)}" for key, value in table.items() if isinstance(value, str)]
             lines += [f"  [{header}.'{name}'.options]"]
-            lines += [f"    {key} = '{value}'" for key, value in table.get("options", {}).items()]
+            lines += [f"    {key} = {json.dumps(value)}" for key, value in table.get("options", {}).items()]
         return "\n".join(lines) + "\n"
 
     def run(self, **wanted: dict[str, t.Any]) -> list[str]:
         """Bring the node to these handlers; return the paths that were edited, in order."""
-        tables = {f"kata-{name}": table for name, table in wanted.items()}
+        return self.tables({f"kata-{name}": table for name, table in wanted.items()})
+
+    def tables(self, tables: dict[str, dict[str, t.Any]]) -> list[str]:
+        """The same by the handlers' whole names."""
         before = {path: edit[0] for path, edit in self.edits.items() if self.files[path] == edit[1]}
-        self.plan = _engine_config.plan(
-            self.target,
+        found = _engine_config.Found(
+            self.version,
             MAIN,
             dict(self.files),
-            before,
-            sorted(self.ours),
-            tables,
             self.dump(),
-            TRIAL_GLOB,
-            self.written,
+            before=before,
+            edited=list(self.edits),
+            ours=sorted(self.ours),
+            proxies=sorted(self.proxies),
+            written=self.written,
+            disabled=self.disabled,
         )
+        allowed: t.Any = {"mode": self.mode, "proxies": self.wanted_proxies if tables else {}, **self.allowed}
+        self.plan = _engine_config.plan(found, _engine_config.Wanted(tables, **allowed), TRIAL)
         for edit in self.plan.edits:
             assert edit.now == self.files[edit.path]
             self.files[edit.path] = edit.wanted
             self.edits.pop(edit.path, None)
             self.written = edit.builtin if edit.path == MAIN else self.written
+            self.disabled = {path: plugins for path, plugins in self.disabled.items() if path != edit.path}
             if edit.wanted != edit.without:
                 self.edits[edit.path] = (edit.without, edit.wanted)
-        self.ours = set(tables)
+                self.disabled.update({edit.path: edit.disabled} if edit.disabled else {})
+        self.ours, self.proxies = set(tables), set(self.wanted_proxies if tables else {})
         return [edit.path for edit in self.plan.edits]
 
     def handlers(self, path: str) -> dict[str, t.Any]:
         table: t.Any = tomllib.loads(self.files[path] or "")
-        for part in self.target.table:
+        for part in self.table:
             table = table.get(part, {})
         return dict(table)
 
@@ -344,11 +366,9 @@ def test_the_trial_is_the_main_file_in_place() -> None:
 def test_the_trial_imports_the_drop_in_from_beside_it(imports: str) -> None:
     node = Node(TWO, imports + THREE)
     node.run(qemu=QEMU)
-    assert set(node.plan.trial) == {"config.toml", "99-confidential-containers.toml"}
-    assert node.plan.trial["99-confidential-containers.toml"] == node.files[DROP_IN]
-    trial = tomllib.loads(node.plan.trial["config.toml"])
-    assert trial["imports"][-1] == TRIAL_GLOB
-    assert GLOB not in trial["imports"]
+    assert set(node.plan.trial) == {"config.toml", "0.toml"}
+    assert node.plan.trial["0.toml"] == node.files[DROP_IN]
+    assert tomllib.loads(node.plan.trial["config.toml"])["imports"] == [f"{TRIAL}/0.toml"]
 
 
 def test_the_trial_of_an_uninstallation_is_the_clean_file() -> None:
@@ -378,10 +398,162 @@ def test_a_handler_of_the_user_s_with_our_name_is_refused(version: tuple[int, ..
     assert "kata-clh" in {**node.handlers(MAIN), **node.handlers(DROP_IN)}
 
 
-def test_no_main_file_is_refused() -> None:
-    target = _engines.decide(ONE, 2)
-    with pytest.raises(Refusal, match="none"):
-        _engine_config.plan(target, MAIN, {MAIN: None, DROP_IN: None}, {}, [], {"kata-qemu": QEMU}, "", TRIAL_GLOB)
+@pytest.mark.parametrize("name", ["kata-qemu", "runc"])
+def test_a_handler_of_the_user_s_is_kept_aside(name: str) -> None:
+    theirs = f'{V2}.{name}]\nruntime_type = \'mine\'\n[{V2[1:]}.{name}.options]\nnote = """\n[x]\n"""  # mine\n\n'
+    main = SPARSE + theirs + "[grpc]\nuid = 0\n"
+    for version in (ONE, TWO):
+        node = Node(version, main, keep_aside=True)
+        wanted = {name: QEMU}
+        node.tables(wanted)
+        assert {**node.handlers(MAIN), **node.handlers(DROP_IN)}[name] == QEMU
+        assert tomllib.loads(node.files[MAIN] or "")["grpc"] == {"uid": 0}
+        node.tables(wanted)
+        assert node.plan.edits == ()
+        node.run()
+        assert node.files == {MAIN: main, DROP_IN: None}
+        node.tables(wanted)
+        node.files[MAIN] = (node.files[MAIN] or "") + "# since\n"
+        node.run()
+        assert node.files == {MAIN: main + "# since\n", DROP_IN: None}
+
+
+@pytest.mark.parametrize(
+    ("version", "main"),
+    [
+        (ONE, 'disabled_plugins = ["cri"]\n#root = "/var/lib/containerd"\n'),
+        (TWO, 'disabled_plugins = ["cri"]\n#root = "/var/lib/containerd"\n'),
+        (TWO, 'version = 2\ndisabled_plugins = ["x", "io.containerd.grpc.v1.cri", ]\n'),
+        (TWO, "version = 3\ndisabled_plugins = [\n  'io.containerd.grpc.v1.cri', # no Kubernetes here\n]\n[grpc]\n"),
+    ],
+)
+def test_a_disabled_cri(version: tuple[int, ...], main: str) -> None:
+    with pytest.raises(Refusal, match="coco_enable_cri"):
+        Node(version, main).run(qemu=QEMU)
+    node = Node(version, main, enable_cri=True)
+    node.run(qemu=QEMU)
+    document = tomllib.loads(node.files[MAIN] or "")
+    assert set(document["disabled_plugins"]) <= {"x"}
+    assert node.run(qemu=QEMU) == []
+    node.run()
+    assert node.files == {MAIN: main, DROP_IN: None}
+    node.run(qemu=QEMU)
+    node.files[MAIN] = (node.files[MAIN] or "") + "# since\n"
+    node.run()
+    after = tomllib.loads(node.files[MAIN] or "")
+    after.pop("version", None)
+    before = tomllib.loads(main)
+    before.pop("version", None)
+    assert {**after, "disabled_plugins": sorted(after["disabled_plugins"])} == {
+        **before,
+        "disabled_plugins": sorted(before["disabled_plugins"]),
+    }
+
+
+@pytest.mark.parametrize("version", [(1, 4, 13), ONE, TWO, (2, 4, 2)])
+@pytest.mark.parametrize("main", [None, "", "\n", "# nothing yet\n", "# nothing yet"])
+def test_a_main_file_that_says_nothing(version: tuple[int, ...], main: str | None) -> None:
+    node = Node(version, main)
+    node.run(qemu=QEMU)
+    document = tomllib.loads(node.files[MAIN] or "")
+    assert document["version"] == (2 if version < (2, 0) else 3)
+    assert {**node.handlers(MAIN), **node.handlers(DROP_IN)}["kata-qemu"] == QEMU
+    assert node.run(qemu=QEMU) == []
+    node.run()
+    assert node.files == {MAIN: main, DROP_IN: None}
+
+
+def test_a_file_without_version() -> None:
+    main = "[plugins.cri]\ndisable_cgroup = true\n"
+    for version in (ONE, (2, 3, 7)):
+        node = Node(version, main)
+        assert node.run(qemu=QEMU) == [MAIN]
+        runtimes = tomllib.loads(node.files[MAIN] or "")["plugins"]["cri"]["containerd"]["runtimes"]
+        assert set(runtimes) == ({"runc", "kata-qemu"} if version == ONE else {"kata-qemu"})
+        node.run()
+        assert node.files == {MAIN: main, DROP_IN: None}
+    with pytest.raises(Refusal, match="config migrate"):
+        Node(TWO, main).run(qemu=QEMU)
+
+
+def test_a_cri_section_that_masks_the_main_file_s_on_1_x() -> None:
+    """NVIDIA's toolkit writes such a drop-in."""
+    nvidia = "/etc/containerd/conf.d/99-nvidia.toml"
+    main = f"imports = ['/etc/containerd/conf.d/*.toml']\n{HUMAN}"
+    masking = f"version = 2\n{V2}.nvidia]\nruntime_type = 'n'\n{V2}.runc]\nruntime_type = 'r'\n"
+    node = Node(ONE, main)
+    node.files[nvidia] = masking
+    assert node.run(qemu=QEMU) == [nvidia]
+    assert set(node.handlers(nvidia)) == {"nvidia", "runc", "kata-qemu"}
+    assert tomllib.loads(node.plan.trial["config.toml"])["imports"] == [f"{TRIAL}/0.toml"]
+    assert node.run(qemu=QEMU) == []
+    node.run()
+    assert node.files == {MAIN: main, DROP_IN: None, nvidia: masking}
+
+    node = Node(ONE, main)
+    node.files[nvidia] = masking.replace("version = 2\n", "")
+    with pytest.raises(Refusal, match="same version"):
+        node.run(qemu=QEMU)
+
+
+def test_relative_and_nested_imports_in_a_trial() -> None:
+    node = Node(TWO, f"imports = ['more/*.toml']\n{THREE}")
+    node.files["/etc/containerd/more/a.toml"] = "version = 3\nimports = ['../b.toml']\n"
+    node.files["/etc/containerd/b.toml"] = "version = 3\n"
+    node.run(qemu=QEMU)
+    assert tomllib.loads(node.plan.trial["config.toml"])["imports"] == [
+        "/etc/containerd/more/a.toml",
+        f"{TRIAL}/0.toml",
+        "/etc/containerd/b.toml",
+    ]
+
+
+def test_proxy_plugins() -> None:
+    nydus = {"type": "snapshot", "address": "/run/nydus.sock"}
+    for version, main in ((ONE, HUMAN), (TWO, THREE)):
+        node = Node(version, main, proxies={"nydus": nydus})
+        node.run(qemu={**QEMU, "snapshotter": "nydus"})
+        written = tomllib.loads(node.files[DROP_IN] or node.files[MAIN] or "")
+        assert written["proxy_plugins"] == {"nydus": nydus}
+        platforms = written["plugins"].get("io.containerd.cri.v1.images", {}).get("runtime_platforms")
+        assert platforms == (None if version == ONE else {"kata-qemu": {"snapshotter": "nydus"}})
+        assert node.run(qemu={**QEMU, "snapshotter": "nydus"}) == []
+        node.run(qemu=QEMU)
+        assert "runtime_platforms" not in f"{node.files[MAIN]}{node.files[DROP_IN]}"
+        node.run()
+        assert node.files == {MAIN: main, DROP_IN: None}
+        node.run(qemu={**QEMU, "snapshotter": "nydus"})
+        node.files[MAIN] = (node.files[MAIN] or "") + "# since\n"
+        node.run()
+        assert node.files == {MAIN: main + "# since\n", DROP_IN: None}
+
+
+def test_a_proxy_plugin_of_the_user_s() -> None:
+    main = HUMAN + "\n[proxy_plugins.nydus]\ntype = 'snapshot'\naddress = '/x'\n"
+    proxies = {"nydus": {"type": "snapshot", "address": "/y"}}
+    with pytest.raises(Refusal, match="nydus"):
+        Node(ONE, main, proxies=proxies).run(qemu=QEMU)
+    node = Node(ONE, main, proxies=proxies, keep_aside=True)
+    node.run(qemu=QEMU)
+    node.run()
+    assert node.files[MAIN] == main
+
+
+def test_a_migrated_file() -> None:
+    """containerd's upgrade with "config migrate": everything in one file of schema 3, our drop-in inlined and still there."""
+    node = Node(TWO, HUMAN)
+    node.run(qemu=QEMU)
+    migrated = (
+        f"version = 3\nimports = ['{GLOB}']\n{V3}.farm]\nruntime_type = 'x'\n{V3}.kata-qemu]\nruntime_type = 'y'\n"
+    )
+    node.files[MAIN] = migrated
+    node.run(qemu=QEMU)
+    assert "kata-qemu" not in node.handlers(MAIN)
+    assert node.handlers(DROP_IN)["kata-qemu"] == QEMU
+    node.files[MAIN] = migrated
+    node.run()
+    assert set(node.handlers(MAIN)) == {"farm"}
+    assert node.files[DROP_IN] is None
 
 
 def test_an_inline_table_is_refused() -> None:
@@ -449,7 +621,6 @@ def test_handler_tables(version: tuple[int, ...], override: dict[str, t.Any], ta
         pytest.param(ONE, {"kata-qemu": {"shim": "x"}}, "shim", id="the shim"),
         pytest.param(ONE, {"kata-qemu": {"sandboxer": "x"}}, "sandboxer", id="a key of 2.x on 1.7"),
         pytest.param((1, 6, 39), {"kata-qemu": {"snapshotter": "x"}}, "snapshotter", id="snapshotter on 1.6"),
-        pytest.param(TWO, {"kata-qemu": {"snapshotter": "x"}}, "snapshotter", id="snapshotter on 2.x"),
         pytest.param(ONE, {"kata-qemu": None}, "kata-qemu", id="null for an override"),
         pytest.param(ONE, {"kata-qemu": "text"}, "kata-qemu", id="text for an override"),
         pytest.param(ONE, {"kata-qemu": ["runtime_type"]}, "kata-qemu", id="a list for an override"),
