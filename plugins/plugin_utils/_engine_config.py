@@ -397,6 +397,8 @@ def _builtin(
     """Return the handlers that a forgetful engine has from its own defaults, to be written out."""
     if not target.forgetful or _toml.lookup(document, target.table):
         return {}
+    if found.written:
+        return {name: dict(table) for name, table in found.written.items()}
     # Whatever a file's schema: a dump of 1.x is one of schema 2.
     tables = _toml.lookup(_toml.parse(found.dump, "containerd config dump"), _engines.V2)
     tables = tables or {"runc": {"runtime_type": "io.containerd.runc.v2"}}  # of an engine whose CRI is disabled
