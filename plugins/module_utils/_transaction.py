@@ -31,6 +31,8 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
+#: Seconds that an engine gets at least to come back with the configuration of before: giving up early helps nobody.
+_PATIENCE = 300.0
 _WRITTEN = "the engine's configuration to be written"
 
 
@@ -162,7 +164,7 @@ def roll_back(state: State, journal: Journal) -> None:
         engine = Engine(**{**config["engine"], "version": tuple(config["engine"]["version"])})
         new = set(journal.parts["receipt"]["handlers"]) - set(config["served"])
         if config["restarting"] or _has_loaded(engine, new):
-            _probe.restart(engine, config["served"], config["timeout"])
+            _probe.restart(engine, config["served"], max(config["timeout"], _PATIENCE))
     artifacts = journal.parts.get("artifacts")
     if artifacts:
         _artifacts.put_back(artifacts["prefix"], artifacts)

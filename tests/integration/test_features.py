@@ -1,0 +1,179 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a user can ask for beside the payload's handlers, and takes back by uninstalling: on containerd 1.7 and 2.1."""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+
+import pytest
+
+from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node, Run, testbed
+
+CONFIG = "/etc/containerd/config.toml"
+V2 = '[plugins."io.containerd.grpc.v1.cri".containerd.runtimes'
+DEFAULTS = "/opt/confidential-containers/share/defaults/kata-containers"
+
+
+@contextlib.contextmanager
+def configured(node: Node, script: str) -> t.Iterator[None]:
+    """Let the admin of a node change the engine's configuration, and take that back in the end."""
+    node.sh(f"cp -a /etc/containerd /root/containerd && {script} && systemctl restart containerd")
+    try:
+        yield
+    finally:
+        node.sh("rm -r /etc/containerd && mv /root/containerd /etc/containerd && systemctl restart containerd")
+
+
+def installed(run: Run) -> None:
+    assert run.status == 0, run.output
+
+
+def uninstalled(node: Node) -> None:
+    for playbook in ("uninstall", "cleanup"):
+        installed(node.play(playbook))
+
+
+@pytest.fixture(params=[0, 1], ids=["1.7", "2.1"])
+def each(request: pytest.FixtureRequest, nodes: list[Node]) -> Node:
+    """One node after the other."""
+    return nodes[t.cast("int", request.param)]
+
+
+@pytest.fixture
+def archive(payload: dict[str, str]) -> str:
+    """The sample payload, as coco_payload wants it."""
+    return f"oci-archive:{payload['oci_archive']}"
+
+
+def test_row_5_a_disabled_cri(each: Node, archive: str) -> None:
+    """Docker's package disables the CRI: refused before anything changes, or enabled, and disabled again."""
+    with configured(each, f'printf \'disabled_plugins = ["cri"]\\n#root = "/x"\\n\' > {CONFIG}'):
+        before = each.snapshot()
+        run = each.play("install", coco_payload=archive)
+        assert run.status != 0
+        assert "disabled_plugins" in run.output
+        assert "coco_enable_cri=true" in run.output
+        assert each.snapshot() == before
+
+        installed(each.play("install", coco_payload=archive, coco_enable_cri=True))
+        assert "ok" in each.sh("ctr plugins ls id==cri")
+        engine = each.engine()
+        assert each.play("install", coco_payload=archive, coco_enable_cri=True).recap(each.name, "changed") == 0
+        assert each.engine() == engine
+
+        uninstalled(each)
+        assert each.snapshot() == before
+        assert "cri" not in each.sh("ctr plugins ls id==cri")
+
+
+def test_a_handler_of_the_users_own(each: Node, archive: str) -> None:
+    """It is served beside those of the payload, with the payload's shim, and goes when it is asked for no longer."""
+    own = {"kata-mine": {"config_path": f"{DEFAULTS}/configuration-gvisor.toml", "pod_annotations": ["example.com/*"]}}
+    before = each.snapshot()
+    installed(each.play("install", coco_payload=archive, coco_handler_overrides=own))
+    assert "Starting gVisor" in each.pod("kata-mine")
+    testbed("rmpods", each.name)
+    installed(each.play("install", coco_payload=archive, coco_handlers=["kata-qemu"]))
+    assert "kata-mine" not in each.sh("containerd config dump")
+    uninstalled(each)
+    assert each.snapshot() == before
+
+    run = each.play("install", coco_payload=archive, coco_handler_overrides={"kata-mine": {"pod_annotations": ["x"]}})
+    assert run.status != 0
+    assert "config_path" in run.output
+
+
+def test_snapshotters(each: Node, archive: str) -> None:
+    """A handler of its own snapshotter, a proxy plugin among them; on 2.x, images are pulled to it, too."""
+    proxies = {"nydus": {"type": "snapshot", "address": "/run/containerd-nydus/containerd-nydus-grpc.sock"}}
+    overrides = {"kata-qemu": {"snapshotter": "native"}, "kata-gvisor": {"snapshotter": "nydus"}}
+    before = each.snapshot()
+    run = each.play("install", coco_payload=archive, coco_handler_overrides=overrides)
+    assert run.status != 0
+    assert "Found nydus" in run.output
+
+    how: dict[str, t.Any] = {"coco_handler_overrides": overrides, "coco_proxy_plugins": proxies}
+    installed(each.play("install", coco_payload=archive, **how))
+    assert "nydus" in each.sh("ctr plugins ls")
+    dump = each.sh("containerd config dump")
+    if "version = 3" in dump:
+        assert ".runtime_platforms.kata-qemu]" in dump
+    assert each.play("install", coco_payload=archive, **how).recap(each.name, "changed") == 0
+
+    installed(each.play("install", coco_payload=archive))
+    dump = each.sh("containerd config dump")
+    assert "runtime_platforms.kata" not in dump
+    assert "nydus" not in dump
+    uninstalled(each)
+    assert each.snapshot() == before
+
+
+@pytest.mark.parametrize("edited", [False, True], ids=["as left", "edited since"])
+def test_a_handler_of_the_users_with_our_name(each: Node, archive: str, edited: bool) -> None:
+    """Refused, or kept aside and given back, also in a file that was edited since."""
+    theirs = f'\\n{V2}.kata-qemu]   # mine\\nruntime_type = "io.containerd.runc.v2"\\n'
+    with configured(each, f"printf '{theirs}' >> {CONFIG}"):
+        before, text = each.snapshot(), each.sh(f"cat {CONFIG}")
+        run = each.play("install", coco_payload=archive)
+        assert run.status != 0
+        assert f"kata-qemu in {CONFIG}" in run.output
+        assert "coco_conflicts=keep_aside" in run.output
+
+        installed(each.play("install", coco_payload=archive, coco_conflicts="keep_aside"))
+        assert "Starting gVisor" in each.pod("kata-qemu")
+        testbed("rmpods", each.name)
+        assert each.play("install", coco_payload=archive, coco_conflicts="keep_aside").recap(each.name, "changed") == 0
+        if edited:
+            each.sh(f"echo '# since' >> {CONFIG}")
+        uninstalled(each)
+        assert each.sh(f"cat {CONFIG}") == text + ("# since\n" if edited else "")
+        if not edited:
+            assert each.snapshot() == before
+
+
+def test_a_cri_section_in_a_drop_in(each: Node, archive: str) -> None:
+    """NVIDIA's toolkit copies the whole CRI section to a drop-in: on 1.x that is the one that counts."""
+    nvidia = "/etc/containerd/conf.d/99-nvidia.toml"
+    script = (
+        f"mkdir /etc/containerd/conf.d && sed -n '/^version/p;/^\\[plugins/,$p' {CONFIG} | sed '/^\\[ttrpc/,$d' > {nvidia} "
+        f"&& printf '\\n{V2}.nvidia]\\nruntime_type = \"io.containerd.runc.v2\"\\n' >> {nvidia} "
+        f"&& sed -i '/^imports/d' {CONFIG} && sed -i \"1i imports = ['/etc/containerd/conf.d/*.toml']\" {CONFIG}"
+    )
+    with configured(each, script):
+        before = each.snapshot()
+        installed(each.play("install", coco_payload=archive))
+        for handler in ("kata-qemu", "nvidia", "runc"):
+            assert f"runtimes.{handler}]" in each.sh("containerd config dump")
+        assert "Starting gVisor" in each.pod("kata-qemu")
+        testbed("rmpods", each.name)
+        assert each.play("install", coco_payload=archive).recap(each.name, "changed") == 0
+        uninstalled(each)
+        assert each.snapshot() == before
+
+
+def test_uninstall_after_config_migrate(nodes: list[Node], archive: str) -> None:
+    """containerd 2.1 has migrated the file, our drop-in inlined: only what is ours goes, the user's backup stays."""
+    node = nodes[1]
+    with configured(node, f"cp {CONFIG} {CONFIG}.bak"):
+        migrated = node.sh("containerd config migrate")
+        backup = node.sh(f"cat {CONFIG}.bak")
+        installed(node.play("install", coco_payload=archive))
+        node.sh(
+            f"containerd config migrate > /root/new && cat /root/new > {CONFIG} && rm /root/new && systemctl restart containerd"
+        )
+        uninstalled(node)
+        assert "kata" not in node.sh(f"cat {CONFIG}")
+        assert "Confidential" not in node.sh(f"cat {CONFIG}")
+        assert node.sh("containerd config dump") == migrated_dump(node, migrated)
+        assert node.sh(f"ls /etc/containerd; cat {CONFIG}.bak") == f"config.toml\nconfig.toml.bak\n{backup}"
+
+
+def migrated_dump(node: Node, text: str) -> str:
+    """Return what the engine makes of a migrated file."""
+    node.sh(f"cat > /root/migrated.toml <<'EOF'\n{text}\nEOF")
+    dump = node.sh("containerd --config /root/migrated.toml config dump; rm /root/migrated.toml")
+    return dump.replace("/root/migrated.toml", CONFIG)
