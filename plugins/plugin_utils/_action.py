@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
@@ -36,7 +35,8 @@ class RuntimeAction(ActionBase):
         try:
             result.update(self.act(task_vars or {}))
         except Refusal as refusal:
-            raise AnsibleActionFail(str(refusal)) from None
+            # A result, not an exception: failed_when and until see it.
+            result.update(failed=True, msg=str(refusal))
         except NodeFailed as failure:
             result.update(failure.result)
         finally:

@@ -91,6 +91,11 @@ class Node:
         """Return what changes with every start of the engine."""
         return self.sh("systemctl show --property=InvocationID --value containerd.service").strip()
 
+    def cut_power(self) -> None:
+        """Cut the node's power and boot it again; its address may be another one afterwards."""
+        testbed("reboot", self.name)
+        self.inventory = yaml.safe_load(testbed("inventory", self.name))
+
     def remembers(self) -> bool:
         """Tell whether the collection has left anything on the node."""
         return bool(self.sh("ls -d /var/lib/confidential-containers /opt/.conf* 2>/dev/null", check=False).strip())

@@ -268,3 +268,32 @@ def test_failed_node_starts_no_further_batch(nodes: list[Node], archive: str) ->
         assert f"{good.name} " not in apart.output.split("PLAY RECAP")[1]
     finally:
         bad.sh("systemctl start containerd")
+
+
+def test_file_that_changes_between_reading_and_writing(node: Node, tmp_path: Path) -> None:
+    """Somebody else edits the configuration while this collection does: theirs stays, and the run is refused."""
+    module = "confidential_containers.runtime.engine_config"
+    change = {
+        "path": CONFIG,
+        "expected": "sha256:{{ engine.files[config] | b64decode | hash('sha256') }}",
+        "content": "{{ (engine.files[config] | b64decode ~ '\n# ours\n') | b64encode }}",
+        "before": "{{ engine.files[config] }}",
+    }
+    tasks = [
+        {module: {"state": "read"}, "register": "engine"},
+        {"ansible.builtin.shell": f"cp -a {CONFIG} {CONFIG}.kept && echo '# theirs' >> {CONFIG}"},
+        {module: {"state": "applied", "files": [change], "trial": {"config.toml": change["content"]}}},
+    ]
+    play = {"hosts": "coco_nodes", "gather_facts": False, "vars": {"config": CONFIG}, "tasks": tasks}
+    playbook = tmp_path / "change.yml"
+    playbook.write_text(yaml.safe_dump([play]))
+    before = node.engine()
+    run = node.play(str(playbook.with_suffix("")))
+    try:
+        assert run.status != 0
+        assert f"{CONFIG} as it was read a moment ago" in run.output
+        assert node.sh(f"tail -n 1 {CONFIG}") == "# theirs\n"
+        assert node.engine() == before
+        assert not node.remembers()
+    finally:
+        node.sh(f"mv {CONFIG}.kept {CONFIG}")

@@ -11,7 +11,8 @@ import typing as t
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node, Run, testbed
+from ansible_collections.confidential_containers.runtime.tests.integration import harness
+from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node, Run
 
 CONFIG = "/etc/containerd/config.toml"
 V2 = '[plugins."io.containerd.grpc.v1.cri".containerd.runtimes'
@@ -76,7 +77,7 @@ def test_a_handler_of_the_users_own(each: Node, archive: str) -> None:
     before = each.snapshot()
     installed(each.play("install", coco_payload=archive, coco_handler_overrides=own))
     assert "Starting gVisor" in each.pod("kata-mine")
-    testbed("rmpods", each.name)
+    harness.testbed("rmpods", each.name)
     installed(each.play("install", coco_payload=archive, coco_handlers=["kata-qemu"]))
     assert "kata-mine" not in each.sh("containerd config dump")
     uninstalled(each)
@@ -125,7 +126,7 @@ def test_a_handler_of_the_users_with_our_name(each: Node, archive: str, edited: 
 
         installed(each.play("install", coco_payload=archive, coco_conflicts="keep_aside"))
         assert "Starting gVisor" in each.pod("kata-qemu")
-        testbed("rmpods", each.name)
+        harness.testbed("rmpods", each.name)
         assert each.play("install", coco_payload=archive, coco_conflicts="keep_aside").recap(each.name, "changed") == 0
         if edited:
             each.sh(f"echo '# since' >> {CONFIG}")
@@ -149,7 +150,7 @@ def test_a_cri_section_in_a_drop_in(each: Node, archive: str) -> None:
         for handler in ("kata-qemu", "nvidia", "runc"):
             assert f"runtimes.{handler}]" in each.sh("containerd config dump")
         assert "Starting gVisor" in each.pod("kata-qemu")
-        testbed("rmpods", each.name)
+        harness.testbed("rmpods", each.name)
         assert each.play("install", coco_payload=archive).recap(each.name, "changed") == 0
         uninstalled(each)
         assert each.snapshot() == before
