@@ -8,14 +8,14 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
-PARTS := lint build unit sanity integration molecule compat
+PARTS := lint build unit sanity integration matrix molecule compat
 RUN := tests/venv
 
 # Begins a part of the tests: shows its commands, and in the end how it went.
 part = @trap '{ code=$$?; set +x; } 2>/dev/null; ((code)) && word=FAILED || word=passed; \
     echo "===== $@ $$word in $${SECONDS}s ====="' EXIT; set -x
 
-.PHONY: help demo demo-down test $(PARTS) crash fuzz bench
+.PHONY: help demo demo-down test $(PARTS) crash cycles fuzz bench
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,10 @@ integration: ## Wrong input and faults, on two real nodes
 	$(part)
 	$(RUN) pytest tests/integration
 
+matrix: ## Configurations on every version of containerd; COCO_MATRIX=all: all cells
+	$(part)
+	$(RUN) pytest tests/matrix
+
 molecule: ## Real nodes: install, pods, uninstall, cleanup
 	$(part)
 	$(RUN) molecule test --all
@@ -69,10 +73,15 @@ crash: ## The transaction killed at every system call, not only at a sample
 	$(part)
 	COCO_CRASH=all $(RUN) pytest -s tests/integration/test_crash.py
 
+cycles: ## Install and uninstall a hundred times, not only ten
+	$(part)
+	COCO_CYCLES=100 $(RUN) pytest -s tests/integration/test_cycles.py
+
 fuzz: ## Edits of 10,000 generated configurations, not only of a sample
 	$(part)
 	COCO_FUZZ=all $(RUN) pytest -s tests/fuzz
 
-bench: ## An unchanged install, compared with builtin modules
+bench: ## An unchanged install beside builtin modules, a changed one beside a bare restart
 	$(part)
+	$(RUN) tests/bench/restart
 	$(RUN) tests/bench/run

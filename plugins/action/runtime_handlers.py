@@ -72,7 +72,7 @@ class ActionModule(RuntimeAction):
         self, options: dict[str, t.Any], engine_options: dict[str, t.Any], task_vars: dict[str, t.Any]
     ) -> dict[str, t.Any]:
         found = self.node("engine_config", task_vars, state="read", run=options["run"], **engine_options)
-        unserved = not set(_dump.handlers(found["dump"])) <= set(found["served"])
+        unserved = not set(_dump.served(found["dump"])) <= set(found["served"])
         if not (
             options["handlers"] or options["run"] or found["owned"] or found["before"] or found["links"] or unserved
         ):

@@ -60,6 +60,11 @@ def cri_enabled(dump: str) -> bool:
     return not any(f"{quote}{plugin}{quote}" in "".join(disabled) for plugin in _engines.CRI_PLUGINS for quote in "\"'")
 
 
+def served(dump: str) -> list[str]:
+    """Return the handlers that an engine with this configuration serves."""
+    return sorted(handlers(dump)) if cri_enabled(dump) else []
+
+
 def differences(before: str, after: str, ours: t.Collection[str], proxies: t.Collection[str] = ()) -> list[str]:
     """Return what differs between two dumps outside the handlers and proxy plugins that are ours, as ``table: line``.
 

@@ -98,7 +98,7 @@ def validate(engine: Engine, change: Change, ours: set[str], proxies: set[str]) 
     is disabled, there are none.
     """
     before, known = _containerd.dump(engine, engine.config)
-    present = _served(before)
+    present = _dump.served(before)
     if not change.trial:
         return present, present
     with _trial(change.trial) as config:
@@ -115,7 +115,7 @@ def validate(engine: Engine, change: Change, ours: set[str], proxies: set[str]) 
         raise Refusal(
             f"keys that containerd {engine.version_text} knows", ", ".join(unknown), "Check coco_handler_overrides."
         )
-    serve = _served(after)
+    serve = _dump.served(after)
     masked = sorted(set(change.handlers) - set(serve))
     if masked:
         raise Refusal(
@@ -124,10 +124,6 @@ def validate(engine: Engine, change: Change, ours: set[str], proxies: set[str]) 
             f"Another file that {engine.config} imports has a CRI section, which masks the main file's: remove it.",
         )
     return present, serve
-
-
-def _served(dump: str) -> list[str]:
-    return sorted(_dump.handlers(dump)) if _dump.cri_enabled(dump) else []
 
 
 @contextlib.contextmanager

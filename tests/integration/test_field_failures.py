@@ -1,0 +1,131 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What broke clusters that were served by other deployers, by number, each set up on a real engine.
+
+Elsewhere: 4 in test_cycles, 5 in test_features, 11 in test_faults (and 1 with a configuration that only the CRI refuses), 13 and
+14 in test_crash, 10 and 18 for every spelling and schema in tests/matrix; 6, 7, 8 and 16 are about artifacts, labels and
+batches: the molecule scenario.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.confidential_containers.runtime.tests.integration import harness
+from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node
+
+CONFIG = "/etc/containerd/config.toml"
+DROP_IN = "/etc/containerd/conf.d/99-confidential-containers.toml"
+
+
+@pytest.fixture
+def archive(payload: dict[str, str]) -> str:
+    """The sample payload, as coco_payload wants it."""
+    return f"oci-archive:{payload['oci_archive']}"
+
+
+def install(node: Node, archive: str, **variables: t.Any) -> str:
+    """Install and return what the user sees of it."""
+    run = node.play("install", coco_payload=archive, **variables)
+    assert run.status == 0, run.output
+    return run.output
+
+
+def test_row_1_the_default_handler_stays(node: Node, archive: str) -> None:
+    """A file without handlers, as Debian packages it: a handler of ours must not make containerd forget runc."""
+    node.sh(f"cp -a {CONFIG} /root/config.toml && printf 'version = 2\\n' > {CONFIG} && systemctl restart containerd")
+    try:
+        install(node, archive)
+        assert node.sh("ctr plugins ls id==cri | tail -n 1").split()[-1] == "ok"
+        dump = node.sh("containerd config dump")
+        assert "containerd.runtimes.runc]" in dump
+        assert "containerd.runtimes.kata-qemu]" in dump
+        assert node.play("uninstall").status == 0
+        assert node.sh(f"cat {CONFIG}") == "version = 2\n"
+    finally:
+        node.sh(f"mv /root/config.toml {CONFIG} && systemctl restart containerd")
+
+
+def test_row_2_an_engine_that_was_not_restarted(nodes: list[Node], archive: str) -> None:
+    """The file was reverted, and the engine still serves what it has loaded: uninstall restarts it."""
+    for node in nodes:
+        node.sh(f"cp -a {CONFIG} /root/config.toml")
+        install(node, archive)
+        node.sh(f"cp -a /root/config.toml {CONFIG} && rm -f {DROP_IN} /root/config.toml")
+        engine = node.engine()
+        assert node.play("uninstall").status == 0
+        assert node.engine() != engine
+        status = node.play("status").output
+        assert "kata-qemu" not in status
+
+
+def test_row_2_an_engine_that_has_not_loaded_its_configuration(node: Node, archive: str) -> None:
+    """The file has the handlers, the engine has not: the next install restarts it, and changes no file."""
+    install(node, archive)
+    node.sh(
+        f"cp -a {CONFIG} /root/ours.toml && sed -i '/^# Runtime handlers of Conf/,$d' {CONFIG} && systemctl restart containerd"
+    )
+    node.sh(f"mv /root/ours.toml {CONFIG}")
+    install(node, archive)
+    assert "Starting gVisor" in node.pod("kata-qemu")
+
+
+def test_row_3_a_handler_that_is_dropped(nodes: list[Node], archive: str) -> None:
+    """Its tables go with it, those of its snapshotter included; the others stay."""
+    for node in nodes:
+        install(node, archive, coco_handler_overrides={"kata-gvisor": {"snapshotter": "native"}})
+        install(node, archive, coco_handlers=["kata-qemu"])
+        configured = node.sh(f"cat {CONFIG} {DROP_IN} 2>/dev/null", check=False)
+        assert "kata-qemu" in configured
+        assert "kata-gvisor" not in configured
+        assert "runtime_platforms" not in configured
+
+
+def test_row_9_an_import_never_names_a_missing_file(nodes: list[Node], archive: str) -> None:
+    """The import is a pattern: the engine starts, whoever removed the drop-in."""
+    node = nodes[1]
+    install(node, archive)
+    node.sh(f"rm {DROP_IN} && systemctl restart containerd")
+    assert node.pod("runc", "echo", "plain") == "plain\n"
+
+
+def test_row_12_pods_that_use_a_handler(node: Node, archive: str) -> None:
+    """Uninstall, and an install without their handler, are refused with their names, unless the user insists."""
+    install(node, archive)
+    harness.testbed("pod", node.name, "kata-gvisor", "--keep")
+    engine = node.engine()
+    for run in (node.play("uninstall"), node.play("install", coco_payload=archive, coco_handlers=["kata-qemu"])):
+        assert run.status != 0
+        assert "(kata-gvisor)" in run.output
+        assert "coco_ignore_running_pods" in run.output
+    assert node.engine() == engine
+    assert node.play("uninstall", coco_ignore_running_pods=True).status == 0
+
+
+def test_row_15_no_change_no_restart(nodes: list[Node], archive: str) -> None:
+    """Nor by check mode, nor by a cleanup that is refused."""
+    for node in nodes:
+        install(node, archive)
+        engine = node.engine()
+        assert "changed=0" in install(node, archive)
+        assert node.play("uninstall", "--check", "--diff").status == 0
+        assert node.play("cleanup").status != 0
+        assert node.engine() == engine
+
+
+def test_row_17_an_engine_that_is_another(node: Node, archive: str) -> None:
+    """A k3s node has no containerd.service to restart: said before anything is changed."""
+    unit = "/etc/systemd/system/k3s.service"
+    node.sh(f"printf '[Service]\\nExecStart=/bin/true\\n' > {unit} && systemctl daemon-reload")
+    try:
+        before = node.snapshot()
+        run = node.play("install", coco_payload=archive)
+        assert run.status != 0
+        assert "k3s" in run.output
+        assert node.snapshot() == before
+    finally:
+        node.sh(f"rm {unit} && systemctl daemon-reload")
