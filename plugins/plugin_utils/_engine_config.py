@@ -260,14 +260,14 @@ def _read_by_engine(main: str, texts: Texts) -> list[str]:
 
 def _target(found: Found, wanted: Wanted, clean: Texts) -> Target:
     document = _toml.parse(clean[found.main] or "", found.main)
-    schema = _schema(document)
+    schema = schema_of(document)
     plain = not set(document) & {"plugins", "proxy_plugins", "timeouts"} and set(
         document.get("disabled_plugins", [])
     ) <= set(_engines.CRI_PLUGINS)
     return _engines.decide(found.version, schema, wanted.mode, plain)
 
 
-def _schema(document: t.Mapping[str, t.Any]) -> int:
+def schema_of(document: t.Mapping[str, t.Any]) -> int:
     """Return the schema of a file: 1 for one without version, 0 for one that says nothing."""
     version = document.get("version", 1 if document else 0)
     if not isinstance(version, int):
@@ -377,7 +377,7 @@ def _last_with_cri(found: Found, read: t.Sequence[str], new: Texts, target: Targ
     if not others:
         return found.main, target
     place = others[-1]
-    schema, main = _schema(documents[place]), _schema(documents.get(found.main, {}))
+    schema, main = schema_of(documents[place]), schema_of(documents.get(found.main, {}))
     if schema != main:
         raise Refusal(
             f"{place} to declare the version of {found.main}, because its CRI section takes the place of that file's",

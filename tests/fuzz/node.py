@@ -38,8 +38,9 @@ class Node:
 
     @property
     def target(self) -> _engines.Target:
-        schema = _toml.parse(self.files[MAIN] or "", MAIN).get("version", 1)
-        return _engines.decide(self.version, schema, self.mode)
+        document = _toml.parse(self.files[MAIN] or "", MAIN)
+        schema = _engine_config.schema_of(document)
+        return _engines.decide(self.version, schema, self.mode, plain="plugins" not in document)
 
     def handlers(self) -> dict[str, t.Any]:
         """Return the tables of handlers in the node's files."""

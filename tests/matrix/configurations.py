@@ -57,7 +57,9 @@ def _on(versions: t.Iterable[str], text: str) -> dict[str, str]:
     return dict.fromkeys(versions, text)
 
 
-HANDLER = f"[{CRI}.containerd.runtimes.mine]\n{RUNC}"
+#: The admin's own, beside the default one: 1.6 and 1.7 do without that and fail.
+DEFAULT = f"[{CRI}.containerd.runtimes.runc]\n{RUNC}"
+HANDLER = f"[{CRI}.containerd.runtimes.mine]\n{RUNC}{DEFAULT}"
 DOWN = "before anything is changed"  # the engine itself cannot live with it, and is not up
 NOT_READ = "that containerd"
 
@@ -103,25 +105,28 @@ CONFIGURATIONS = (
         "a byte order mark", f"\ufeffversion = 2\n{HANDLER}", refused=_on(("1.4", *TWO), NOT_READ)
     ),
     Configuration("a quoted version", f'"version" = 2\n{HANDLER}'),
-    Configuration("a hexadecimal version", f"version = 0x2 # two\n{HANDLER}"),
+    Configuration("a hexadecimal version", f"version = 0x2 # two\n{HANDLER}", refused=_on(("1.4",), NOT_READ)),
     Configuration(
         "versions that are none",
         f"# version = 3\nversion = 2\n[{CRI}.registry.configs.'x'.auth]\nusername = '''\nversion = 3\n[plugins]\n'''\n"
         f"password = '{SECRET}'\n",
     ),
-    Configuration("single quotes", f"version = 2\n[plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.'my-own']\n{RUNC}"),
-    Configuration("spaces in headers", f'version = 2\n[ plugins . "io.containerd.grpc.v1.cri" . containerd . runtimes.mine ]\n{RUNC}'),
+    Configuration("single quotes", f"version = 2\n[plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.'my-own']\n{RUNC}{DEFAULT}"),
+    Configuration("spaces in headers", f'version = 2\n[ plugins . "io.containerd.grpc.v1.cri" . containerd . runtimes.mine ]\n{RUNC}{DEFAULT}'),
     Configuration("tabs", f"version = 2\n\t[plugins]\n\t\t[{CRI}]\n\t\t\tmax_container_log_line_size\t=\t16384\t# wide\n"),
-    Configuration("a name with a dot", f'version = 2\n[{CRI}.containerd.runtimes."my.own"]\n{RUNC}'),
+    Configuration("a name with a dot", f'version = 2\n[{CRI}.containerd.runtimes."my.own"]\n{RUNC}{DEFAULT}'),
     Configuration("dotted keys", f"version = 2\n{CRI}.max_container_log_line_size = 16384\n", refused=_on(("1.4",), NOT_READ)),
     Configuration(
         "dotted keys in a table", 'version = 2\n[plugins]\n"io.containerd.grpc.v1.cri".max_container_log_line_size = 16384\n',
         refused=_on(("1.4",), NOT_READ),
     ),
-    Configuration("an inline handler", f"version = 2\n[{CRI}.containerd.runtimes]\nmine = {{ {RUNC.strip()} }}\n"),
-    Configuration("an empty table of handlers", f"version = 2\n[{CRI}.containerd.runtimes]\n"),
+    Configuration("an inline handler", f"version = 2\n[{CRI}.containerd.runtimes]\nmine = {{ {RUNC.strip()} }}\nrunc = {{ {RUNC.strip()} }}\n"),
     Configuration(
-        "an inline table of handlers", f"version = 2\n[{CRI}.containerd]\nruntimes = {{ mine = {{ {RUNC.strip()} }} }}\n",
+        # They have no default handler then.
+        "an empty table of handlers", f"version = 2\n[{CRI}.containerd.runtimes]\n", refused=_on(("1.6", "1.7"), DOWN)
+    ),
+    Configuration(
+        "an inline table of handlers", f"version = 2\n[{CRI}.containerd]\nruntimes = {{ runc = {{ {RUNC.strip()} }} }}\n",
         on=("1.4", "1.7"), refused=_on(ALL, "have room for"),
     ),
     Configuration(
@@ -143,6 +148,7 @@ CONFIGURATIONS = (
         "odd values",
         f"version = 2\noom_score = +0\n[{CRI}]\nmax_container_log_line_size = 0x4000\nstream_idle_timeout = \"4h0m0s\"\n"
         f"[{CRI}.registry.headers]\n\"X-Ünïcode\" = [ 'a', # one\n   \"\\u00e9\" ,\n]\n",
+        refused=_on(("1.4",), NOT_READ),
     ),
     Configuration(
         "secrets and comments",
@@ -150,13 +156,13 @@ CONFIGURATIONS = (
         f"username = 'node'\npassword = '{SECRET}'\n",
     ),
     # What an admin has there already.
-    Configuration("handlers of the admin's", f"version = 2\n{HANDLER}[{CRI}.containerd.runtimes.runc]\n{RUNC}"),
-    Configuration("a handler without runc", f"version = 2\n[{CRI}.containerd]\ndefault_runtime_name = 'mine'\n{HANDLER}"),
+    Configuration("handlers of the admin's", f"version = 2\n{HANDLER}"),
+    Configuration("a handler without runc", f"version = 2\n[{CRI}.containerd]\ndefault_runtime_name = 'mine'\n[{CRI}.containerd.runtimes.mine]\n{RUNC}"),
     Configuration(
-        "a handler of our name", f"version = 2\n[{CRI}.containerd.runtimes.kata-qemu]\n{RUNC}[{CRI}.containerd.runtimes.runc]\n{RUNC}",
+        "a handler of our name", f"version = 2\n[{CRI}.containerd.runtimes.kata-qemu]\n{RUNC}{DEFAULT}",
         refused=_on(ALL, "coco_conflicts"),
     ),
-    Configuration("names like ours", f"version = 2\n[{CRI}.containerd.runtimes.kata-qemu-2]\n{RUNC}[{CRI}.containerd.runtimes.runc]\n{RUNC}"),
+    Configuration("names like ours", f"version = 2\n[{CRI}.containerd.runtimes.kata-qemu-2]\n{RUNC}{DEFAULT}"),
     Configuration("the old untrusted runtime", f"version = 2\n[{CRI}.containerd.untrusted_workload_runtime]\n{RUNC}", on=ONE),
     Configuration("a proxy plugin", "version = 2\n[proxy_plugins.soci]\ntype = 'snapshot'\naddress = '/run/soci.sock'\n"),
     Configuration("other disabled plugins", "version = 2\ndisabled_plugins = ['io.containerd.snapshotter.v1.zfs']\n"),
@@ -198,7 +204,7 @@ CONFIGURATIONS = (
     Configuration(
         "NVIDIA's drop-in", f"version = 2\n{GLOB}{HANDLER}",
         files={"conf.d/99-nvidia.toml": f"version = 2\n[{CRI}.containerd]\ndefault_runtime_name = 'nvidia'\n"
-               f"[{CRI}.containerd.runtimes.nvidia]\n{RUNC}[{CRI}.containerd.runtimes.runc]\n{RUNC}"},
+               f"[{CRI}.containerd.runtimes.nvidia]\n{RUNC}{DEFAULT}"},
     ),
     Configuration(
         "a drop-in of schema 3 with our handler's name", f"version = 3\n{GLOB}",

@@ -115,7 +115,7 @@ def look() -> dict[str, t.Any]:
         "engine": sh("systemctl", "show", "--property=InvocationID", "--value", "containerd").stdout.strip(),
         "left": [
             path
-            for path in ("/var/lib/confidential-containers", "/run/confidential-containers.trial")
+            for path in ("/var/lib/confidential-containers/journal", "/run/confidential-containers.trial")
             if os.path.exists(path)
         ]
         + [name for name in os.listdir("/usr/local/bin") if "kata" in name],
