@@ -20,6 +20,9 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import Entry, Tree
 
+#: Ending of a file of the user's that is kept while one of ours stands in its place.
+_KEPT = ".kept"
+
 #: Files that an admin may edit; dpkg calls them conffiles.
 _CONFIGURATION = "share/defaults/*/configuration*.toml"
 
@@ -105,10 +108,14 @@ def decide(old: Entry | None, new: Entry | None, found: str, configuration: bool
 
 @dataclass
 class Plan:
-    """What is to happen to each path below the prefix, by decision; and the directories to create (absolute)."""
+    """What is to happen to each path below the prefix, by decision; and the directories to create (absolute).
+
+    ``kept``: files of the user's that make room for ours.
+    """
 
     paths: dict[str, list[str]] = field(default_factory=dict)
     directories: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
 
     def __getitem__(self, decision: str) -> list[str]:
         return self.paths.get(decision, [])
@@ -118,8 +125,11 @@ class Plan:
         return bool(self["add"] or self["replace"] or self["remove"] or self.directories)
 
 
-def plan(prefix: str, old: Tree, new: Tree) -> Plan:
-    """Compare the receipt, the payload and the disk. Raises a refusal where a file of the user's stands in our place."""
+def plan(prefix: str, old: Tree, new: Tree, keep_aside: bool = False) -> Plan:
+    """Compare the receipt, the payload and the disk.
+
+    Where a file of the user's stands in our place, it is to be kept aside, or raises a refusal.
+    """
     result = Plan(directories=_files.missing_directories(prefix) if new else [])
     for path in sorted(set(old) | set(new)):
         target = os.path.join(prefix, path)
@@ -142,6 +152,9 @@ def plan(prefix: str, old: Tree, new: Tree) -> Plan:
             decision = "gone"  # directories of ours go when they are empty: see prune
         else:
             decision = decide(old.get(path), entry, look(target, old.get(path)), is_configuration(path))
+        if decision == "conflict" and keep_aside and not os.path.lexists(target + _KEPT):
+            result.kept.append(path)
+            decision = "directory" if entry and entry["type"] == "directory" else "add"
         if decision == "directory":
             result.directories.append(target)
         else:
@@ -152,13 +165,15 @@ def plan(prefix: str, old: Tree, new: Tree) -> Plan:
         raise Refusal(
             f"nothing but our own files where artifacts go below {prefix}",
             f"{', '.join(conflicts[:3])}{more}, which this collection did not put there",
-            "Move them away, or install to another coco_prefix.",
+            "Move them away, or set coco_conflicts=keep_aside: they come back when the runtime is uninstalled.",
         )
     return result
 
 
 def swap(prefix: str, undo: t.Mapping[str, t.Any]) -> None:
     """Bring staged artifacts to the prefix, as the journal's ``undo`` says: add and replace, remove nothing."""
+    for path in undo["kept"]:
+        os.rename(os.path.join(prefix, path), os.path.join(prefix, path) + _KEPT)
     for directory in undo["directories"]:
         os.mkdir(directory)
         staged = os.path.join(undo["staged"], os.path.relpath(directory, prefix))
@@ -183,9 +198,13 @@ def put_back(prefix: str, undo: t.Mapping[str, t.Any]) -> None:
         if os.path.lexists(aside):
             os.rename(aside, os.path.join(prefix, path))
     for path in undo["add"]:
-        if not os.path.lexists(os.path.join(undo["staged"], path)):
-            _files.remove_file(os.path.join(prefix, path))
+        place = os.path.join(prefix, path)
+        # What is given back already is the user's.
+        theirs = path in undo["kept"] and not os.path.lexists(place + _KEPT)
+        if not theirs and not os.path.lexists(os.path.join(undo["staged"], path)):
+            _files.remove_file(place)
     _files.remove_empty_directories(undo["directories"])
+    give_back(prefix, undo["kept"])
     _clear(undo)
 
 
@@ -194,6 +213,14 @@ def prune(prefix: str, undo: t.Mapping[str, t.Any]) -> None:
     for path in undo["remove"]:
         _files.remove_file(os.path.join(prefix, path))
     _clear(undo)
+
+
+def give_back(prefix: str, kept: t.Iterable[str]) -> None:
+    """Put files of the user's that were kept aside where they were, unless something stands there; may be repeated."""
+    for path in kept:
+        place = os.path.join(prefix, path)
+        if os.path.lexists(place + _KEPT) and not os.path.lexists(place):
+            os.rename(place + _KEPT, place)
 
 
 def _clear(undo: t.Mapping[str, t.Any]) -> None:

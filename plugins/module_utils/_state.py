@@ -46,7 +46,7 @@ class State:
 
         Shape: ``payload`` {reference, digest, digest_kind, layout}, ``prefix``, ``tree`` (see ``_artifacts``),
         ``left`` (entries of files that their admin edited and that stay when the payload goes),
-        ``directories`` [path], ``edits`` {path: {before, after, builtin, disabled}} (see ``_change``), ``links`` {path: target},
+        ``kept`` [path below the prefix] of the user's files that are kept aside, ``directories`` [path], ``edits`` {path: {before, after, builtin, disabled}} (see ``_change``), ``links`` {path: target},
         ``handlers`` and ``proxy_plugins`` {name: table}, ``engine`` {name, version, config, unit}, ``collection``, ``installed_at``, ``changed_at``.
         """
         receipt = _files.read_json(self._receipt)

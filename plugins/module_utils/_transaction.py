@@ -143,6 +143,8 @@ def finish(state: State, journal: Journal) -> None:
         _artifacts.prune(artifacts["prefix"], artifacts)
         _payloads.forget(state)
     _files.remove_empty_directories(directories - needed)
+    if artifacts:
+        _artifacts.give_back(artifacts["prefix"], artifacts["give_back"])
     journal.close()
 
 

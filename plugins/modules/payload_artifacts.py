@@ -15,7 +15,7 @@ description:
     running sandboxes keep the files that they have open. Writes only what differs.
   - A change opens a run. M(confidential_containers.runtime.runtime_handlers) commits it, and only then the old files are
     pruned, or puts the old files back. A run that is never committed is rolled back by the next one.
-  - A file that this collection did not put there is never overwritten, a configuration file that the admin edited is kept.
+  - A file that this collection did not put there is never overwritten (see O(conflicts)), a configuration file that the admin edited is kept.
 options:
   state:
     description: Whether the artifacts of this payload, or none of ours, shall be there.
@@ -32,6 +32,13 @@ options:
     description: The artifacts of a payload that is not on the node yet, for check mode.
     type: dict
     default: {}
+  conflicts:
+    description:
+      - What to do about files of the user's in the place of artifacts. With V(keep_aside) they get C(.kept) behind their name,
+        until the artifacts go.
+    type: str
+    default: refuse
+    choices: [refuse, keep_aside]
 extends_documentation_fragment:
   - confidential_containers.runtime._attributes
 attributes:
@@ -107,6 +114,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
+#: How a decision is shown in a diff.
 _SIGNS = (("add", "+"), ("replace", "~"), ("remove", "-"), ("edited", "="))
 
 
@@ -114,6 +122,7 @@ def _result(prefix: str, plan: _artifacts.Plan, run: str = "") -> dict[str, t.An
     counts = {"added": "add", "replaced": "replace", "removed": "remove", "kept": "keep"}
     edited = [os.path.join(prefix, path) for path in plan["edited"]]
     lines = [f"{sign} {os.path.join(prefix, path)}\n" for decision, sign in _SIGNS for path in plan[decision]]
+    lines += [f"! {os.path.join(prefix, path)} is kept aside\n" for path in plan.kept]
     return {
         "changed": plan.changes,
         "run": run,
@@ -144,7 +153,7 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
             "neither staged nor installed",
             "Run payload_extract before payload_artifacts.",
         )
-    plan = _artifacts.plan(prefix, old, new)
+    plan = _artifacts.plan(prefix, old, new, keep_aside=module.params["conflicts"] == "keep_aside")
     if module.check_mode or not (plan.changes or staged):
         return _result(prefix, plan)
     if not staged:
@@ -161,6 +170,8 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
         "aside": os.path.join(_artifacts.staging(prefix), "aside-" + journal.run[:16]),
         **{part: plan[part] for part in ("add", "replace", "remove")},
         "directories": plan.directories,
+        "kept": plan.kept,
+        "give_back": sorted(set(receipt.get("kept", [])) - set(new)),
     }
     _transaction.begin(state, journal, artifacts=undo)
     try:
@@ -177,7 +188,14 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
     payload = {key: staged[key] for key in ("reference", "digest", "digest_kind", "layout")}
     directories = sorted({*receipt.get("directories", []), *plan.directories})
     journal.record(
-        receipt={"payload": payload, "prefix": prefix, "tree": tree, "left": left, "directories": directories}
+        receipt={
+            "payload": payload,
+            "prefix": prefix,
+            "tree": tree,
+            "left": left,
+            "directories": directories,
+            "kept": sorted({*receipt.get("kept", []), *plan.kept} & set(new)),
+        }
     )
     return {**_result(prefix, plan, journal.run), "changed": True}
 
@@ -196,14 +214,15 @@ def _absent(module: AnsibleModule, state: State) -> dict[str, t.Any]:
     result = _result(prefix, plan)
     if receipt.get("tree") and not module.check_mode:
         journal = Journal(state)
-        undo = {"prefix": prefix, "staged": "", "aside": "", "add": [], "replace": [], "directories": []}
+        undo = {"prefix": prefix, "staged": "", "aside": "", "add": [], "replace": [], "directories": [], "kept": []}
         _transaction.begin(
             state,
             journal,
-            artifacts={**undo, "remove": plan["remove"]},
+            artifacts={**undo, "remove": plan["remove"], "give_back": receipt.get("kept", [])},
             receipt={
                 **receipt,
                 "tree": {},
+                "kept": [],
                 "left": {path: receipt["tree"][path] for path in plan["edited"]},
             },
         )
@@ -218,6 +237,7 @@ def main() -> t.NoReturn:
             "digest": {"type": "str"},
             "prefix": {"type": "path"},
             "tree": {"type": "dict", "default": {}},
+            "conflicts": {"type": "str", "default": "refuse", "choices": ["refuse", "keep_aside"]},
         },
         required_if=[("state", "present", ("digest", "prefix"))],
         supports_check_mode=True,

@@ -46,7 +46,7 @@ MARK = "# Runtime handlers of Confidential Containers: managed by Ansible (confi
 _BYTE_ORDER_MARK = "\ufeff"
 
 #: What a parser raises; tomlkit also lets go of errors of its own.
-_NO_TOML = (ValueError, RecursionError, *((TOMLKitError,) if HAS_TOMLKIT else ()))
+_NO_TOML = (ValueError, RecursionError, AttributeError, TypeError, *((TOMLKitError,) if HAS_TOMLKIT else ()))
 
 #: What a line of the user's begins with while a table of ours stands in its place.
 _ASIDE = "#aside# "
@@ -87,18 +87,15 @@ def parse(text: str, path: str) -> dict[str, t.Any]:
         place = re.search(r"line (\d+)", str(error))
         raise Refusal(
             f"{path} to be TOML",
-            f"a mistake in line {place.group(1)}" if place else type(error).__name__,
+            f"a mistake in line {place.group(1)}" if place else "a mistake at its end, or none that can be placed",
             "Mend the file; containerd reads it at its next start, too."
             + ("" if HAS_TOMLLIB else " If it is right: Ansible on Python 3.11 or newer reads tables in any order."),
         ) from None
 
 
 def _loads(text: str) -> dict[str, t.Any]:
-    """Read with the standard library where it can, else with tomlkit, which fails at some tables out of order."""
-    if HAS_TOMLLIB:
-        with contextlib.suppress(tomllib.TOMLDecodeError, RecursionError):
-            return tomllib.loads(text)
-    return tomlkit.parse(text).unwrap()
+    """Read with the standard library, or, on old Pythons, with tomlkit, which fails at some tables out of order."""
+    return tomllib.loads(text) if HAS_TOMLLIB else tomlkit.parse(text).unwrap()
 
 
 def lookup(document: Values, path: Header) -> t.Mapping[str, t.Any]:

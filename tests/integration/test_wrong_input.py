@@ -167,7 +167,21 @@ def test_file_of_the_users_in_our_place(node: Node, payload: dict[str, str]) -> 
     node.sh(f"mkdir -p $(dirname {path}) && echo mine > {path}")
     run = node.play("install", coco_payload=f"oci-archive:{payload['oci_archive']}")
     refused(run, path, "which this collection did not put there")
-    assert node.sh(f"cat {path}; rm -r /opt/confidential-containers") == "mine\n"
+    assert "coco_conflicts=keep_aside" in run.output
+    assert node.sh(f"cat {path}") == "mine\n"
+    before = node.snapshot()
+    for _again in range(2):
+        run = node.play("install", coco_payload=f"oci-archive:{payload['oci_archive']}", coco_conflicts="keep_aside")
+        assert run.status == 0, run.output
+        assert node.sh(f"cat {path}.kept") == "mine\n"
+    assert run.recap(node.name, "changed") == 0
+    for playbook in ("uninstall", "cleanup"):
+        assert node.play(playbook).status == 0
+    staged = "/opt/.confidential-containers"
+    assert {key: value for key, value in node.snapshot().items() if staged not in key} == {
+        key: value for key, value in before.items() if staged not in key and "/var/lib/confidential" not in key
+    }
+    node.sh("rm -r /opt/confidential-containers")
 
 
 def test_cleanup_of_an_installed_node(node: Node, payload: dict[str, str]) -> None:

@@ -69,7 +69,7 @@ CONFIGURATIONS = (
     Configuration("empty", ""),
     Configuration("only comments", "# nothing yet\n\n# really"),
     Configuration("only a version", "version = 2\n"),
-    Configuration("only a version of schema 3", "version = 3", refused=_on(ONE, "version = 3")),
+    Configuration("only a version of schema 3", "version = 3", refused={**_on(ONE, "version = 3"), "1.7": NOT_READ}),
     Configuration(
         "schema 4", f"version = 4\n\n[{CRI_3}]\nenable_cdi = true\n", on=("1.7", *TWO),
         refused=_on(("1.7", "2.1", "2.2"), ""),

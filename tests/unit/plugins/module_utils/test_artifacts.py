@@ -360,7 +360,7 @@ def content_of(entry: Entry) -> str:
 
 def upgrade(prefix: Path, old: Tree, new: Tree) -> dict[str, t.Any]:
     """Stage a payload and return the run that swaps it in, as payload_artifacts does."""
-    plan = _artifacts.plan(str(prefix), old, new)
+    plan = _artifacts.plan(str(prefix), old, new, keep_aside=True)
     prefix.parent.parent.mkdir(exist_ok=True)
     working = Path(_artifacts.staging(str(prefix)))
     staged = working / "0123456789abcdef"
@@ -381,6 +381,7 @@ def upgrade(prefix: Path, old: Tree, new: Tree) -> dict[str, t.Any]:
         "aside": str(working / "aside-fedcba9876543210"),
         **{decision: plan[decision] for decision in ("add", "replace", "remove")},
         "directories": plan.directories,
+        "kept": plan.kept,
     }
 
 
@@ -472,14 +473,20 @@ def test_an_edited_configuration_stays(prefix: Path) -> None:
     assert everything(prefix)[CONFIGURATION] == before[CONFIGURATION]
 
 
+@pytest.mark.parametrize("kept", [(), ("bin/same", "bin/other/mine", "lib")], ids=["", "keeping files of the user's"])
 @pytest.mark.parametrize("fresh", [True, False], ids=["installation", "upgrade"])
-def test_put_back_from_every_point_of_the_swap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh: bool) -> None:
+def test_put_back_from_every_point_of_the_swap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh: bool, kept: tuple[str, ...]
+) -> None:
     points = 0
     for number in itertools.count():
         prefix = tmp_path / str(number) / "opt/confidential-containers"
         prefix.parent.parent.mkdir()
         if not fresh:
             install(prefix, ON_DISK)
+        for name in kept if fresh else ():
+            (prefix / name).parent.mkdir(parents=True, exist_ok=True)
+            (prefix / name).write_text("mine")
         before = everything(prefix.parent.parent)
         run = upgrade(prefix, {} if fresh else signed(prefix), FIRST if fresh else SECOND)
         points = number

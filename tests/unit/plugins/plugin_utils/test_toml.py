@@ -360,7 +360,7 @@ def test_no_room_for_an_import(text: str) -> None:
         pytest.param("version = 2\npassword = hunter2\n", "line 2", id="no value"),
         pytest.param("a = 1\na = 2\n", PATH, id="a key twice"),
         pytest.param("[a]\nx = 1\n[a]\ny = 1\n", PATH, id="a table twice"),
-        pytest.param("password = 'hunter2\n", "line 1", id="an open string"),
+        pytest.param("password = 'hunter2\n", "at its end", id="an open string"),
         pytest.param("password = [\n'hunter2'\n", PATH, id="an open array"),
         pytest.param("version = 2\n\ufeffversion = 3\n", "line 2", id="a byte order mark in the middle"),
         pytest.param("\ufeff\ufeffversion = 2\n", "line 1", id="two byte order marks"),
