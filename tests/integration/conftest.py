@@ -21,6 +21,12 @@ def payload() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
+def archive(payload: dict[str, str]) -> str:
+    """The sample payload, as coco_payload wants it."""
+    return f"oci-archive:{payload['oci_archive']}"
+
+
+@pytest.fixture(scope="session")
 def payload_v2() -> dict[str, str]:
     """The next version of the sample payload: other files, other handlers."""
     return t.cast("dict[str, str]", json.loads(testbed("payload", "--variant", "v2", "--json")))

@@ -56,6 +56,12 @@ class Node:
         done = subprocess.run(**how, capture_output=True, text=True, check=False)
         return Run(done.returncode, done.stdout + done.stderr)
 
+    def install(self, archive: str, **variables: t.Any) -> str:
+        """Install a payload and return the output of the run, which must succeed."""
+        run = self.play("install", coco_payload=archive, **variables)
+        assert run.status == 0, run.output
+        return run.output
+
     @contextlib.contextmanager
     def started(self, playbook: str, **variables: t.Any) -> t.Iterator[subprocess.Popen[bytes]]:
         """Start a playbook in a process group of its own, and go on."""

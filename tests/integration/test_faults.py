@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import typing as t
 from pathlib import Path
 
 import pytest
@@ -19,19 +18,6 @@ from ansible_collections.confidential_containers.runtime.tests.integration.harne
 PREFIX = "/opt/confidential-containers"
 CONFIG = "/etc/containerd/config.toml"
 UNIT = "/etc/systemd/system/confidential-containers-transaction.service"
-
-
-@pytest.fixture
-def archive(payload: dict[str, str]) -> str:
-    """The sample payload, as coco_payload wants it."""
-    return f"oci-archive:{payload['oci_archive']}"
-
-
-def install(node: Node, archive: str, **variables: t.Any) -> str:
-    """Install and return the output of the run, which must succeed."""
-    run = node.play("install", coco_payload=archive, **variables)
-    assert run.status == 0, run.output
-    return run.output
 
 
 def test_engine_that_does_not_come_back(node: Node, archive: str) -> None:
@@ -49,7 +35,7 @@ def test_engine_that_does_not_come_back(node: Node, archive: str) -> None:
         assert node.pod("runc", "echo", "plain") == "plain\n"
     finally:
         node.sh(f"rm -r {directory} && systemctl daemon-reload")
-    install(node, archive)
+    node.install(archive)
     assert "Starting gVisor" in node.pod("kata-qemu")
 
 
@@ -75,7 +61,7 @@ def interrupted(node: Node, archive: str, tmp_path: Path) -> Node:
 
 
 def test_interrupted_run_is_ended_by_the_next_install(interrupted: Node, archive: str) -> None:
-    install(interrupted, archive)
+    interrupted.install(archive)
     assert "Starting gVisor" in interrupted.pod("kata-qemu")
     assert interrupted.sh("ls -A /opt").split() == ["confidential-containers", "containerd"]
 
@@ -113,7 +99,7 @@ def test_killed_controller(node: Node, archive: str) -> None:
     finally:
         node.sh(f"rm -r {directory} && systemctl daemon-reload")
     assert "Starting gVisor" in node.pod("kata-qemu")
-    assert "changed=0" in install(node, archive)
+    assert "changed=0" in node.install(archive)
 
 
 def test_two_runs_at_once(node: Node, archive: str) -> None:
@@ -123,8 +109,8 @@ def test_two_runs_at_once(node: Node, archive: str) -> None:
         first.wait()
     assert "Traceback" not in second.output
     assert first.returncode == 0 or second.status == 0, second.output
-    install(node, archive)
-    assert "changed=0" in install(node, archive)
+    node.install(archive)
+    assert "changed=0" in node.install(archive)
     assert "Starting gVisor" in node.pod("kata-qemu")
 
 
@@ -178,15 +164,15 @@ def test_engine_at_its_start_limit(node: Node, archive: str) -> None:
             "for n in 1 2 3; do systemctl restart containerd || break; done; systemctl reset-failed containerd; true"
         )
         node.sh("systemctl restart containerd && systemctl restart containerd")
-        install(node, archive)
+        node.install(archive)
     finally:
         node.sh(f"rm -r {directory} && systemctl daemon-reload && systemctl reset-failed containerd")
     assert "Starting gVisor" in node.pod("kata-qemu")
 
 
 def test_handler_that_is_no_longer_asked_for_goes(node: Node, archive: str) -> None:
-    install(node, archive)
-    install(node, archive, coco_handlers=["kata-gvisor"])
+    node.install(archive)
+    node.install(archive, coco_handlers=["kata-gvisor"])
     assert "kata-qemu" not in node.sh(f"cat {CONFIG}")
     assert "Starting gVisor" in node.pod("kata-gvisor")
 
@@ -196,10 +182,10 @@ def test_edit_of_the_admins_stays(node: Node, archive: str) -> None:
     edit = (
         '\\n[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.later]\\nruntime_type = "io.containerd.runc.v2"\\n'
     )
-    install(node, archive)
+    node.install(archive)
     node.sh(f"printf '# seen by me\\n{edit}' >> {CONFIG} && systemctl restart containerd")
     try:
-        assert "changed=0" in install(node, archive)
+        assert "changed=0" in node.install(archive)
         assert node.play("uninstall").status == 0
         expected = before + "# seen by me\n" + edit.replace("\\n", "\n")
         assert node.sh(f"cat {CONFIG}") == expected
@@ -208,7 +194,7 @@ def test_edit_of_the_admins_stays(node: Node, archive: str) -> None:
 
 
 def test_plan_of_an_uninstallation(node: Node, archive: str) -> None:
-    install(node, archive)
+    node.install(archive)
     before = node.snapshot()
     run = node.play("uninstall", "--check", "--diff")
     assert run.status == 0, run.output
@@ -220,7 +206,7 @@ def test_plan_of_an_uninstallation(node: Node, archive: str) -> None:
 def test_configuration_that_the_admin_restored_from_a_backup(node: Node, archive: str) -> None:
     before = node.snapshot()
     node.sh(f"cp -a {CONFIG} /root/backup.toml")
-    install(node, archive)
+    node.install(archive)
     node.sh(f"cat /root/backup.toml > {CONFIG} && rm /root/backup.toml && systemctl restart containerd")
     for playbook in ("uninstall", "cleanup"):
         run = node.play(playbook)
@@ -229,21 +215,21 @@ def test_configuration_that_the_admin_restored_from_a_backup(node: Node, archive
 
 
 def test_missing_binary_is_seen_and_brought_back(node: Node, archive: str) -> None:
-    install(node, archive)
+    node.install(archive)
     node.sh(f"rm {PREFIX}/bin/runsc")
     status = node.play("status").output
     assert "damaged" in status
     assert "missing: bin/runsc" in status
-    install(node, archive)
+    node.install(archive)
     assert "Starting gVisor" in node.pod("kata-gvisor")
     assert "damaged" not in node.play("status").output
 
 
 def test_configuration_file_that_the_admin_edited_is_kept(node: Node, archive: str) -> None:
     path = f"{PREFIX}/share/defaults/kata-containers/configuration-gvisor.toml"
-    install(node, archive)
+    node.install(archive)
     node.sh(f"echo '# mine' >> {path}")
-    output = install(node, archive)
+    output = node.install(archive)
     assert "changed=0" in output
     assert path in output
     assert "Starting gVisor" in node.pod("kata-gvisor")

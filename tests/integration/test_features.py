@@ -12,7 +12,7 @@ import typing as t
 import pytest
 
 from ansible_collections.confidential_containers.runtime.tests.integration import harness
-from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node, Run
+from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node
 
 CONFIG = "/etc/containerd/config.toml"
 V2 = '[plugins."io.containerd.grpc.v1.cri".containerd.runtimes'
@@ -29,25 +29,16 @@ def configured(node: Node, script: str) -> t.Iterator[None]:
         node.sh("rm -r /etc/containerd && mv /root/containerd /etc/containerd && systemctl restart containerd")
 
 
-def installed(run: Run) -> None:
-    assert run.status == 0, run.output
-
-
 def uninstalled(node: Node) -> None:
     for playbook in ("uninstall", "cleanup"):
-        installed(node.play(playbook))
+        run = node.play(playbook)
+        assert run.status == 0, run.output
 
 
 @pytest.fixture(params=[0, 1], ids=["1.7", "2.1"])
 def each(request: pytest.FixtureRequest, nodes: list[Node]) -> Node:
     """One node after the other."""
     return nodes[t.cast("int", request.param)]
-
-
-@pytest.fixture
-def archive(payload: dict[str, str]) -> str:
-    """The sample payload, as coco_payload wants it."""
-    return f"oci-archive:{payload['oci_archive']}"
 
 
 def test_row_5_a_disabled_cri(each: Node, archive: str) -> None:
@@ -60,7 +51,7 @@ def test_row_5_a_disabled_cri(each: Node, archive: str) -> None:
         assert "coco_enable_cri=true" in run.output
         assert each.snapshot() == before
 
-        installed(each.play("install", coco_payload=archive, coco_enable_cri=True))
+        each.install(archive, coco_enable_cri=True)
         assert "ok" in each.sh("ctr plugins ls id==cri")
         engine = each.engine()
         assert each.play("install", coco_payload=archive, coco_enable_cri=True).recap(each.name, "changed") == 0
@@ -75,10 +66,10 @@ def test_a_handler_of_the_users_own(each: Node, archive: str) -> None:
     """It is served beside those of the payload, with the payload's shim, and goes when it is asked for no longer."""
     own = {"kata-mine": {"config_path": f"{DEFAULTS}/configuration-gvisor.toml", "pod_annotations": ["example.com/*"]}}
     before = each.snapshot()
-    installed(each.play("install", coco_payload=archive, coco_handler_overrides=own))
+    each.install(archive, coco_handler_overrides=own)
     assert "Starting gVisor" in each.pod("kata-mine")
     harness.testbed("rmpods", each.name)
-    installed(each.play("install", coco_payload=archive, coco_handlers=["kata-qemu"]))
+    each.install(archive, coco_handlers=["kata-qemu"])
     assert "kata-mine" not in each.sh("containerd config dump")
     uninstalled(each)
     assert each.snapshot() == before
@@ -98,14 +89,14 @@ def test_snapshotters(each: Node, archive: str) -> None:
     assert "Found nydus" in run.output
 
     how: dict[str, t.Any] = {"coco_handler_overrides": overrides, "coco_proxy_plugins": proxies}
-    installed(each.play("install", coco_payload=archive, **how))
+    each.install(archive, **how)
     assert "nydus" in each.sh("ctr plugins ls")
     dump = each.sh("containerd config dump")
     if "version = 3" in dump:
         assert ".runtime_platforms.kata-qemu]" in dump
     assert each.play("install", coco_payload=archive, **how).recap(each.name, "changed") == 0
 
-    installed(each.play("install", coco_payload=archive))
+    each.install(archive)
     dump = each.sh("containerd config dump")
     assert "runtime_platforms.kata" not in dump
     assert "nydus" not in dump
@@ -124,7 +115,7 @@ def test_a_handler_of_the_users_with_our_name(each: Node, archive: str, edited: 
         assert f"kata-qemu in {CONFIG}" in run.output
         assert "coco_conflicts=keep_aside" in run.output
 
-        installed(each.play("install", coco_payload=archive, coco_conflicts="keep_aside"))
+        each.install(archive, coco_conflicts="keep_aside")
         assert "Starting gVisor" in each.pod("kata-qemu")
         harness.testbed("rmpods", each.name)
         assert each.play("install", coco_payload=archive, coco_conflicts="keep_aside").recap(each.name, "changed") == 0
@@ -146,7 +137,7 @@ def test_a_cri_section_in_a_drop_in(each: Node, archive: str) -> None:
     )
     with configured(each, script):
         before = each.snapshot()
-        installed(each.play("install", coco_payload=archive))
+        each.install(archive)
         for handler in ("kata-qemu", "nvidia", "runc"):
             assert f"runtimes.{handler}]" in each.sh("containerd config dump")
         assert "Starting gVisor" in each.pod("kata-qemu")
@@ -162,7 +153,7 @@ def test_uninstall_after_config_migrate(nodes: list[Node], archive: str) -> None
     with configured(node, f"cp {CONFIG} {CONFIG}.bak"):
         migrated = node.sh("containerd config migrate")
         backup = node.sh(f"cat {CONFIG}.bak")
-        installed(node.play("install", coco_payload=archive))
+        node.install(archive)
         node.sh(
             f"containerd config migrate > /root/new && cat /root/new > {CONFIG} && rm /root/new && systemctl restart containerd"
         )

@@ -33,8 +33,8 @@ def slow_with_our_handlers(node: Node, seconds: int) -> t.Iterator[None]:
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["1.7", "2.1"])
-def test_power_cut(nodes: list[Node], payload: dict[str, str], number: int) -> None:
-    node, archive = nodes[number], f"oci-archive:{payload['oci_archive']}"
+def test_power_cut(nodes: list[Node], archive: str, number: int) -> None:
+    node = nodes[number]
     with slow_with_our_handlers(node, 15):
         before = node.snapshot()
         with node.started("install", coco_payload=archive) as run:
@@ -50,15 +50,14 @@ def test_power_cut(nodes: list[Node], payload: dict[str, str], number: int) -> N
         assert "kata" not in node.sh("containerd config dump")
         assert "kata-qemu" not in node.play("status").output
         assert node.pod("runc", "echo", "plain") == "plain\n"
-    again = node.play("install", coco_payload=archive)
-    assert again.status == 0, again.output
+    node.install(archive)
     assert "Starting gVisor" in node.pod("kata-qemu")
 
 
-def test_engine_that_is_slower_than_its_time_limit(node: Node, payload: dict[str, str]) -> None:
+def test_engine_that_is_slower_than_its_time_limit(node: Node, archive: str) -> None:
     with slow_with_our_handlers(node, 25):
         before = node.sh("cat /etc/containerd/config.toml")
-        run = node.play("install", coco_payload=f"oci-archive:{payload['oci_archive']}", coco_engine_timeout=10)
+        run = node.play("install", coco_payload=archive, coco_engine_timeout=10)
         assert run.status != 0
         assert "rolled back" in run.output
         assert node.sh("cat /etc/containerd/config.toml") == before
