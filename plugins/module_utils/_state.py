@@ -46,8 +46,10 @@ class State:
 
         Shape: ``payload`` {reference, digest, digest_kind, layout}, ``prefix``, ``tree`` (see ``_artifacts``),
         ``left`` (entries of files that their admin edited and that stay when the payload goes),
-        ``kept`` [path below the prefix] of the user's files that are kept aside, ``directories`` [path], ``edits`` {path: {before, after, builtin, disabled}} (see ``_change``), ``links`` {path: target},
-        ``handlers`` and ``proxy_plugins`` {name: table}, ``engine`` {name, version, config, unit}, ``collection``, ``installed_at``, ``changed_at``.
+        ``kept`` [path below the prefix] of the user's files that are kept aside, ``directories`` [path],
+        ``edits`` {path: {before, after, builtin, disabled}} (see ``_change``), ``links`` {path: target},
+        ``handlers`` and ``proxy_plugins`` {name: table}, ``engine`` {name, version, config, unit}, ``collection``,
+        ``installed_at``, ``changed_at``.
         """
         receipt = _files.read_json(self._receipt)
         if receipt is None:

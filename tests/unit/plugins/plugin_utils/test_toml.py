@@ -237,8 +237,8 @@ def test_nan_is_nan(value: str) -> None:
 )
 def test_what_python_calls_equal_is_not_the_same(one: t.Any, two: t.Any) -> None:
     assert _toml.same(one, one)
-    assert not _toml.same(one, two)
-    assert not _toml.same(two, one)
+    for left, right in ((one, two), (two, one)):
+        assert not _toml.same(left, right)
 
 
 def test_a_file_of_the_user_s_that_begins_with_our_mark() -> None:
