@@ -240,6 +240,8 @@ def plan(found: Found, wanted: Wanted, trial: str) -> Plan:
     if not wanted.handlers:
         edits.reverse()  # … and goes after
     changes = tuple(edit for edit in edits if edit.changes)
+    if changes and found.version >= (1, 5):
+        _refuse_missing_imports(found.main, new)
     return Plan(changes, _trial(found, new, changes, trial) if changes else {}, mode)
 
 
@@ -250,19 +252,34 @@ def _documents(texts: Texts) -> dict[str, dict[str, t.Any]]:
 def _read_by_engine(main: str, texts: Texts) -> list[str]:
     """Return the files that the engine reads, in its order."""
     documents = _documents(texts)
+    return _imports.order(main, lambda path: _texts_in(documents.get(path, {}), "imports"), set(documents))
 
-    def imports(path: str) -> list[str]:
-        known = documents.get(path, {}).get("imports", [])
-        return [item for item in known if isinstance(item, str)] if isinstance(known, list) else []
 
-    return _imports.order(main, imports, set(documents))
+def _texts_in(document: t.Mapping[str, t.Any], key: str) -> list[str]:
+    """Return the texts in a list of the top level."""
+    known = document.get(key, [])
+    return [item for item in known if isinstance(item, str)] if isinstance(known, list) else []
+
+
+def _refuse_missing_imports(main: str, texts: Texts) -> None:
+    """Refuse a restart that the engine would not survive: all but 1.4 stop at a missing file, though a dump may pass."""
+    documents = _documents(texts)
+    for parent in _read_by_engine(main, texts):
+        for pattern in _texts_in(documents.get(parent, {}), "imports"):
+            path = _imports.absolute(pattern, parent)
+            if "*" not in path and path not in documents:
+                raise Refusal(
+                    f"every file that {parent} imports by its plain name",
+                    f"no {path}",
+                    "The engine would not start again. Bring the file back, or take it out of the imports.",
+                )
 
 
 def _target(found: Found, wanted: Wanted, clean: Texts) -> Target:
     document = _toml.parse(clean[found.main] or "", found.main)
     schema = schema_of(document)
     plain = not set(document) & {"plugins", "proxy_plugins", "timeouts"} and set(
-        document.get("disabled_plugins", [])
+        _texts_in(document, "disabled_plugins")
     ) <= set(_engines.CRI_PLUGINS)
     return _engines.decide(found.version, schema, wanted.mode, plain)
 
@@ -353,8 +370,7 @@ def _enable_cri(read: t.Sequence[str], new: dict[str, str | None], wanted: Wante
     """Take the CRI out of each file's ``disabled_plugins`` in ``new``, or refuse. Returns what was taken out, by path."""
     disabled: dict[str, list[str]] = {}
     for path, document in _documents({path: new[path] for path in read}).items():
-        items = document.get("disabled_plugins", [])
-        here = [plugin for plugin in _engines.CRI_PLUGINS if isinstance(items, list) and plugin in items]
+        here = [plugin for plugin in _engines.CRI_PLUGINS if plugin in _texts_in(document, "disabled_plugins")]
         if here:
             disabled[path] = here
     if disabled and not wanted.enable_cri:

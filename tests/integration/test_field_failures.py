@@ -76,6 +76,24 @@ def test_row_9_an_import_never_names_a_missing_file(nodes: list[Node], archive: 
     assert node.pod("runc", "echo", "plain") == "plain\n"
 
 
+def test_row_9_a_file_that_went_while_the_engine_ran(nodes: list[Node], archive: str) -> None:
+    """The admin's import names a file that is gone: no restart would succeed, so there is none."""
+    node = nodes[1]
+    extra = "/etc/containerd/extra.toml"
+    node.sh(
+        f"cp -a {CONFIG} /root/config.toml && printf 'version = 2\n' > {extra} "
+        f"&& sed -i \"1i imports = ['{extra}']\" {CONFIG} && systemctl restart containerd && rm {extra}"
+    )
+    try:
+        engine = node.engine()
+        run = node.play("install", coco_payload=archive)
+        assert run.status != 0
+        assert f"no {extra}" in run.output
+        assert node.engine() == engine
+    finally:
+        node.sh(f"mv /root/config.toml {CONFIG} && systemctl restart containerd")
+
+
 def test_row_12_pods_that_use_a_handler(node: Node, archive: str) -> None:
     """Uninstall, and an install without their handler, are refused with their names."""
     node.install(archive)

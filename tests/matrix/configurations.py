@@ -229,6 +229,12 @@ CONFIGURATIONS = (
     ),
     # Imports.
     Configuration("imports of nothing", f"version = 2\nimports = [ ]   # none\n{HANDLER}"),
+    # 2.x lets a dump pass that it does not start with.
+    Configuration(
+        "an import that is missing",
+        f"version = 2\nimports = ['/etc/containerd/none.toml']\n{HANDLER}",
+        refused=_on(ALL[1:], ""),
+    ),
     Configuration("a pattern without files", f"version = 2\n{GLOB}{HANDLER}"),
     Configuration(
         "imports in several lines",

@@ -508,6 +508,13 @@ def test_relative_and_nested_imports_in_a_trial() -> None:
     ]
 
 
+@pytest.mark.parametrize("imports", ["['gone.toml']", "['/etc/containerd/more/*.toml', '/etc/gone.toml']"])
+def test_a_missing_import_that_the_next_restart_would_stop_at(imports: str) -> None:
+    for version, main in ((ONE, SPARSE), (TWO, THREE)):
+        with pytest.raises(Refusal, match=r"no /etc/(containerd/)?gone\.toml"):
+            Node(version, f"imports = {imports}\n{main}").run(qemu=QEMU)
+
+
 def test_proxy_plugins() -> None:
     nydus = {"type": "snapshot", "address": "/run/nydus.sock"}
     for version, main in ((ONE, HUMAN), (TWO, THREE)):
