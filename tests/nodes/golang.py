@@ -33,7 +33,7 @@ def build(source: Path, out: Path, programs: t.Mapping[str, str]) -> None:
             else:
                 run(*go, "build", *FLAGS, f"-o={seen_at}/{name}", package)
             (work / name).rename(out / name)
-        work.rmdir()
+        shutil.rmtree(work)
 
 
 def _here(source: Path, out: Path) -> tuple[tuple[str, ...], str]:
