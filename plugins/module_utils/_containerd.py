@@ -165,7 +165,7 @@ def dump(engine: Engine, config: str) -> tuple[str, str]:
     if done.returncode != 0:
         complaint = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         # What is quoted comes from the file, and could be a password.
-        complaint = re.sub(r"\"[^\"]*\"|'[^']*'", "…", complaint)
+        complaint = re.sub(r"\"[^\"]*\"|'[^']*'|(?<=convert ).*(?=\()", "…", complaint)
         raise Refusal(
             f"a configuration that containerd {engine.version_text} accepts", complaint, f"Mend {engine.config} first."
         )

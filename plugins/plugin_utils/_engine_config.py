@@ -328,7 +328,7 @@ def _without_ours(path: str, found: Found) -> str | None:
     text = _toml.give_back(_toml.remove_tables(text, headers, path))
     for plugin in found.disabled.get(path, ()):
         text = _toml.add_item(text, "disabled_plugins", plugin, path)
-    if path == found.main:
+    if path == found.main and path in found.edited:  # else the import is the user's own
         return _toml.remove_item(text, "imports", _engines.drop_in_glob(found.main), path)
     if path == found.drop_in and not set(_toml.parse(text, path)) - {"version"}:
         return None

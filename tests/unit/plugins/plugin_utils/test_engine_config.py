@@ -515,6 +515,14 @@ def test_a_missing_import_that_the_next_restart_would_stop_at(imports: str) -> N
             Node(version, f"imports = {imports}\n{main}").run(qemu=QEMU)
 
 
+def test_our_import_that_the_user_wrote_stays_theirs() -> None:
+    main = f"imports = [ '{GLOB}' ]\n{THREE}"
+    node = Node(TWO, main)
+    assert node.run(qemu=QEMU) == [DROP_IN]
+    assert node.run() == [DROP_IN]
+    assert node.files == {MAIN: main, DROP_IN: None}
+
+
 def test_proxy_plugins() -> None:
     nydus = {"type": "snapshot", "address": "/run/nydus.sock"}
     for version, main in ((ONE, HUMAN), (TWO, THREE)):
