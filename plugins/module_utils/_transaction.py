@@ -66,7 +66,8 @@ def check(
     links = _links.changes(receipt, change)
     _validate.refuse_names(change)
     _validate.refuse_stale_files(change)
-    _validate.refuse_pods(engine, (owned - set(change.handlers)) & before, ignore_pods)
+    if before:  # without a CRI there is nobody to ask, and no pod; one that is not served any more can still have pods
+        _validate.refuse_pods(engine, owned - set(change.handlers), ignore_pods)
     _validate.refuse_snapshotters(engine, change)
     if not dry:
         _validate.refuse_missing_artifacts(change, parts.get("artifacts"))

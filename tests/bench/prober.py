@@ -12,7 +12,7 @@ import select
 import sys
 import time
 
-import _cri  # type: ignore[import-not-found]
+import _cri
 
 INTERVAL = 0.008
 

@@ -19,7 +19,7 @@ import sys
 import time
 import typing as t
 
-import _cri  # type: ignore[import-not-found]
+import _cri
 
 HOME = os.path.dirname(os.path.abspath(__file__))
 ETC = "/etc/containerd"
