@@ -17,6 +17,9 @@ DROP_IN = _engines.drop_in_path(MAIN)
 GLOB = _engines.drop_in_glob(MAIN)
 TRIAL = "/run/trial"
 
+#: Files that configurations import by their plain names; they say nothing.
+IMPORTED = dict.fromkeys(("/etc/a.toml", "/etc/containerd/b.toml", "/etc/[1]#.toml"), "")
+
 BUILTIN = {"runc": {"runtime_type": "io.containerd.runc.v2", "options": {}}}
 
 Tables = t.Mapping[str, t.Mapping[str, t.Any]]
@@ -65,7 +68,7 @@ class Node:
         found = _engine_config.Found(
             self.version,
             MAIN,
-            dict(self.files),
+            {**IMPORTED, **self.files},
             self.dump(),
             before={} if forget else dict(self.before),
             edited=list(self.before),
