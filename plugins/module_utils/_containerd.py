@@ -113,6 +113,10 @@ def detect(overrides: Overrides) -> Engine:
     argv = _command_line(properties.get("ExecStart", ""))
     binary = argv[0] if argv else "/usr/bin/containerd"
     config = overrides.config or _option(argv, ("--config", "-c")) or _CONFIG
+    if os.path.exists(config) and not os.path.isfile(config):
+        raise Refusal(
+            f"a file at {config}", "something else", f"That is where {unit} reads its configuration: correct it."
+        )
     socket = overrides.socket or _option(argv, ("--address", "-a")) or _SOCKET
     return Engine(
         "containerd", _version(binary), unit, binary, config, socket, properties.get("ActiveState") == "active"

@@ -82,7 +82,8 @@ def no_answer(engine: Engine, error: Exception) -> Refusal:
     return Refusal(
         f"the CRI of {engine.unit} to answer on {engine.socket} before anything is changed",
         f"{error} (the unit is {'active' if engine.active else 'not active'})",
-        f"Bring the engine up first: 'journalctl -u {engine.unit}' and 'ctr plugins ls' say what it lacks.",
+        f"Bring the engine up first: 'journalctl -u {engine.unit}' and 'ctr plugins ls' say what it lacks. If it listens on "
+        "another socket, name that in coco_engine_socket.",
     )
 
 

@@ -278,6 +278,12 @@ def _refuse_missing_imports(main: str, texts: Texts) -> None:
 def _target(found: Found, wanted: Wanted, clean: Texts) -> Target:
     document = _toml.parse(clean[found.main] or "", found.main)
     schema = schema_of(document)
+    if schema == 1 and found.version >= (2, 0) and _toml.lookup(document, _engines.V2[:2]):
+        raise Refusal(
+            f"a version in {found.main} that fits its tables",
+            f"no version, which means 1, and {'.'.join(_engines.V2[:2])}, as it is called since version = 2",
+            "Put 'version = 2' at the top of the file, restart containerd and check that its pods still start.",
+        )
     plain = not set(document) & {"plugins", "proxy_plugins", "timeouts"} and set(
         _texts_in(document, "disabled_plugins")
     ) <= set(_engines.CRI_PLUGINS)
@@ -434,12 +440,14 @@ def _unless_same_meaning(path: str, now: str | None, new: str | None) -> str | N
 
 def _trial(found: Found, new: Texts, changes: t.Sequence[Edit], directory: str) -> dict[str, str]:
     """Return the files of a dry run, by name: the main file, which imports by their paths all that the real one will have
-    imported, and the others that change."""
-    changed = [edit.path for edit in changes if edit.path != found.main and edit.wanted is not None]
-    stand_in = {path: f"{directory}/{number}.toml" for number, path in enumerate(changed)}
+    imported, and copies of those that change or import others: these would bring in the real files once more."""
     read = _read_by_engine(found.main, new)[1:]
+    documents = _documents({path: new[path] for path in read})
+    changed = {edit.path for edit in changes}
+    copied = [path for path in read if path in changed or "imports" in documents[path]]
+    stand_in = {path: f"{directory}/{number}.toml" for number, path in enumerate(copied)}
     main = _toml.with_imports(new[found.main] or "", [stand_in.get(path, path) for path in read], found.main)
     return {
         "config.toml": main,
-        **{stand_in[path].rpartition("/")[2]: new[path] or "" for path in changed if path in read},
+        **{stand_in[path].rpartition("/")[2]: _toml.with_imports(new[path] or "", [], path) for path in copied},
     }

@@ -60,6 +60,8 @@ def _on(versions: t.Iterable[str], text: str) -> dict[str, str]:
 #: The admin's own, beside the default one: 1.6 and 1.7 do without that and fail.
 DEFAULT = f"[{CRI}.containerd.runtimes.runc]\n{RUNC}"
 HANDLER = f"[{CRI}.containerd.runtimes.mine]\n{RUNC}{DEFAULT}"
+HANDLER_3 = HANDLER.replace(CRI, CRI_3)
+PROXY = "[proxy_plugins.soci]\ntype = 'snapshot'\naddress = '/run/soci.sock'\n"
 DOWN = "before anything is changed"  # the engine itself cannot live with it, and is not up
 NOT_READ = "that containerd"
 
@@ -287,5 +289,100 @@ CONFIGURATIONS = (
         f"version = 3\n{GLOB}",
         files={"conf.d/99-confidential-containers.toml": "version = 3\n[debug]\nlevel = 'warn'\n"},
         on=TWO,
+    ),
+    Configuration(
+        "imports with a comma at the end",
+        f"version = 2\nimports = [\r\n\t'/etc/containerd/a.toml'  ,\r\n\t# the end\r\n]\r\n{HANDLER}",
+        files={"a.toml": "version = 2\n[debug]\nlevel = 'warn'\n"},
+    ),
+    Configuration(
+        "an import twice",
+        f"version = 2\nimports = ['/etc/containerd/a.toml', '/etc/containerd/a.toml']\n{HANDLER}",
+        files={"a.toml": "version = 2\n[debug]\nlevel = 'warn'\n"},
+    ),
+    Configuration(
+        "imports in a circle",
+        f"version = 2\nimports = ['/etc/containerd/a.toml']\n{HANDLER}",
+        files={"a.toml": "version = 2\nimports = ['/etc/containerd/config.toml']\n[debug]\nlevel = 'warn'\n"},
+    ),
+    Configuration(
+        "an import through a link",
+        f"version = 2\nimports = ['/etc/containerd/enabled/*.toml']\n{HANDLER}",
+        files={
+            "enabled/a.toml": "-> ../available/a.toml",
+            "available/a.toml": "version = 2\n[debug]\nlevel = 'warn'\n",
+        },
+    ),
+    Configuration(
+        "a hidden drop-in", f"version = 2\n{GLOB}{HANDLER}", files={"conf.d/.soci.toml": f"version = 2\n{PROXY}"}
+    ),
+    Configuration("a drop-in without version", f"version = 2\n{GLOB}{HANDLER}", files={"conf.d/soci.toml": PROXY}),
+    Configuration("an empty drop-in", f"version = 2\n{GLOB}{HANDLER}", files={"conf.d/soci.toml": "# nothing\n"}),
+    Configuration(
+        "a drop-in of a higher version",
+        f"version = 2\n{GLOB}{HANDLER}",
+        files={"conf.d/mine.toml": f"version = 3\n{HANDLER_3}"},
+        on=TWO,
+    ),
+    Configuration(
+        "a drop-in of a lower version",
+        f"version = 3\n{GLOB}{HANDLER_3}",
+        files={"conf.d/edge.toml": f"version = 2\n{HANDLER.replace('mine', 'edge')}"},
+        on=TWO,
+    ),
+    Configuration(
+        "two drop-ins with handlers",
+        f"version = 2\n{GLOB}{HANDLER}",
+        files={
+            "conf.d/1.toml": f"version = 2\n{HANDLER.replace('mine', 'one')}",
+            "conf.d/2.toml": f"version = 2\n{HANDLER}[{CRI}]\nmax_container_log_line_size = 8192\n",
+        },
+    ),
+    Configuration(
+        "a drop-in of schema 3",
+        f"version = 3\n{GLOB}",
+        files={"conf.d/mine.toml": f"version = 3\n{HANDLER_3}"},
+        on=TWO,
+    ),
+    Configuration(
+        "a drop-in of schema 4",
+        f"version = 4\n{GLOB}",
+        files={"conf.d/mine.toml": f"version = 4\n{HANDLER_3}"},
+        on=("2.3", "2.4"),
+    ),
+    Configuration(
+        "a drop-in with a CRI section but no handlers",
+        f"version = 2\n{GLOB}{HANDLER}",
+        files={"conf.d/a.toml": f"version = 2\n[{CRI}]\nmax_container_log_line_size = 8192\n"},
+    ),
+    Configuration(
+        "a nested drop-in with handlers",
+        "version = 2\nimports = ['/etc/containerd/a.toml']\n",
+        files={
+            "a.toml": "version = 2\nimports = ['/etc/containerd/b.toml']\n",
+            "b.toml": f"version = 2\n{HANDLER}",
+        },
+    ),
+    Configuration(
+        "NVIDIA's drop-in of schema 3",
+        f"version = 3\n{GLOB}{HANDLER_3}",
+        files={
+            "conf.d/99-nvidia.toml": f"version = 3\n[{CRI_3}.containerd]\ndefault_runtime_name = 'nvidia'\n"
+            f"[{CRI_3}.containerd.runtimes.nvidia]\n{RUNC}[{CRI_3}.containerd.runtimes.nvidia.options]\n"
+            "BinaryName = '/usr/bin/nvidia-container-runtime'\n"
+        },
+        on=TWO,
+    ),
+    # An engine that is not what we take it for.
+    Configuration("a config.toml that is a directory", files={"config.toml/README": ""}, refused=_on(ALL, "a file at")),
+    Configuration(
+        "another socket",
+        "version = 2\n[grpc]\naddress = '/run/containerd/other.sock'\n",
+        refused=_on(ALL, "coco_engine_socket"),
+    ),
+    Configuration(
+        "tables of schema 2 without version",
+        f"[{CRI}]\nenable_cdi = false\n{HANDLER}",
+        refused=_on(TWO, "'version = 2'"),
     ),
 )

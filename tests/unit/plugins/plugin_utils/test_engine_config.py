@@ -501,11 +501,27 @@ def test_relative_and_nested_imports_in_a_trial() -> None:
     node.files["/etc/containerd/more/a.toml"] = "version = 3\nimports = ['../b.toml']\n"
     node.files["/etc/containerd/b.toml"] = "version = 3\n"
     node.run(qemu=QEMU)
-    assert tomllib.loads(node.plan.trial["config.toml"])["imports"] == [
-        "/etc/containerd/more/a.toml",
-        f"{TRIAL}/0.toml",
-        "/etc/containerd/b.toml",
-    ]
+    trial = {name: tomllib.loads(text) for name, text in node.plan.trial.items()}
+    assert trial["config.toml"]["imports"] == [f"{TRIAL}/0.toml", f"{TRIAL}/1.toml", "/etc/containerd/b.toml"]
+    assert trial["0.toml"] == {"version": 3, "imports": []}  # the main file imports what this one did
+    assert "kata-qemu" in _toml.lookup(trial["1.toml"], R3)
+
+
+@pytest.mark.parametrize("back", ["../b.toml", "/etc/containerd/config.toml"])
+def test_imports_that_lead_to_the_file_that_changes(back: str) -> None:
+    node = Node(ONE, f"imports = ['more/*.toml']\n{HUMAN if 'config' in back else 'version = 2'}")
+    node.files["/etc/containerd/more/a.toml"] = f"version = 2\nimports = ['{back}']\n"
+    node.files["/etc/containerd/b.toml"] = HUMAN
+    assert node.run(qemu=QEMU) == [MAIN if "config" in back else "/etc/containerd/b.toml"]
+    imports = [tomllib.loads(text).get("imports", []) for text in node.plan.trial.values()]
+    assert not [path for paths in imports for path in paths if not path.startswith(TRIAL)]
+
+
+def test_tables_that_contradict_the_version() -> None:
+    main = SPARSE.replace("version = 2\n", "")
+    with pytest.raises(Refusal, match="no version, which means 1"):
+        Node((2, 3, 7), main).run(qemu=QEMU)
+    Node(ONE, main).run(qemu=QEMU)  # which ignores them
 
 
 @pytest.mark.parametrize("imports", ["['gone.toml']", "['/etc/containerd/more/*.toml', '/etc/gone.toml']"])
