@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The power goes while a run restarts the engine: the node repairs itself as it boots, before anybody comes back."""
+"""The power goes in the middle of a transaction: the node ends it as it boots, all or nothing, before anybody comes back."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files
 from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node
 
 JOURNAL = "/var/lib/confidential-containers/journal/journal.json"
@@ -32,26 +33,78 @@ def slow_with_our_handlers(node: Node, seconds: int) -> t.Iterator[None]:
         node.sh(f"rm -r $(dirname {SLOW}) && systemctl daemon-reload")
 
 
+class Moment(t.NamedTuple):
+    """Where the transaction is held: when it gives ``path`` its new content, ``when`` before (enter) or after (exit) that.
+
+    ``reached`` is a command that succeeds once it is there.
+    """
+
+    path: str
+    when: str
+    reached: str
+
+    def hold(self, node: Node) -> None:
+        """Let the unit's next start stop there. What does it lies in /run: the next boot knows nothing of it."""
+        wait = f"-e trace=rename,renameat,renameat2 -e inject=rename,renameat,renameat2:delay_{self.when}=600000000"
+        strace = f"strace -o /dev/null -P {_files.temporary(self.path)} {wait}"
+        hold = f"[Service]\\nExecStart=\\nExecStart={strace} python3 -I {os.path.dirname(JOURNAL)}/transaction.zip\\n"
+        node.sh(f"mkdir -p /run/systemd/system/{UNIT}.d && printf '{hold}' > /run/systemd/system/{UNIT}.d/hold.conf")
+
+
+WRITTEN = Moment("/etc/containerd/config.toml", "exit", "grep -rq kata-qemu /etc/containerd")
+COMMITTED = Moment("/var/lib/confidential-containers/receipt.json", "enter", f"grep -q '\"committed\": true' {JOURNAL}")
+
+
+def install_until(node: Node, archive: str, reached: str) -> None:
+    """Install, cut the power once ``reached`` succeeds, and wait until the booted node has ended the run by itself."""
+    with node.started("install", coco_payload=archive) as run:
+        eventually(lambda: "yes" in node.sh(f"test -e {JOURNAL} && {reached} && echo yes", check=False))
+        assert "enabled" in node.sh(f"systemctl is-enabled {UNIT}")
+        node.cut_power()
+        os.killpg(run.pid, signal.SIGKILL)
+    eventually(lambda: not node.sh(f"ls {JOURNAL}", check=False))
+    eventually(lambda: not node.sh(f"ls /etc/systemd/system/{UNIT}", check=False))
+    assert node.sh("ls /etc/systemd/system/multi-user.target.wants | grep confidential", check=False) == ""
+
+
+def assert_as_before(node: Node, before: dict[str, t.Any]) -> None:
+    # Artifacts that were staged for the run stay for the next one; nothing else does.
+    assert {path: entry for path, entry in node.snapshot().items() if path in before} == before
+    assert "kata" not in node.sh("containerd config dump")
+    assert "kata-qemu" not in node.play("status").output
+    assert node.pod("runc", "echo", "plain") == "plain\n"
+
+
 @pytest.mark.parametrize("number", [0, 1], ids=["1.7", "2.1"])
-def test_power_cut(nodes: list[Node], archive: str, number: int) -> None:
+def test_power_cut_while_the_engine_restarts(nodes: list[Node], archive: str, number: int) -> None:
     node = nodes[number]
     with slow_with_our_handlers(node, 15):
         before = node.snapshot()
-        with node.started("install", coco_payload=archive) as run:
-            eventually(lambda: "true" in node.sh(f"grep restarting {JOURNAL}", check=False))
-            assert "enabled" in node.sh(f"systemctl is-enabled {UNIT}")
-            node.cut_power()
-            os.killpg(run.pid, signal.SIGKILL)
-        eventually(lambda: not node.sh(f"ls {JOURNAL}", check=False))
-        eventually(lambda: not node.sh(f"ls /etc/systemd/system/{UNIT}", check=False))
-        assert node.sh("ls /etc/systemd/system/multi-user.target.wants | grep confidential", check=False) == ""
-        # Artifacts that were staged for the run stay for the next one; nothing else does.
-        assert {path: entry for path, entry in node.snapshot().items() if path in before} == before
-        assert "kata" not in node.sh("containerd config dump")
-        assert "kata-qemu" not in node.play("status").output
-        assert node.pod("runc", "echo", "plain") == "plain\n"
+        install_until(node, archive, f"grep -q restarting {JOURNAL}")
+        assert_as_before(node, before)
     node.install(archive)
     assert "Starting gVisor" in node.pod("kata-qemu")
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["1.7", "2.1"])
+def test_power_cut_between_writing_and_restarting(nodes: list[Node], archive: str, number: int) -> None:
+    node = nodes[number]
+    before = node.snapshot()
+    WRITTEN.hold(node)
+    install_until(node, archive, WRITTEN.reached)
+    assert_as_before(node, before)
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["1.7", "2.1"])
+def test_power_cut_after_the_commit(nodes: list[Node], archive: str, number: int) -> None:
+    """The boot finishes what was committed: the next run has nothing left to do."""
+    node = nodes[number]
+    COMMITTED.hold(node)
+    install_until(node, archive, COMMITTED.reached)
+    assert "Starting gVisor" in node.pod("kata-qemu")
+    engine = node.engine()
+    assert node.play("install", coco_payload=archive).recap(node.name, "changed") == 0
+    assert node.engine() == engine
 
 
 def test_engine_that_is_slower_than_its_time_limit(node: Node, archive: str) -> None:
