@@ -6,24 +6,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import tempfile
 import typing as t
+from dataclasses import replace
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _extract, _layouts, _shims
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Archive, select
-from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._action import RuntimeAction
-from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._reference import (
-    on_controller,
-    parse_reference,
+from ansible import constants
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
+    _extract,
+    _layouts,
+    _reference,
+    _shims,
+    _tarball,
 )
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Image, select
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import Reference
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._action import RuntimeAction
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._once import once
 
-_SPEC: dict[str, dict[str, t.Any]] = {
-    "payload": {"type": "str", "required": True},
-    "payload_on": {"type": "str", "default": "controller", "choices": ["controller", "node"]},
-    "digest": {"type": "str", "default": ""},
-    "prefix": {"type": "path"},
-    "handlers": {"type": "list", "elements": "str", "default": []},
-    "own_handlers": {"type": "list", "elements": "str", "default": []},
-}
+#: The temporary directory of this run of ansible-playbook, which all its processes share.
+_RUN_TMP: str = t.cast(t.Any, constants).DEFAULT_LOCAL_TMP
 
 
 class ActionModule(RuntimeAction):
@@ -32,43 +37,116 @@ class ActionModule(RuntimeAction):
     TRANSFERS_FILES = True
 
     def act(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
-        _validation, options = self.validate_argument_spec(argument_spec=_SPEC)
-        options = {name: value for name, value in options.items() if value is not None}
-        reference = parse_reference(options["payload"])
-        if options["payload_on"] == "node":
+        options = {name: value for name, value in self._task.args.items() if value is not None}
+        reference = _reference.parse(str(options.get("payload", "")))
+        if reference.transport == _reference.REGISTRY:
+            return self._registry(reference, options, task_vars)
+        if options.get("payload_on", "controller") == "node":
             return self.node("payload_extract", task_vars, **options)
-        source = on_controller(reference)
-        with Archive(source.path, source.image) as archive:
-            images = archive.images()
+        return self._sent(_reference.on_controller(reference), options, task_vars)
+
+    def _registry(
+        self, reference: Reference, options: dict[str, t.Any], task_vars: dict[str, t.Any]
+    ) -> dict[str, t.Any]:
+        if options.pop("payload_on", "node") == "controller":
+            raise Refusal(
+                "coco_payload_on=node for a payload in a registry, which the node's own engine pulls",
+                "controller",
+                "Leave it out. For nodes that do not reach the registry, save the image to a file: "
+                "skopeo copy docker://… oci-archive:FILE.",
+            )
+        certificates = str(options.get("registry_ca", ""))
+        if certificates and "-----BEGIN" not in certificates:
+            options["registry_ca"] = _read(certificates)
+
+        def resolve() -> str:
+            return str(self.node("payload_extract", task_vars, **{**options, "payload": str(reference)})["digest"])
+
+        digest = reference.digest or once(_RUN_TMP, str(reference), resolve)
+        return self.node("payload_extract", task_vars, **{**options, "payload": str(replace(reference, digest=digest))})
+
+    def _sent(self, reference: Reference, options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Let the node look for what the controller has, and send it when it is not there."""
+        options["payload"] = str(reference)
+        digest = ""
+        if reference.transport in ("tarball", "dir"):
+            digest = once(_RUN_TMP, str(reference), lambda: _digest_of(reference))
+        with _tarball.open_source(reference, digest=digest) as source:
+            images = source.images()
             options["identities"] = [image.identity() for image in images]
             found = self.node("payload_extract", task_vars, **options)
             if found["found"] != "absent":
                 return found
+            identity = select(options["identities"], found["architecture"], str(options.get("digest", "")))
+            image = next(image for image in images if image.digest == identity["digest"])
             if self._task.check_mode:
-                return {**found, **_foresee(archive, images, options, found)}
-        target = self._connection._shell.join_path(self._connection._shell.tmpdir, "payload")
-        self._transfer_file(source.path, target)
+                return {**found, **_foresee(source, image, options, found)}
+            target = self._connection._shell.join_path(self._connection._shell.tmpdir, "payload")
+            with _files_to_send(source, image) as files:
+                directories = sorted({os.path.dirname(name) for name in files} - {""})
+                if directories:
+                    paths = " ".join(self._connection._shell.quote(f"{target}/{name}") for name in directories)
+                    self._low_level_execute_command(f"mkdir -p {paths}")
+                for name, path in files.items():
+                    self._transfer_file(path, f"{target}/{name}" if name else target)
         self._fixup_perms2((self._connection._shell.tmpdir, target))
         return self.node("payload_extract", task_vars, **options, archive=target)
 
 
+def _read(path: str) -> str:
+    try:
+        with open(os.path.expanduser(path), encoding="utf-8") as stream:
+            return stream.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refusal(
+            "certificates in coco_registry_ca, or the path of a file with them on the controller",
+            str(error),
+            "Correct it.",
+        ) from error
+
+
+def _digest_of(reference: Reference) -> str:
+    with _tarball.open_source(reference) as source:
+        return str(source.images()[0].digest)
+
+
+@contextlib.contextmanager
+def _files_to_send(source: _tarball.Source, image: Image) -> t.Iterator[dict[str, str]]:
+    """Yield the files of the controller that a node needs, by their path below the payload's ('': they are one file)."""
+    if not os.path.isdir(source.path):
+        yield {"": source.path}
+    elif isinstance(source, _tarball.Tarball):
+        with tempfile.NamedTemporaryFile(dir=_RUN_TMP) as packed:
+            for block in _tarball.tar_of(source.path):
+                packed.write(block)
+            packed.flush()
+            yield {"": packed.name}
+    else:
+        # Of an OCI layout only what this image needs: others may be for other platforms.
+        documents = ["index.json", "oci-layout", *(f"blobs/sha256/{digest[7:]}" for digest in image.chain)]
+        names = [*documents, *(layer.member for layer in image.layers)]
+        yield {name: os.path.join(source.path, name) for name in dict.fromkeys(names)}
+
+
 def _foresee(
-    archive: Archive, images: t.Sequence[t.Any], options: dict[str, t.Any], found: dict[str, t.Any]
+    source: _tarball.Source, image: Image, options: dict[str, t.Any], found: dict[str, t.Any]
 ) -> dict[str, t.Any]:
-    """Return what the node would find in an archive that it does not have: read here, nothing is sent."""
-    identity = select(options["identities"], found["architecture"], options["digest"])
-    image = next(image for image in images if image.digest == identity["digest"])
-    unpacked = _extract.unpack(archive, image, None)
-    layout = t.cast(_layouts.Layout, unpacked.layout)
-    _layouts.check_prefix(options.get("prefix") or layout.prefix, [layout])
-    offered = _shims.offered(unpacked.tree, layout, layout.prefix)
-    choice = _shims.choose(
-        offered, options["handlers"], found["architecture"], found["capabilities"], options["own_handlers"]
+    """Return what the node would find in a payload that it does not have: read here, nothing is sent."""
+    asked, node = options.get("handlers") or [], (found["architecture"], found["capabilities"])
+    how = _extract.How(
+        prefix=options.get("prefix"),
+        architecture=found["architecture"],
+        choose=lambda shims: _shims.chosen_shims(shims, asked, *node),
     )
+    unpacked = _extract.unpack(source, image, None, how)
+    layout = t.cast(_layouts.Layout, unpacked.layout)
+    prefix = options.get("prefix") or layout.prefix
+    offered = _shims.offered(unpacked.tree, layout, prefix, unpacked.components.needed if unpacked.components else None)
+    choice = _shims.choose(offered, asked, *node, options.get("own_handlers") or [])
     return {
         "changed": True,
         "layout": layout.name,
-        "prefix": layout.prefix,
+        "prefix": prefix,
         "handlers": [handler.table() for handler in choice.handlers],
         "excluded": dict(choice.excluded),
         "tree": unpacked.tree,

@@ -2,19 +2,31 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""Image archives: an OCI layout in a tar file, or what ``docker save`` writes. Everything read is checked by digest."""
+"""Images in a tar file or a directory: an OCI layout, or what ``docker save`` writes. Everything read is checked by digest."""
 
 from __future__ import annotations
 
 import json
+import os
 import posixpath
-import re
 import tarfile
 import typing as t
 from dataclasses import dataclass, replace
 
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _layouts
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._blobs import (
+    DirectoryFiles,
+    Files,
+    TarFiles,
+)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._files import sha256
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import (
+    DIGEST,
+    PATHS,
+    REGISTRY,
+    Reference,
+)
 
 #: Manifests and configurations are a few KiB; more than this is an attack or no manifest.
 _LARGEST_DOCUMENT = 4 << 20
@@ -26,7 +38,6 @@ _MANIFEST_TYPES = (
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 #: Endings of media types by compression; '' is plain tar.
 _COMPRESSIONS = {"tar": "", "tar+gzip": "gzip", "tar.gzip": "gzip", "tar+zstd": "zstd"}
 
@@ -47,7 +58,7 @@ class Image:
 
     ``digest`` identifies the payload: the platform manifest's, or the configuration's where an archive has no registry
     manifest (``docker save`` before Docker 25); ``digest_kind`` says which. ``chain`` maps every digest that names this
-    image (index, manifest, config) to its kind.
+    image (index, manifest, config) to its kind. ``architecture`` is '' where nothing tells before it is unpacked.
     """
 
     digest: str
@@ -56,6 +67,8 @@ class Image:
     architecture: str
     names: tuple[str, ...]
     layers: tuple[Layer, ...]
+    #: Directories in which the artifacts can be.
+    bases: tuple[str, ...] = (_layouts.ARTIFACTS,)
 
     @property
     def config(self) -> str:
@@ -72,44 +85,59 @@ class Image:
 
 
 class Archive:
-    """An image archive opened for reading; a context manager."""
+    """A payload's image or images, opened for reading; a context manager.
 
-    def __init__(self, path: str, reference: str = "") -> None:
-        """Open ``path``; ``reference`` selects among several images (an OCI ref name or a Docker repo tag)."""
-        self.path = path
-        self._reference = reference
+    ``index`` is the digest to start from where there is no index.json: that of an image in a registry.
+    """
+
+    def __init__(self, reference: Reference, path: str = "", index: str = "") -> None:
+        """Open what ``reference`` names, or a copy of it at ``path``."""
+        self.path = path or reference.path
+        self._transport = reference.transport
+        self._reference = reference.image if reference.transport != REGISTRY else ""
+        self._index = index
         try:
-            self._tar = tarfile.open(path, "r:")  # noqa: SIM115  (closed by __exit__)
-            self._members = {posixpath.normpath(member.name): member for member in self._tar}
+            self._files = self._opened()
         except FileNotFoundError:
             raise Refusal(
-                f"an image archive at {path}", "no such file", "Check the path in coco_payload and coco_payload_on."
-            ) from None
-        except IsADirectoryError:
-            raise Refusal(
-                f"an image archive at {path}", "a directory", "Name a file that skopeo, podman or docker save wrote."
+                f"{PATHS[self._transport]} at {self.path}",
+                "no such file",
+                "Check the path in coco_payload and coco_payload_on.",
             ) from None
         except OSError as error:
             raise Refusal(
-                f"a readable image archive at {path}", str(error.strerror), "Make the file readable."
+                f"{PATHS[self._transport]} that can be read at {self.path}", str(error.strerror), "Make it readable."
             ) from error
-        except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError) as error:
-            raise self._no_archive(f"a file that is no plain tar archive ({error})") from error
+
+    def _opened(self) -> Files:
+        os.stat(self.path)
+        wanted = self._transport in ("oci", REGISTRY)
+        if os.path.isdir(self.path) != wanted:
+            raise Refusal(
+                f"{PATHS[self._transport]} at {self.path}",
+                "a file" if wanted else "a directory",
+                "Name a directory that skopeo copied to oci:."
+                if wanted
+                else "Name a file that skopeo, podman or docker save wrote.",
+            )
+        return DirectoryFiles(self.path) if wanted else TarFiles(self.path)
 
     def __enter__(self) -> Archive:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._tar.close()
+        self._files.close()
 
     def images(self) -> list[Image]:
         """Return the images of the archive: one for each platform."""
-        if "index.json" in self._members and "oci-layout" in self._members:
+        if self._index:
+            read = self._registry_images
+        elif None not in (self._files.size("index.json"), self._files.size("oci-layout")):
             read = self._oci_images
-        elif "manifest.json" in self._members:
+        elif self._files.size("manifest.json") is not None:
             read = self._docker_images
         else:
-            raise self._no_archive("a tar archive with neither index.json nor manifest.json")
+            raise self._no_archive("neither index.json nor manifest.json in it")
         try:
             images = [image for image in read() if not self._reference or self._reference in image.names]
             names = sorted({name for image in images for name in image.names})
@@ -125,17 +153,14 @@ class Archive:
 
     def open_layer(self, layer: Layer) -> t.IO[bytes]:
         """Return a layer's bytes as they are stored. The caller checks them against the layer's digest."""
-        stream = self._tar.extractfile(self._members[layer.member])
-        if stream is None:
-            raise self._no_archive(f"{layer.member}, which is no file")
-        return stream
+        return self._files.open(layer.member)
 
     def _no_archive(self, found: str) -> Refusal:
         return Refusal(
-            f"an image archive at {self.path}",
+            f"{PATHS.get(self._transport, 'an image')} at {self.path}",
             found,
             "Make one with 'skopeo copy docker://… oci-archive:FILE' or 'docker save --output FILE IMAGE', "
-            "uncompressed and with one image in it.",
+            "uncompressed and with one image in it; or name the image behind the path.",
         )
 
     def _damaged(self, what: str, expected: str, found: str) -> Refusal:
@@ -146,12 +171,14 @@ class Archive:
         )
 
     def _document(self, member: str, digest: str = "") -> t.Any:
-        info = self._members.get(member)
-        if info is None or not info.isfile() or info.size > _LARGEST_DOCUMENT:
-            raise self._damaged(member, f"of at most {_LARGEST_DOCUMENT} bytes", "none")
+        size = self._files.size(member)
+        if size is None or size > _LARGEST_DOCUMENT:
+            raise self._damaged(
+                member, f"of at most {_LARGEST_DOCUMENT} bytes", "none" if size is None else f"{size} bytes"
+            )
         try:
-            stream = self._tar.extractfile(info)
-            data = stream.read() if stream else b""
+            with self._files.open(member) as stream:
+                data = stream.read()
             if digest and sha256(data) != digest:
                 raise self._damaged(member, f"with digest {digest}", f"digest {sha256(data)}")
             return json.loads(data)
@@ -169,32 +196,47 @@ class Archive:
         images: list[Image] = []
         self._collect(self._document("index.json"), {}, (), images, depth=0)
         # What Docker 25 and later write is both: the OCI layout has the tags, manifest.json the whole names.
+        both = self._files.size("manifest.json") is not None
         tags = {
             posixpath.basename(entry["Config"]): tuple(map(str, entry.get("RepoTags") or ()))
-            for entry in (self._document("manifest.json") if "manifest.json" in self._members else ())
+            for entry in (self._document("manifest.json") if both else ())
         }
         return [replace(image, names=image.names + tags.get(image.config.partition(":")[2], ())) for image in images]
+
+    def _registry_images(self) -> list[Image]:
+        images: list[Image] = []
+        self._add({"digest": self._index}, {}, (), images, depth=0)
+        return images
 
     def _collect(
         self, index: t.Any, chain: dict[str, str], names: tuple[str, ...], images: list[Image], depth: int
     ) -> None:
         """Add the image manifests below an index to ``images``. Nested indexes are multi-platform images."""
         for descriptor in index.get("manifests", []):
-            kind = descriptor.get("mediaType")
-            platform = descriptor.get("platform", {}).get("architecture", "")
-            if platform == "unknown":  # BuildKit's attestations
-                continue
-            member = self._blob(descriptor)
-            name = descriptor.get("annotations", {}).get("org.opencontainers.image.ref.name")
-            below = names + ((name,) if name else ())
-            if kind in _INDEX_TYPES and depth < 3:
-                document = self._document(member, descriptor["digest"])
-                self._collect(document, {**chain, descriptor["digest"]: "index"}, below, images, depth + 1)
-            elif kind in _MANIFEST_TYPES:
-                document = self._document(member, descriptor["digest"])
-                images.append(self._oci_image(document, descriptor["digest"], chain, below))
-            else:
-                raise self._damaged(member, "that is an image manifest or an index", f"media type {kind}")
+            if descriptor.get("platform", {}).get("architecture", "") != "unknown":  # BuildKit's attestations
+                name = descriptor.get("annotations", {}).get("org.opencontainers.image.ref.name")
+                self._add(descriptor, chain, names + ((name,) if name else ()), images, depth)
+
+    def _add(
+        self, descriptor: t.Any, chain: dict[str, str], names: tuple[str, ...], images: list[Image], depth: int
+    ) -> None:
+        """Add what one descriptor stands for. Engines and skopeo keep of an index only what is for their own platform."""
+        member, digest = self._blob(descriptor), descriptor["digest"]
+        if depth and self._files.size(member) is None:
+            return
+        kind = descriptor.get("mediaType")
+        if kind not in (None, *_INDEX_TYPES, *_MANIFEST_TYPES):
+            raise self._damaged(member, "that is an image manifest or an index", f"media type {kind}")
+        document = self._document(member, digest)
+        # OCI manifests need not say what they are.
+        kind = kind or document.get("mediaType")
+        kind = kind or (_INDEX_TYPES if "manifests" in document else _MANIFEST_TYPES)[0]
+        if kind in _INDEX_TYPES and depth < 3:
+            self._collect(document, {**chain, digest: "index"}, names, images, depth + 1)
+        elif kind in _MANIFEST_TYPES:
+            images.append(self._oci_image(document, digest, chain, names))
+        else:
+            raise self._damaged(member, "that is an image manifest or an index", f"media type {kind}")
 
     def _oci_image(self, manifest: t.Any, digest: str, chain: t.Mapping[str, str], names: tuple[str, ...]) -> Image:
         config = manifest["config"]
@@ -211,9 +253,9 @@ class Archive:
     def _oci_layer(self, descriptor: t.Mapping[str, t.Any]) -> Layer:
         member = self._blob(descriptor)
         size = int(descriptor["size"])
-        info = self._members.get(member)
-        if info is None or not info.isfile() or info.size != size:
-            found = "none" if info is None or not info.isfile() else f"{info.size} bytes"
+        stored = self._files.size(member)
+        if stored != size:
+            found = "none" if stored is None else f"{stored} bytes"
             raise self._damaged(f"layer {descriptor['digest']}", f"of {size} bytes", found)
         ending = str(descriptor.get("mediaType", "")).rpartition(".layer.v1.")[2].rpartition("rootfs.diff.")[2]
         if ending not in _COMPRESSIONS:
@@ -225,8 +267,8 @@ class Archive:
         for entry in self._document("manifest.json"):
             member = posixpath.normpath(entry["Config"])
             configuration = self._document(member)
-            info = self._tar.extractfile(self._members[member])
-            digest = sha256(info.read() if info else b"")
+            with self._files.open(member) as stream:
+                digest = sha256(stream.read())
             if posixpath.basename(member).partition(".")[0] != digest.partition(":")[2]:
                 raise self._damaged(member, "named by its own digest", f"digest {digest}")
             diff_ids = configuration.get("rootfs", {}).get("diff_ids", [])
@@ -246,13 +288,10 @@ class Archive:
         return images
 
     def _docker_layer(self, member: str, diff_id: str) -> Layer:
-        info = self._members.get(member)
-        if info is not None and info.issym():  # docker save links a layer that several images share
-            member = posixpath.normpath(posixpath.join(posixpath.dirname(member), info.linkname))
-            info = self._members.get(member)
-        if info is None or not info.isfile():
+        size = self._files.size(member)
+        if size is None:
             raise self._damaged(f"layer {member}", "as a file", "none")
-        return Layer(member, diff_id, info.size, "")
+        return Layer(member, diff_id, size, "")
 
 
 def select(
@@ -260,7 +299,7 @@ def select(
 ) -> t.Mapping[str, t.Any]:
     """Choose the image for a node's ``architecture`` and hold it to the digest that the user ``expected``."""
     for identity in identities:
-        if identity["architecture"] == architecture:
+        if identity["architecture"] in (architecture, ""):  # a tarball does not say
             break
     else:
         raise Refusal(
@@ -268,7 +307,7 @@ def select(
             "a payload for " + ", ".join(sorted(str(identity["architecture"]) for identity in identities)),
             "Use the payload of the node's architecture, or a multi-platform one.",
         )
-    if expected and not _DIGEST.fullmatch(expected):
+    if expected and not DIGEST.fullmatch(expected):
         raise Refusal(
             "a digest in coco_payload_digest, sha256: and 64 hexadecimal digits", repr(expected), "Correct it."
         )

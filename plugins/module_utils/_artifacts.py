@@ -10,21 +10,17 @@ inode is kept aside until the handlers are committed: then it is pruned, or it i
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import stat
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files, _layouts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import Entry, Tree
 
 #: Ending of a file of the user's that is kept while one of ours stands in its place.
 _KEPT = ".kept"
-
-#: Files that an admin may edit; dpkg calls them conffiles.
-_CONFIGURATION = "share/defaults/*/configuration*.toml"
 
 
 def staging(prefix: str) -> str:
@@ -35,11 +31,6 @@ def staging(prefix: str) -> str:
     if os.path.isdir(prefix) and os.stat(prefix).st_dev != os.stat(anchor).st_dev:
         anchor = prefix
     return os.path.join(anchor, ".confidential-containers")
-
-
-def is_configuration(path: str) -> bool:
-    """Tell whether a path below the prefix is a configuration file, which its admin may edit."""
-    return fnmatch.fnmatchcase(path, _CONFIGURATION)
 
 
 def sign(path: str, entry: Entry) -> Entry:
@@ -78,13 +69,13 @@ def drift(prefix: str, tree: Tree) -> dict[str, str]:
         if state == "absent":
             found[path] = "missing"
         elif state == "changed":
-            found[path] = "edited" if is_configuration(path) else "changed"
+            found[path] = "edited" if _layouts.is_configuration(path) else "changed"
     return found
 
 
 def same(old: Entry, new: Entry) -> bool:
     """Tell whether two entries stand for the same thing on disk."""
-    keys = ("type", "mode", "digest", "target")
+    keys = ("type", "mode", "digest", "target", "capability")
     return all(old.get(key) == new.get(key) for key in keys)
 
 
@@ -125,8 +116,10 @@ class Plan:
         return bool(self["add"] or self["replace"] or self["remove"] or self.directories)
 
 
-def plan(prefix: str, old: Tree, new: Tree, keep_aside: bool = False) -> Plan:
+def plan(prefix: str, old: Tree, new: Tree, keep_aside: bool = False, keep_edited: bool = True) -> Plan:
     """Compare the receipt, the payload and the disk.
+
+    A configuration file that its admin has edited stays as it is, unless ``keep_edited`` is false and the payload has one, too.
 
     Where a file of the user's stands in our place, it is to be kept aside, or raises a refusal.
     """
@@ -151,7 +144,8 @@ def plan(prefix: str, old: Tree, new: Tree, keep_aside: bool = False) -> Plan:
         elif entry is None and old[path]["type"] == "directory":
             decision = "gone"  # directories of ours go when they are empty: see prune
         else:
-            decision = decide(old.get(path), entry, look(target, old.get(path)), is_configuration(path))
+            editable = _layouts.is_configuration(path) and (keep_edited or entry is None)
+            decision = decide(old.get(path), entry, look(target, old.get(path)), editable)
         if decision == "conflict" and keep_aside and not os.path.lexists(target + _KEPT):
             result.kept.append(path)
             decision = "directory" if entry and entry["type"] == "directory" else "add"

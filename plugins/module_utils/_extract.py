@@ -11,108 +11,181 @@ The tree maps each path below the prefix to what is there:
 
 from __future__ import annotations
 
-import gzip
+import contextlib
 import hashlib
 import io
 import os
 import posixpath
 import tarfile
 import typing as t
-import zlib
 from dataclasses import dataclass, field
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _layouts
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Archive, Image, Layer
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
+    _components,
+    _layouts,
+    _streams,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Image, Layer
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._relocate import Relocation
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._tarball import Source
 
 Entry = t.Dict[str, t.Any]
 Tree = t.Dict[str, Entry]
 
-_BLOCK = 1 << 20
+_BLOCK = _streams.BLOCK
 #: Smallest run of zeros that becomes a hole.
 _HOLE = 64 << 10
 _ZEROS = bytes(_HOLE)
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
+#: Bytes that may come of very few: guest images have long runs of zeros.
+_UNSUSPICIOUS = 1 << 30
+#: Configuration files are some KiB; they are read whole.
+_LARGEST_TEXT = 4 << 20
+_PLACEHOLDER = b"PLACEHOLDER_FOR_DISTRO_"
+#: The only extended attribute that artifacts have, and how a tar archive says it.
+_CAPABILITY = "security.capability"
+_IN_TAR = f"SCHILY.xattr.{_CAPABILITY}"
+#: ELF's e_machine, in the spelling of image manifests.
+_MACHINES = {21: "ppc64le", 22: "s390x", 62: "amd64", 183: "arm64"}
 
-#: Bounds on what an archive may unfold to: far above the largest payload published, far below a full disk.
-LARGEST_PAYLOAD = 32 << 30
-MOST_MEMBERS = 200_000
+_BROKEN = (*_streams.DAMAGED, tarfile.TarError, OverflowError, RecursionError)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds on what a payload may unfold to: above the largest payload published, below a full disk (``coco_limits``).
+
+    ``bytes`` of all layers unpacked, ``members`` of all archives, ``ratio`` of unpacked to packed bytes in any one of them.
+    """
+
+    bytes: int = 32 << 30
+    members: int = 200_000
+    ratio: int = 2000
+
+
+@dataclass(frozen=True)
+class How:
+    """What is to become of a payload: below which ``prefix`` (None: its own), on a node of which ``architecture``.
+
+    ``choose`` gets the shims that a payload in components offers, and returns those that are wanted. ``progress`` is told how
+    many bytes of the layers, as they are stored, have been read.
+    """
+
+    prefix: str | None = None
+    architecture: str = ""
+    limits: Limits = Limits()
+    choose: t.Callable[[t.Collection[str]], t.Collection[str]] = list
+    progress: t.Callable[[int], None] = lambda done: None
 
 
 @dataclass
 class Unpacked:
-    """What was found in an image: its layout and the tree of its artifacts."""
+    """What was found in an image: its layout, the tree of its artifacts, and what it has in components, if it has any."""
 
     layout: _layouts.Layout | None = None
     tree: Tree = field(default_factory=dict)
+    components: _components.Components | None = None
 
 
-def unpack(archive: Archive, image: Image, destination: str | None) -> Unpacked:
+def unpack(source: Source, image: Image, destination: str | None, how: How = How()) -> Unpacked:
     """Read every layer of ``image``, check it, and write the artifacts to the empty directory ``destination``.
 
     Without a destination nothing is written: the result is the plan. With one, the caller removes it when this raises.
     """
-    unpacker = _Unpacker(archive.path, destination)
-    for number, layer in enumerate(image.layers):
-        with archive.open_layer(layer) as stored:
-            unpacker.layer(number, layer, stored)
-    result = unpacker.result
-    if result.layout is None:
-        known = ", ".join("/" + layout.root for layout in _layouts.LAYOUTS)
-        raise Refusal(
-            f"an image with the artifacts of the runtime ({known})",
-            f"/{_layouts.ARTIFACTS} with another layout ({', '.join(sorted(unpacker.elsewhere))})"
-            if unpacker.elsewhere
-            else f"an image without /{_layouts.ARTIFACTS}",
-            "Check that coco_payload names a runtime payload image, of a layout that this version supports.",
-        )
-    return result
+    unpacker = _Unpacker(source, image, destination, how)
+    for layer in image.layers:
+        unpacker.layer(layer)
+    return unpacker.finish()
+
+
+def _members(plain: _streams.Bounded) -> t.Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
+    with tarfile.open(fileobj=t.cast("t.IO[bytes]", plain), mode="r|", bufsize=_BLOCK) as tar:
+        for member in tar:
+            yield member, tar
 
 
 class _Unpacker:
-    def __init__(self, source: str, destination: str | None) -> None:
+    def __init__(self, source: Source, image: Image, destination: str | None, how: How) -> None:
         self._source = source
+        self._image = image
         self._destination = destination
-        self._layer_of: dict[str, int] = {}
+        self._how = how
+        #: By path: the number of the archive that brought it. Each layer is one, and each component's tarball.
+        self._archive_of: dict[str, int] = {}
+        self._archives = 0
         self._members = 0
         self._bytes = 0
+        self._stored = 0
+        self._relocation: Relocation | None = None
         self.result = Unpacked()
         #: Directories right below the artifacts' place that no layout knows: for the error message.
-        self.elsewhere: set[str] = set()
+        self._elsewhere: set[str] = set()
 
-    def layer(self, number: int, layer: Layer, stored: t.IO[bytes]) -> None:
-        checked = _Checked(stored)
-        if layer.compression == "zstd":
-            raise Refusal(
-                "layers compressed with gzip, or plain ones",
-                f"layer {layer.digest} of {self._source} compressed with zstd",
-                "Convert it: skopeo copy --dest-compress-format gzip.",
-            )
-        plain: t.IO[bytes] = gzip.GzipFile(fileobj=checked) if layer.compression == "gzip" else checked  # type: ignore[assignment]
-        try:
-            with tarfile.open(fileobj=plain, mode="r|", bufsize=_BLOCK) as tar:
-                for member in tar:
-                    self._member(number, member, tar)
-            for stream in (plain, checked):
-                while stream.read(_BLOCK):
+    def layer(self, layer: Layer) -> None:
+        with self._source.open_layer(layer) as stored:
+            checked = _streams.Checked(stored, self._how.progress, self._stored)
+            try:
+                self._archive(t.cast("t.IO[bytes]", checked), layer.compression, self._image.bases)
+                while checked.read(_BLOCK):
                     pass
-        except (
-            tarfile.TarError,
-            EOFError,
-            zlib.error,
-            gzip.BadGzipFile,
-            ValueError,
-            OverflowError,
-            RecursionError,
-        ) as error:
-            raise self._damaged(layer, str(error)) from error
+            except _BROKEN as error:
+                raise self._damaged(layer, str(error)) from error
+        self._stored += checked.count
         if checked.digest() != layer.digest:
             raise self._damaged(layer, f"digest {checked.digest()}")
 
+    def _archive(self, stored: t.IO[bytes], compression: str, bases: t.Sequence[str]) -> None:
+        """Read one tar archive to its end."""
+        self._archives += 1
+        number = self._archives
+        with self._plain(stored, compression) as plain:
+            for member, tar in _members(plain):
+                self._member(number, member, tar, bases)
+            while plain.read(_BLOCK):
+                pass
+            self._bytes += plain.count
+
+    @contextlib.contextmanager
+    def _plain(self, stored: t.IO[bytes], compression: str) -> t.Iterator[_streams.Bounded]:
+        """Unpack a stream, within the limits."""
+        packed = _streams.Checked(stored)
+        limits = self._how.limits
+
+        def allowed() -> int:
+            return min(limits.bytes - self._bytes, max(limits.ratio * packed.count, _UNSUSPICIOUS))
+
+        def refuse() -> Refusal:
+            return self._hostile(
+                self._source.path,
+                f"more than {limits.bytes} bytes, or more than {limits.ratio} times as many as before unpacking (coco_limits)",
+            )
+
+        with _streams.decompressed(t.cast("t.IO[bytes]", packed), compression) as plain:
+            yield _streams.Bounded(plain, allowed, refuse)
+
+    def finish(self) -> Unpacked:
+        """Add what only the whole payload tells, and refuse one that is none."""
+        result = self.result
+        if result.layout is None:
+            known = ", ".join("/" + layout.root for layout in _layouts.LAYOUTS)
+            raise Refusal(
+                f"a payload with the artifacts of the runtime ({known})",
+                f"/{_layouts.ARTIFACTS} with another layout ({', '.join(sorted(self._elsewhere))})"
+                if self._elsewhere
+                else "other files only",
+                "Check that coco_payload names a runtime payload, of a layout that this version supports.",
+            )
+        if self._relocation:
+            for path, text in self._relocation.wrappers(list(result.tree)).items():
+                self._replace(path)
+                result.tree[path] = self._file(path, 0o755, tarfile.TarInfo(path), io.BytesIO(text))
+        return result
+
     def _damaged(self, layer: Layer, found: str) -> Refusal:
         return Refusal(
-            f"layer {layer.digest} in {self._source}",
+            f"layer {layer.digest} in {self._source.path}",
             found,
             "The archive is truncated or was changed: make or fetch it again. Nothing was installed.",
         )
@@ -120,29 +193,33 @@ class _Unpacker:
     def _hostile(self, name: str, found: str) -> Refusal:
         return Refusal(
             "artifacts that are plain files, directories and links inside the payload",
-            f"{name!r} in {self._source}: {found}",
+            f"{name!r} in {self._source.path}: {found}",
             "Do not use this payload unless you know why it is like that. Nothing was installed.",
         )
 
-    def _member(self, number: int, member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
+    def _member(self, number: int, member: tarfile.TarInfo, tar: tarfile.TarFile, bases: t.Sequence[str]) -> None:
         self._members += 1
-        self._bytes += member.size if member.isreg() else 0
-        if self._members > MOST_MEMBERS or self._bytes > LARGEST_PAYLOAD:
-            raise self._hostile(member.name, f"more than {MOST_MEMBERS} members or {LARGEST_PAYLOAD} bytes so far")
+        if self._members > self._how.limits.members:
+            raise self._hostile(member.name, f"more than {self._how.limits.members} members so far (coco_limits)")
         path = posixpath.normpath(member.name.lstrip("/"))
         directory, name = posixpath.split(path)
         if name.startswith(_WHITEOUT):
             self._whiteout(number, directory, name)
             return
-        located = _layouts.locate(path)
+        if directory == _layouts.COMPONENTS and member.isreg() and bases == self._image.bases:
+            self._component(_components.component_of(name), member, tar)
+            return
+        located = _layouts.locate(path, bases)
         if located is None:
             self._note_elsewhere(path)
-            if ".." in member.name.split("/") and _layouts.ARTIFACTS in member.name:
+            if ".." in member.name.split("/") and (_layouts.ARTIFACTS in member.name or "" in bases):
                 raise self._hostile(member.name, "a name that climbs out of its directory")
             return
         layout, relative = located
         if self.result.layout is not None and self.result.layout is not layout:
             raise self._hostile(member.name, f"a second layout beside /{self.result.layout.root}")
+        if self.result.layout is None and self._how.prefix not in (None, layout.prefix):
+            self._relocation = Relocation(layout.prefix, self._how.prefix)
         self.result.layout = layout
         if ".." in member.name.split("/") or member.name.startswith("/"):
             raise self._hostile(member.name, "an absolute name or one that climbs out of its directory")
@@ -153,20 +230,43 @@ class _Unpacker:
         if "\0" in path + member.linkname:
             raise self._hostile(member.name, "a NUL in its name")
         if relative:
-            self._artifact(number, layout, relative, member, tar)
+            self._artifact(number, layout, relative, member, tar, bases)
+
+    def _component(self, component: str, member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
+        """Unpack the tarball of a component, if a shim that is wanted needs it."""
+        if self.result.components is None:
+            needed = self._needed()
+            chosen = _components.wanted(needed, self._how.choose(needed))
+            self.result.components = _components.Components(needed, tuple(chosen))
+        if component in self.result.components.unpacked:
+            stored = io.BufferedReader(t.cast("io.RawIOBase", tar.extractfile(member)))
+            self._archive(t.cast("t.IO[bytes]", stored), _streams.compression_of(stored.peek(8)), ("",))
+
+    def _needed(self) -> _components.Needed:
+        """Read ahead for the manifest of components. It is in one of the last layers, which are small."""
+        for layer in reversed(self._image.layers):
+            with self._source.open_layer(layer) as stored, self._plain(stored, layer.compression) as plain:
+                for member, tar in _members(plain):
+                    name = posixpath.normpath(member.name.lstrip("/"))
+                    if name == _layouts.COMPONENTS_MANIFEST and member.isreg():
+                        text = t.cast("t.IO[bytes]", tar.extractfile(member)).read(_LARGEST_TEXT)
+                        return _components.parse(text, self._how.architecture)
+        raise Refusal(
+            f"/{_layouts.COMPONENTS_MANIFEST} in a payload of components",
+            f"none in {self._source.path}",
+            "Check that coco_payload names a runtime payload image.",
+        )
 
     def _note_elsewhere(self, path: str) -> None:
         relative = _layouts.inside(path, _layouts.ARTIFACTS)
-        if relative and relative != "opt" and not relative.startswith("scripts"):
-            self.elsewhere.add("/".join(relative.split("/")[:2]))
+        if relative and relative != "opt" and not relative.startswith(("scripts", "tarballs", "shim-components.json")):
+            self._elsewhere.add("/".join(relative.split("/")[:2]))
 
     def _whiteout(self, number: int, directory: str, name: str) -> None:
         """Remove what a lower layer had: one entry, or the whole content of an opaque directory."""
-        root = self.result.layout.root if self.result.layout else ""
-        if not root:
+        if self.result.layout is None or name == _WHITEOUT:
             return
-        if name == _WHITEOUT:
-            return
+        root = posixpath.join(self._image.bases[0], self.result.layout.root)
         hidden = directory if name == _OPAQUE else posixpath.join(directory, name[len(_WHITEOUT) :])
         below = "" if f"{root}/".startswith(f"{hidden}/") else _layouts.inside(hidden, root)
         if below is None:
@@ -174,7 +274,7 @@ class _Unpacker:
         for entry in sorted(self.result.tree, reverse=True):
             covered = not below or _layouts.inside(entry, below) is not None
             # What this layer itself brought stays, wherever its whiteouts stand.
-            keep = self._layer_of[entry] == number or (name == _OPAQUE and entry == below)
+            keep = self._archive_of[entry] == number or (name == _OPAQUE and entry == below)
             if covered and not keep:
                 self._remove(entry)
 
@@ -188,15 +288,23 @@ class _Unpacker:
                 os.unlink(target)
 
     def _artifact(
-        self, number: int, layout: _layouts.Layout, path: str, member: tarfile.TarInfo, tar: tarfile.TarFile
+        self,
+        number: int,
+        layout: _layouts.Layout,
+        path: str,
+        member: tarfile.TarInfo,
+        tar: tarfile.TarFile,
+        bases: t.Sequence[str],
     ) -> None:
         if not (member.isdir() or member.isreg() or member.issym() or member.islnk()):
             raise self._hostile(member.name, "a device, a FIFO or another special file")
         if member.mode & 0o6000 and not member.issym():
             raise self._hostile(member.name, "a setuid or setgid bit")
         self._parents(number, posixpath.dirname(path), member.name)
-        self._layer_of[path] = number
         before = self.result.tree.get(path)
+        if before and self._archive_of[path] == number and not (member.isdir() and before["type"] == "directory"):
+            raise self._hostile(member.name, "twice in the same archive")
+        self._archive_of[path] = number
         # A file that is writable by everybody would let everybody run code as root.
         mode = member.mode & 0o775
         if member.isdir():
@@ -210,11 +318,12 @@ class _Unpacker:
         self._replace(path)
         if member.issym():
             self._check_link(layout, path, member)
-            self.result.tree[path] = {"type": "link", "target": member.linkname}
+            target = self._relocation.link(member.linkname) if self._relocation else member.linkname
+            self.result.tree[path] = {"type": "link", "target": target}
             if self._destination is not None:
-                os.symlink(member.linkname, self._on_disk(path))
+                os.symlink(target, self._on_disk(path))
         elif member.islnk():
-            located = _layouts.locate(posixpath.normpath(member.linkname))
+            located = _layouts.locate(posixpath.normpath(member.linkname), bases)
             target = located[1] if located and located[0] is layout else ""
             if self.result.tree.get(target, {}).get("type") != "file":
                 raise self._hostile(member.name, f"a hard link to {member.linkname!r}, which is no artifact")
@@ -224,9 +333,24 @@ class _Unpacker:
         else:
             if posixpath.basename(posixpath.dirname(path)) == "bin":
                 mode |= 0o111
-            stream = t.cast(t.IO[bytes], tar.extractfile(member))
-            digest = self._file(path, mode, member, stream)
-            self.result.tree[path] = {"type": "file", "mode": mode, "size": member.size, "digest": digest}
+            stream = t.cast("t.IO[bytes]", tar.extractfile(member))
+            if path in layout.configurations.values() and not self._image.architecture:
+                stream = self._of_this_machine(member, stream)
+            self.result.tree[path] = self._file(path, mode, member, stream)
+
+    def _of_this_machine(self, member: tarfile.TarInfo, stream: t.IO[bytes]) -> t.IO[bytes]:
+        """Refuse a shim for another architecture: a tarball says nowhere else what it is for."""
+        buffered = io.BufferedReader(t.cast("io.RawIOBase", stream), 64)
+        start = buffered.peek(20)[:20]
+        order: t.Any = "big" if start[5:6] == b"\2" else "little"
+        machine = _MACHINES.get(int.from_bytes(start[18:20], order)) if start.startswith(b"\x7fELF") else None
+        if machine and self._how.architecture and machine != self._how.architecture:
+            raise Refusal(
+                f"a payload for {self._how.architecture}, this node's architecture",
+                f"{member.name} for {machine} in {self._source.path}",
+                "Use the payload of the node's architecture.",
+            )
+        return t.cast("t.IO[bytes]", buffered)
 
     def _parents(self, number: int, path: str, name: str) -> None:
         """Make sure that every parent is a directory of the tree: nothing is ever written through a link."""
@@ -236,13 +360,13 @@ class _Unpacker:
         if entry is None:
             self._parents(number, posixpath.dirname(path), name)
             self.result.tree[path] = {"type": "directory", "mode": 0o755}
-            self._layer_of[path] = number
+            self._archive_of[path] = number
             self._directory(path)
         elif entry["type"] != "directory":
             raise self._hostile(name, f"it lies below {path!r}, which is no directory")
         else:
             self._parents(number, posixpath.dirname(path), name)
-            self._layer_of[path] = number
+            self._archive_of[path] = number
 
     def _replace(self, path: str) -> None:
         """Make room for an entry of a higher layer."""
@@ -268,21 +392,35 @@ class _Unpacker:
         if not allowed:
             raise self._hostile(member.name, f"a link to {target!r}, outside of the artifacts")
 
-    def _file(self, path: str, mode: int, member: tarfile.TarInfo, stream: t.IO[bytes]) -> str:
-        digest = hashlib.sha256()
+    def _file(self, path: str, mode: int, member: tarfile.TarInfo, stream: t.IO[bytes]) -> Entry:
+        """Take a file over, and return its entry."""
+        entry: Entry = {"type": "file", "mode": mode}
+        if _layouts.is_configuration(path) and member.size <= _LARGEST_TEXT:
+            text = stream.read()
+            if _PLACEHOLDER in text:
+                entry["placeholder"] = True
+            stream = io.BytesIO(self._relocation.text(text) if self._relocation else text)
+        value = member.pax_headers.get(_IN_TAR)
+        if value is not None:
+            entry["capability"] = value.encode("utf-8", "surrogateescape").hex()
+        digest, size = hashlib.sha256(), 0
         if self._destination is None:
             for block in iter(lambda: stream.read(_BLOCK), b""):
                 digest.update(block)
-            return "sha256:" + digest.hexdigest()
-        descriptor = os.open(self._on_disk(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "wb", buffering=0) as target:
-            for block in iter(lambda: stream.read(_BLOCK), b""):
-                digest.update(block)
-                _write_with_holes(target, block)
-            target.truncate(member.size)
-            os.fchmod(target.fileno(), mode)
-            os.utime(target.fileno(), (member.mtime, member.mtime))
-        return "sha256:" + digest.hexdigest()
+                size += len(block)
+        else:
+            descriptor = os.open(self._on_disk(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(descriptor, "wb", buffering=0) as target:
+                for block in iter(lambda: stream.read(_BLOCK), b""):
+                    digest.update(block)
+                    size += len(block)
+                    _write_with_holes(target, block)
+                target.truncate(size)
+                os.fchmod(target.fileno(), mode)
+                if "capability" in entry:
+                    os.setxattr(target.fileno(), _CAPABILITY, bytes.fromhex(entry["capability"]))
+                os.utime(target.fileno(), (member.mtime, member.mtime))
+        return {**entry, "size": size, "digest": "sha256:" + digest.hexdigest()}
 
     def _on_disk(self, path: str) -> str:
         return os.path.join(t.cast(str, self._destination), path)
@@ -305,23 +443,3 @@ def _write_all(target: io.FileIO, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[target.write(view) :]
-
-
-class _Checked(io.RawIOBase):
-    """A stream that remembers the digest of all that was read from it."""
-
-    def __init__(self, stream: t.IO[bytes]) -> None:
-        super().__init__()
-        self._stream = stream
-        self._digest = hashlib.sha256()
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._stream.read(size)
-        self._digest.update(data)
-        return data
-
-    def digest(self) -> str:
-        return "sha256:" + self._digest.hexdigest()

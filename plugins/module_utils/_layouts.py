@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import posixpath
 import typing as t
 from dataclasses import dataclass
@@ -14,15 +15,22 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 
 #: Where every payload image keeps what it has for the node.
 ARTIFACTS = "opt/kata-artifacts"
+#: In images since Kata 3.32: release tarballs of components, and which shim needs which of them.
+COMPONENTS = f"{ARTIFACTS}/tarballs"
+COMPONENTS_MANIFEST = f"{ARTIFACTS}/shim-components.json"
+
+#: Where this collection keeps its own state.
+_STATE = "/var/lib/confidential-containers"
 
 
 @dataclass(frozen=True)
 class Layout:
-    """One era of payload images.
+    """One way to lay out artifacts.
 
-    ``root`` is the directory in the image whose content goes to the prefix; ``prefix`` the one that the payload's
-    binaries and configuration files were built for; ``configurations`` maps each directory of configuration files
-    (``configuration-<shim>.toml``) to the shim binary that reads them, both relative to ``root``.
+    ``root`` is the directory whose content goes to the prefix, relative to where a payload keeps what it has for the node;
+    ``prefix`` the one that the payload's binaries and configuration files were built for; ``configurations`` maps each
+    directory of configuration files (``configuration-<shim>.toml``) to the shim binary that reads them, both relative to
+    ``root``.
     """
 
     name: str
@@ -39,17 +47,38 @@ _KATA_CONFIGURATIONS = {
 LAYOUTS = (
     Layout(
         name="confidential-containers",
-        root=f"{ARTIFACTS}/opt/confidential-containers",
+        root="opt/confidential-containers",
         prefix="/opt/confidential-containers",
         configurations=_KATA_CONFIGURATIONS,
     ),
-    Layout(
-        name="kata",
-        root=f"{ARTIFACTS}/opt/kata",
-        prefix="/opt/kata",
-        configurations=_KATA_CONFIGURATIONS,
-    ),
+    Layout(name="kata", root="opt/kata", prefix="/opt/kata", configurations=_KATA_CONFIGURATIONS),
 )
+
+#: Files that an admin may edit; dpkg calls them conffiles.
+_CONFIGURATION = "share/defaults/*/configuration*.toml"
+
+#: What an admin would miss if artifacts went there, or what is gone after a reboot; with all below it.
+_SYSTEM = (
+    "bin",
+    "boot",
+    "dev",
+    "etc",
+    "lib",
+    "lib32",
+    "lib64",
+    "libx32",
+    "proc",
+    "run",
+    "sbin",
+    "sys",
+    "tmp",
+    "usr",
+    "var",
+)
+#: Exceptions: below these, software may be installed.
+_FOR_SOFTWARE = ("/usr/local", "/var/lib", "/var/opt")
+#: Directories that are shared with others: a prefix lies below them.
+_SHARED = ("/", "/home", "/media", "/mnt", "/opt", "/root", "/srv", *_FOR_SOFTWARE)
 
 
 def by_name(name: str) -> Layout:
@@ -59,26 +88,45 @@ def by_name(name: str) -> Layout:
 
 def inside(path: str, root: str) -> str | None:
     """Return ``path`` relative to ``root`` ('' for the root itself), or None when it lies elsewhere."""
-    if path == root:
-        return ""
+    if path == root or not root:
+        return "" if path == root else path
     return path[len(root) + 1 :] if path.startswith(root + "/") else None
 
 
-def locate(path: str) -> tuple[Layout, str] | None:
-    """Return the layout that a path in an image belongs to and the path below its root; None for all other paths."""
-    for layout in LAYOUTS:
-        relative = inside(path, layout.root)
-        if relative is not None:
-            return layout, relative
+def locate(path: str, bases: t.Sequence[str]) -> tuple[Layout, str] | None:
+    """Return the layout that a path in a payload belongs to and the path below its root; None for all other paths.
+
+    ``bases`` are the directories in which a payload of this kind can keep its artifacts.
+    """
+    for base in bases:
+        rest = inside(path, base)
+        for layout in LAYOUTS:
+            relative = None if rest is None else inside(rest, layout.root)
+            if relative is not None:
+                return layout, relative
     return None
 
 
-def check_prefix(asked: str, layouts: t.Sequence[Layout]) -> None:
-    """Refuse a prefix for which none of ``layouts`` was built: in this version, paths inside of payloads stay as they are."""
-    built_for = [layout.prefix for layout in layouts]
-    if posixpath.normpath(asked) not in built_for:
+def is_configuration(path: str) -> bool:
+    """Tell whether a path below the prefix is a configuration file, which its admin may edit."""
+    return fnmatch.fnmatchcase(path, _CONFIGURATION)
+
+
+def check_prefix(asked: str) -> None:
+    """Refuse a prefix that is no place for software."""
+
+    def refuse(found: str) -> t.NoReturn:
         raise Refusal(
-            f"coco_prefix to be {' or '.join(built_for)}, for which payloads are built",
-            asked,
-            "Leave coco_prefix out: this version does not rewrite the paths in a payload.",
+            "coco_prefix to be a directory of its own, like /opt/kata",
+            f"{asked}, {found}",
+            "Leave it out to use the one that the payload was built for, or name a directory below /opt or /srv.",
         )
+
+    if not asked.startswith("/"):
+        refuse("which is relative")
+    path = posixpath.normpath(asked)
+    if path in _SHARED or path == "//":
+        refuse("which is shared with others")
+    software = any(path.startswith(directory + "/") for directory in _FOR_SOFTWARE)
+    if (path.split("/")[1] in _SYSTEM and not software) or inside(path, _STATE) is not None:
+        refuse("which is in a directory of the system")

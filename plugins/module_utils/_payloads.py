@@ -28,7 +28,8 @@ def begin(state: State, digest: str, staged: str) -> None:
 def remember(state: State, payload: t.Mapping[str, t.Any]) -> None:
     """Record a payload as completely extracted and verified.
 
-    Shape: ``digest``, ``digest_kind``, ``chain``, ``reference``, ``layout``, ``prefix``, ``staged`` (directory), ``tree``.
+    Shape: ``digest``, ``digest_kind``, ``chain``, ``architecture``, ``reference``, ``layout``, ``prefix``, ``staged``
+    (directory), ``tree``, ``components`` ({needed, unpacked} or None).
     """
     directory = state.payload(payload["digest"])
     state.create()
@@ -37,9 +38,12 @@ def remember(state: State, payload: t.Mapping[str, t.Any]) -> None:
 
 
 def find(state: State, digest: str) -> dict[str, t.Any] | None:
-    """Return the record of an extracted payload whose artifacts are still there."""
-    payload = _files.read_json(os.path.join(state.payload(digest), "payload.json"))
-    return payload if payload and "tree" in payload and os.path.isdir(payload["staged"]) else None
+    """Return the record of an extracted payload with this among its digests, whose artifacts are still there."""
+    for name in os.listdir(state.payloads) if os.path.isdir(state.payloads) else ():
+        payload = _files.read_json(os.path.join(state.payloads, name, "payload.json"))
+        if payload and "tree" in payload and digest in payload["chain"] and os.path.isdir(payload["staged"]):
+            return t.cast("dict[str, t.Any]", payload)
+    return None
 
 
 def forget(state: State) -> bool:

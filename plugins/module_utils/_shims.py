@@ -74,10 +74,14 @@ class Handler:
     privileged_without_host_devices: bool = True
     pod_annotations: tuple[str, ...] = ("io.katacontainers.*",)
     container_annotations: tuple[str, ...] = ("io.kubernetes.container.terminationMessage*",)
+    #: Why no node can run it, as the payload is; '' when nothing is wrong with it.
+    flaw: str = ""
 
     def table(self) -> dict[str, t.Any]:
         """Return plain data, for a module's result."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        table = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        del table["flaw"]
+        return table
 
 
 @dataclass(frozen=True)
@@ -88,15 +92,23 @@ class Choice:
     excluded: t.Mapping[str, str]
 
 
-def offered(paths: t.Iterable[str], layout: Layout, prefix: str) -> list[Handler]:
-    """Return a handler for every shim configuration among the artifacts (``paths``, relative to the prefix)."""
-    present = set(paths)
+_FLAW = "has a placeholder for a distribution's own QEMU or firmware in its configuration, and does not run from the payload alone"
+
+
+def offered(
+    tree: t.Mapping[str, t.Mapping[str, t.Any]], layout: Layout, prefix: str, shims: t.Container[str] | None = None
+) -> list[Handler]:
+    """Return a handler for every shim configuration among the artifacts, whose paths are relative to the prefix.
+
+    ``shims``: those that a payload in components has for the architecture (None: it is not in components).
+    """
+    present = set(tree)
     found = []
     for path in sorted(present):
         directory, name = posixpath.split(path)
         match = _CONFIGURATION.fullmatch(name)
         binary = layout.configurations.get(directory)
-        if match and binary in present:
+        if match and binary in present and (shims is None or match.group("shim") in shims):
             shim = match.group("shim")
             found.append(
                 Handler(
@@ -105,6 +117,7 @@ def offered(paths: t.Iterable[str], layout: Layout, prefix: str) -> list[Handler
                     runtime_type=f"io.containerd.kata-{shim}.v2",
                     runtime_path=f"{prefix}/{binary}",
                     config_path=f"{prefix}/{path}",
+                    flaw=_FLAW if tree[path].get("placeholder") else "",
                 )
             )
     return found
@@ -125,6 +138,15 @@ def missing(shim: str, architecture: str, capabilities: t.Mapping[str, bool], as
         if not visible and not asked:
             return f"needs {title}, which cannot be seen from outside: name the handler in coco_handlers"
     return ""
+
+
+def chosen_shims(
+    shims: t.Iterable[str], asked: t.Collection[str], architecture: str, capabilities: t.Mapping[str, bool]
+) -> list[str]:
+    """Return the shims whose components are to be unpacked: :func:`choose`, which also refuses, for a start."""
+    if asked:
+        return [shim for shim in shims if f"kata-{shim}" in asked]
+    return [shim for shim in shims if not missing(shim, architecture, capabilities)]
 
 
 def choose(
@@ -152,7 +174,7 @@ def choose(
         if asked and handler.name not in asked:
             excluded[handler.name] = "not asked for in coco_handlers"
             continue
-        lack = missing(handler.shim, architecture, capabilities, asked=bool(asked))
+        lack = handler.flaw or missing(handler.shim, architecture, capabilities, asked=bool(asked))
         if not lack:
             chosen.append(handler)
         elif asked:

@@ -39,6 +39,13 @@ options:
     type: str
     default: refuse
     choices: [refuse, keep_aside]
+  edited_config:
+    description:
+      - What to do about configuration files that the admin has edited. V(keep) leaves them as they are and reports them,
+        V(replace) puts the payload's own in their place.
+    type: str
+    default: keep
+    choices: [keep, replace]
 extends_documentation_fragment:
   - confidential_containers.runtime._attributes
 attributes:
@@ -114,6 +121,9 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
+#: What the receipt keeps of a payload's record.
+_RECORDED = ("reference", "digest", "digest_kind", "chain", "architecture", "layout", "components")
+
 #: How a decision is shown in a diff.
 _SIGNS = (("add", "+"), ("replace", "~"), ("remove", "-"), ("edited", "="))
 
@@ -153,7 +163,13 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
             "neither staged nor installed",
             "Run payload_extract before payload_artifacts.",
         )
-    plan = _artifacts.plan(prefix, old, new, keep_aside=module.params["conflicts"] == "keep_aside")
+    plan = _artifacts.plan(
+        prefix,
+        old,
+        new,
+        keep_aside=module.params["conflicts"] == "keep_aside",
+        keep_edited=module.params["edited_config"] == "keep",
+    )
     if module.check_mode or not (plan.changes or staged):
         return _result(prefix, plan)
     if not staged:
@@ -185,7 +201,7 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
         for path, entry in new.items()
     }
     left = {path: old[path] for path in plan["edited"] if path not in new}
-    payload = {key: staged[key] for key in ("reference", "digest", "digest_kind", "layout")}
+    payload = {key: staged[key] for key in _RECORDED}
     directories = sorted({*receipt.get("directories", []), *plan.directories})
     journal.record(
         receipt={
@@ -238,6 +254,7 @@ def main() -> t.NoReturn:
             "prefix": {"type": "path"},
             "tree": {"type": "dict", "default": {}},
             "conflicts": {"type": "str", "default": "refuse", "choices": ["refuse", "keep_aside"]},
+            "edited_config": {"type": "str", "default": "keep", "choices": ["keep", "replace"]},
         },
         required_if=[("state", "present", ("digest", "prefix"))],
         supports_check_mode=True,

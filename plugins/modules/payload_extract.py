@@ -17,20 +17,31 @@ description:
   - Says which runtime handlers the payload offers, and why a node cannot run one.
 options:
   payload:
-    description: The payload, C(oci-archive:PATH[:IMAGE]) or C(docker-archive:PATH[:IMAGE]).
+    description:
+      - The payload, in the notation of containers-transports(5).
+      - C(docker://[HOST/]REPOSITORY[:TAG][@DIGEST]) is pulled by the node's own containerd, without unpacking it there. What
+        names no transport is such a reference. A tag is resolved once per run of a playbook, for all nodes.
+      - C(oci-archive:PATH[:IMAGE]) and C(docker-archive:PATH[:IMAGE]) are image archives, C(oci:PATH[:IMAGE]) is a directory
+        with an OCI layout.
+      - C(tarball:PATH) is a release tarball, plain or compressed with gzip, xz or zstd; C(dir:PATH) an extracted payload.
     type: str
     required: true
   payload_on:
-    description: Where PATH is - on the V(controller), from which it is sent, or on the V(node) already.
+    description:
+      - Where PATH is - on the V(controller), from which it is sent, or on the V(node) already.
+      - V(node) for C(docker://), which the node pulls, otherwise V(controller).
     type: str
-    default: controller
     choices: [controller, node]
   digest:
-    description: The digest that the payload must have (of its index, its manifest or its configuration).
+    description:
+      - The digest that the payload must have, of its index, its manifest or its configuration; of a tarball, that of the file.
     type: str
     default: ""
   prefix:
-    description: Where the artifacts will go. The prefix that the payload was built for by default.
+    description:
+      - Where the artifacts will go. The prefix that the payload was built for by default.
+      - For another one, paths in configuration files and absolute links are rewritten, and QEMU gets a wrapper that tells it
+        where its firmware is.
     type: path
   own_handlers:
     description: Names in O(handlers) that may be missing from the payload, because they are handlers of the user's own.
@@ -42,6 +53,43 @@ options:
     type: list
     elements: str
     default: []
+  edited_config:
+    description: With V(replace), a payload with a configuration file that the admin has edited is not taken for installed.
+    type: str
+    default: keep
+    choices: [keep, replace]
+  limits:
+    description: Bounds on what the payload may unfold to.
+    type: dict
+    suboptions:
+      bytes:
+        description: Of all layers unpacked. 32 GiB by default.
+        type: int
+      members:
+        description: Of all archives in it. 200000 by default.
+        type: int
+      ratio:
+        description: Of unpacked to packed bytes. 1000 by default.
+        type: int
+  registry_auth:
+    description:
+      - Credentials for C(docker://). They go to the registry itself only; mirrors that the engine has configured are not asked.
+    type: dict
+    suboptions:
+      username:
+        description: The user.
+        type: str
+        required: true
+      password:
+        description: The password or token.
+        type: str
+        required: true
+  registry_ca:
+    description:
+      - The certificates of the CA that the registry's own is signed by, as text (PEM), or the path of such a file on the
+        controller. Those that the engine has configured for the registry are known anyway.
+    type: str
+    default: ""
   identities:
     description: Set by the action plugin - the images of an archive on the controller.
     type: list
@@ -52,10 +100,13 @@ options:
     type: path
 extends_documentation_fragment:
   - confidential_containers.runtime._attributes
+  - confidential_containers.runtime._engine
 attributes:
   check_mode:
     support: full
-    details: The archive is read where it lies; nothing is sent.
+    details:
+      - Archives are read where they lie; nothing is sent.
+      - A payload in a registry is pulled, to know what is in it; nothing of it stays.
   diff_mode:
     support: none
   idempotent:
@@ -65,6 +116,12 @@ seealso:
 """
 
 EXAMPLES = r"""
+- name: Stage a payload from a registry
+  confidential_containers.runtime.payload_extract:
+    payload: docker://registry.example.org/kata-deploy:3.25.0
+    registry_auth: "{{ vault_registry }}"
+    registry_ca: /etc/ssl/certs/example-ca.pem
+
 - name: Stage a payload from an archive on the controller
   confidential_containers.runtime.payload_extract:
     payload: oci-archive:/srv/payloads/runtime-payload.oci.tar
@@ -91,7 +148,9 @@ digest:
   type: str
   sample: sha256:2f18...
 digest_kind:
-  description: What V(RV(digest)) is the digest of, V(manifest), or V(config) for archives without a registry manifest.
+  description:
+    - What V(RV(digest)) is the digest of, V(manifest), or V(config) for archives without a registry manifest; V(file) for a
+      tarball, and V(directory) for the names, modes, times and contents of an extracted payload.
   returned: success
   type: str
 found:
@@ -131,6 +190,7 @@ recovered:
   type: str
 """
 
+import dataclasses
 import os
 import typing as t
 
@@ -138,17 +198,28 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _artifacts,
+    _components,
+    _containerd,
     _extract,
     _files,
     _layouts,
     _module,
     _node,
     _payloads,
+    _reference,
     _shims,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Archive, select
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Archive, Image, select
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._progress import Progress
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._registry import Access, Registry
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._tarball import Source, open_source
+
+#: Bytes that an installation leaves free.
+_SPARE = 64 << 20
+
+Identity = t.Mapping[str, t.Any]
 
 
 class Extraction:
@@ -159,39 +230,73 @@ class Extraction:
         self.check_mode = module.check_mode
         self.state = state
         self.receipt = state.receipt()
+        self.reference = _reference.parse(self.params["payload"])
+        self.progress = Progress()
 
     def run(self) -> dict[str, t.Any]:
         if self.params["prefix"]:
-            _layouts.check_prefix(self.params["prefix"], _layouts.LAYOUTS)
-        _transport, _colon, rest = self.params["payload"].partition(":")
-        path, _colon, image = rest.partition(":")
-        if self.params["payload_on"] == "node" and not os.path.isabs(path):
-            raise Refusal("an absolute path in coco_payload, for a file on the node", path, "Write it from / on.")
-        archive = self.params["archive"] or (path if self.params["payload_on"] == "node" else "")
+            _layouts.check_prefix(self.params["prefix"])
+        if self.reference.transport == _reference.REGISTRY:
+            return self._from_registry()
+        on_node = self.params["payload_on"] == "node"
+        if on_node and not os.path.isabs(self.reference.path):
+            raise Refusal(
+                "an absolute path in coco_payload, for a file on the node", self.reference.path, "Write it from / on."
+            )
+        path = self.params["archive"] or (self.reference.path if on_node else "")
         identities = self.params["identities"]
-        if not archive:
-            return self._look(select(identities, _node.architecture(), self.params["digest"]))
-        with Archive(archive, image) as opened:
-            images = opened.images()
-            identity = select([one.identity() for one in images], _node.architecture(), self.params["digest"])
-            result = self._look(identity)
+        if not path:
+            return self._look(self._select(identities))
+        known = identities[0]["digest"] if identities and identities[0]["digest_kind"] in ("file", "directory") else ""
+        with open_source(self.reference, path, digest=known) as source:
+            return self._from(source)
+
+    def _from_registry(self) -> dict[str, t.Any]:
+        access = Access(**(self.params["registry_auth"] or {}), ca=self.params["registry_ca"])
+        engine = _containerd.detect(_module.overrides(self.params))
+        if not self.reference.digest:  # the action plugin asks for nothing else then
+            return {"changed": False, "digest": Registry(engine, self.reference, access).resolve()}
+        digest = self.reference.digest
+        known = self.receipt.get("payload") if self.receipt.get("tree") else None
+        known = known if known and digest in known.get("chain", {}) else _payloads.find(self.state, digest)
+        if known:
+            result = self._look(self._select([known]))
             if result["found"] != "absent":
                 return result
-            chosen = next(one for one in images if one.digest == identity["digest"])
-            return self._stage(opened, chosen, identity)
+        registry = Registry(engine, self.reference.pinned(digest), access)
+        with registry.pulled(_node.architecture(), self._pulling) as store, Archive(
+            self.reference, store, digest
+        ) as source:
+            return self._from(source)
 
-    def _look(self, identity: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    def _pulling(self, arrived: int) -> None:
+        self.progress.tell("pulled", arrived)
+
+    def _from(self, source: Source) -> dict[str, t.Any]:
+        images = source.images()
+        identity = self._select([image.identity() for image in images])
+        result = self._look(identity)
+        if result["found"] != "absent":
+            return result
+        return self._stage(source, next(image for image in images if image.digest == identity["digest"]), identity)
+
+    def _select(self, identities: t.Sequence[Identity]) -> Identity:
+        return select(identities, _node.architecture(), self.params["digest"])
+
+    def _look(self, identity: Identity) -> dict[str, t.Any]:
         """Say what is on the node, without reading the payload."""
         digest = identity["digest"]
         installed = self.receipt.get("payload", {})
         if installed.get("digest") == digest and self.receipt.get("tree"):
             drifted = _artifacts.drift(self.receipt["prefix"], self.receipt["tree"])
-            if set(drifted.values()) <= {"edited"}:
+            if set(drifted.values()) <= ({"edited"} if self.params["edited_config"] == "keep" else set()):
                 prefix = self.receipt["prefix"]
-                result = self._result("installed", {**installed, "prefix": prefix, "tree": self.receipt["tree"]})
-                return {**result, "edited": [os.path.join(prefix, path) for path in drifted]}
+                payload = {**installed, "prefix": prefix, "tree": self.receipt["tree"]}
+                if self._suffices(payload):
+                    edited = [os.path.join(prefix, path) for path in drifted]
+                    return {**self._result("installed", payload), "edited": edited}
         staged = _payloads.find(self.state, digest)
-        if staged:
+        if staged and staged["prefix"] == self._prefix(_layouts.by_name(staged["layout"])) and self._suffices(staged):
             return self._result("staged", staged)
         return {
             "changed": False,
@@ -202,16 +307,31 @@ class Extraction:
             "capabilities": _node.capabilities(),
         }
 
-    def _stage(self, archive: Archive, image: t.Any, identity: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    def _suffices(self, payload: t.Mapping[str, t.Any]) -> bool:
+        """Tell whether all components that are needed now were unpacked."""
+        components = payload.get("components")
+        return components is None or _components.Components(**components).suffice(self._shims(components["needed"]))
+
+    def _shims(self, offered: t.Iterable[str]) -> list[str]:
+        return _shims.chosen_shims(offered, self.params["handlers"], _node.architecture(), _node.capabilities())
+
+    def _stage(self, source: Source, image: Image, identity: Identity) -> dict[str, t.Any]:
+        how = _extract.How(
+            prefix=self.params["prefix"],
+            architecture=_node.architecture(),
+            limits=limits_of(self.params["limits"]),
+            choose=self._shims,
+            progress=self._reading(image),
+        )
         if self.check_mode:
-            found = _extract.unpack(archive, image, None)
+            found = _extract.unpack(source, image, None, how)
             payload = self._payload(found, identity, staged="")
             return {**self._result("absent", payload), "changed": True, "tree": found.tree}
-        # The prefix that is asked for may differ from the payload's own, which is refused once that is known.
         staged = _payloads.staging(self.params["prefix"] or _layouts.LAYOUTS[0].prefix, identity["digest"])
         _payloads.begin(self.state, identity["digest"], staged)
         try:
-            found = _extract.unpack(archive, image, staged)
+            refuse_no_room(staged, image)
+            found = _extract.unpack(source, image, staged, how)
             payload = self._payload(found, identity, staged)
             result = self._result("absent", payload)
             _files.sync_filesystem(staged)
@@ -221,21 +341,38 @@ class Extraction:
         _payloads.remember(self.state, payload)
         return {**result, "changed": True}
 
-    def _payload(self, found: _extract.Unpacked, identity: t.Mapping[str, t.Any], staged: str) -> dict[str, t.Any]:
+    def _reading(self, image: Image) -> t.Callable[[int], None]:
+        total = sum(layer.size or 0 for layer in image.layers)
+        return lambda done: self.progress.tell("unpacked", done, total)
+
+    def _payload(self, found: _extract.Unpacked, identity: Identity, staged: str) -> dict[str, t.Any]:
         layout = t.cast(_layouts.Layout, found.layout)
         return {
-            **{key: identity[key] for key in ("digest", "digest_kind", "chain")},
-            "reference": self.params["payload"],
+            **{key: identity[key] for key in ("digest", "digest_kind", "chain", "architecture")},
+            "reference": str(self.reference),
             "layout": layout.name,
-            "prefix": prefix_of(layout, self.params["prefix"], self.receipt),
+            "prefix": self._prefix(layout),
             "staged": staged,
             "tree": found.tree,
+            "components": dataclasses.asdict(found.components) if found.components else None,
         }
+
+    def _prefix(self, layout: _layouts.Layout) -> str:
+        """Return where a payload goes, or refuse a second place."""
+        prefix = os.path.normpath(self.params["prefix"] or layout.prefix)
+        if self.receipt.get("tree") and self.receipt["prefix"] != prefix:
+            raise Refusal(
+                f"an installation below {prefix}, or none",
+                f"one below {self.receipt['prefix']}",
+                "Uninstall that one first, or set coco_prefix to that.",
+            )
+        return prefix
 
     def _result(self, found: str, payload: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         layout = _layouts.by_name(payload["layout"])
-        prefix = prefix_of(layout, self.params["prefix"], self.receipt)
-        offered = _shims.offered(payload["tree"], layout, prefix)
+        prefix = self._prefix(layout)
+        components = payload.get("components")
+        offered = _shims.offered(payload["tree"], layout, prefix, components["needed"] if components else None)
         choice = _shims.choose(
             offered, self.params["handlers"], _node.architecture(), _node.capabilities(), self.params["own_handlers"]
         )
@@ -251,36 +388,63 @@ class Extraction:
         }
 
 
-def prefix_of(layout: _layouts.Layout, asked: str | None, receipt: t.Mapping[str, t.Any]) -> str:
-    """Return where a payload goes, or refuse a place where it would not work."""
-    _layouts.check_prefix(asked or layout.prefix, [layout])
-    if receipt.get("tree") and receipt["prefix"] != layout.prefix:
+def limits_of(asked: t.Mapping[str, t.Any] | None) -> _extract.Limits:
+    """Return the limits that the user sets, and the usual ones beside them."""
+    values = {name: value for name, value in (asked or {}).items() if value is not None}
+    if any(value < 1 for value in values.values()):
+        raise Refusal("positive numbers in coco_limits", str(values), "Correct it, or leave it out.")
+    return _extract.Limits(**values)
+
+
+def refuse_no_room(directory: str, image: Image) -> None:
+    """Refuse a payload that cannot fit: before a byte is written, its layers' sizes are the least that it takes."""
+    least = sum(layer.size or 0 for layer in image.layers) + _SPARE
+    found = os.statvfs(directory)
+    free = found.f_bavail * found.f_frsize
+    if free < least or (found.f_files > 0 and found.f_favail < 1000):
         raise Refusal(
-            f"an installation below {layout.prefix}, or none",
-            f"one below {receipt['prefix']}",
-            "Uninstall that one first.",
+            f"room for the payload beside {directory}: at least {least >> 20} MiB and 1000 files",
+            f"{free >> 20} MiB and {found.f_favail} files free",
+            "Make room, or set coco_prefix to a directory of a larger file system.",
         )
-    return layout.prefix
 
 
 def main() -> t.NoReturn:
     module = AnsibleModule(
         argument_spec={
             "payload": {"type": "str", "required": True},
-            "payload_on": {"type": "str", "default": "controller", "choices": ["controller", "node"]},
+            "payload_on": {"type": "str", "choices": ["controller", "node"]},
             "digest": {"type": "str", "default": ""},
             "prefix": {"type": "path"},
             "handlers": {"type": "list", "elements": "str", "default": []},
             "own_handlers": {"type": "list", "elements": "str", "default": []},
+            "edited_config": {"type": "str", "default": "keep", "choices": ["keep", "replace"]},
+            "limits": {
+                "type": "dict",
+                "options": {"bytes": {"type": "int"}, "members": {"type": "int"}, "ratio": {"type": "int"}},
+            },
+            "registry_auth": {
+                "type": "dict",
+                "options": {
+                    "username": {"type": "str", "required": True},
+                    "password": {"type": "str", "required": True, "no_log": True},
+                },
+            },
+            "registry_ca": {"type": "str", "default": ""},
             "identities": {"type": "list", "elements": "dict", "default": []},
             "archive": {"type": "path"},
+            **_module.ENGINE_OPTIONS,
         },
         supports_check_mode=True,
     )
 
     def act() -> dict[str, t.Any]:
         with _module.session(module) as (state, recovered):
-            result = Extraction(module, state).run()
+            extraction = Extraction(module, state)
+            try:
+                result = extraction.run()
+            finally:
+                extraction.progress.end()
             return {**result, "changed": bool(result["changed"] or recovered), "recovered": recovered}
 
     _module.enter(module, act)

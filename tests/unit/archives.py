@@ -15,8 +15,9 @@ import tarfile
 import typing as t
 from pathlib import Path
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Archive
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import Unpacked, unpack
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import How, Unpacked, unpack
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import Reference
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._tarball import open_source
 
 #: Where artifacts are in an image of the design document's layout.
 ROOT = "opt/kata-artifacts/opt/confidential-containers"
@@ -146,11 +147,13 @@ def docker_entries(
     return made
 
 
-def extract(path: Path, destination: Path | None = None, reference: str = "") -> Unpacked:
-    """Do what payload_extract does with an archive of one image."""
-    with Archive(str(path), reference) as archive:
-        [image] = archive.images()
-        return unpack(archive, image, None if destination is None else str(destination))
+def extract(
+    path: Path, destination: Path | None = None, transport: str = "oci-archive", how: How | None = None
+) -> Unpacked:
+    """Do what payload_extract does with a payload of one image."""
+    with open_source(Reference(transport, str(path))) as source:
+        [image] = source.images()
+        return unpack(source, image, None if destination is None else str(destination), how or How())
 
 
 def tree_of(root: Path) -> dict[str, dict[str, t.Any]]:

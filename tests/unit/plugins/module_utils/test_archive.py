@@ -15,6 +15,7 @@ import pytest
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Archive, Image, select
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import Reference
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import (
     CONFIG,
     INDEX,
@@ -36,7 +37,7 @@ CONTENT = tar(file("x", b"content"))
 
 
 def images(path: Path, reference: str = "") -> list[Image]:
-    with Archive(str(path), reference) as archive:
+    with Archive(Reference("oci-archive", str(path), reference)) as archive:
         return archive.images()
 
 
@@ -111,7 +112,7 @@ def test_docker_archive_may_link_a_shared_layer(path: Path) -> None:
     entries = docker_entries(CONTENT, CONTENT)
     [place] = [number for number, (info, dummy) in enumerate(entries) if info.name == f"{1:064x}/layer.tar"]
     entries[place] = link(f"{1:064x}/layer.tar", f"../{0:064x}/layer.tar")
-    with Archive(str(write(path, *entries))) as archive:
+    with Archive(Reference("oci-archive", str(write(path, *entries)))) as archive:
         [image] = archive.images()
         assert [archive.open_layer(layer).read() for layer in image.layers] == [CONTENT, CONTENT]
 
@@ -211,7 +212,7 @@ def test_no_tar(path: Path, content: bytes) -> None:
 
 def test_a_path_below_a_file(path: Path) -> None:
     path.write_bytes(b"")
-    with pytest.raises(Refusal, match="readable image archive"):
+    with pytest.raises(Refusal, match="image archive that can be read"):
         images(path / "x")
 
 
@@ -281,7 +282,7 @@ def test_nonsense_in_a_manifest(path: Path, entries: list[Entry], says: str) -> 
     ("manifests", "says"),
     [
         pytest.param([{"mediaType": "text/html", "digest": NONE}], "media type text/html", id="another type"),
-        pytest.param([{"digest": NONE}], "media type None", id="no type"),
+        pytest.param([{"digest": NONE}], "blobs/sha256/0000", id="no type"),
         pytest.param([{"mediaType": INDEX, "digest": NONE}], "blobs/sha256/0000", id="an index that is not there"),
         pytest.param([{"mediaType": MANIFEST, "digest": NONE}], "blobs/sha256/0000", id="a manifest that is not there"),
         pytest.param([{"mediaType": MANIFEST}], "sha256 digest", id="a manifest without a digest"),
@@ -328,7 +329,7 @@ def test_a_layer_that_is_a_link(path: Path, kind: bytes, target: str) -> None:
     info, _content = entry(name, kind, linkname=name if target == "self" else target)
     info.size = layer["size"]  # the size that a layer has, in the header of a link that has none
     path.write_bytes(members(*entries) + info.tobuf(tarfile.USTAR_FORMAT) + bytes(1024))
-    with pytest.raises(Refusal), Archive(str(path)) as opened:
+    with pytest.raises(Refusal), Archive(Reference("oci-archive", str(path))) as opened:
         [image] = opened.images()
         if opened.open_layer(image.layers[0]).read() != archive.blobs[layer["digest"]]:
             raise Refusal("the layer's bytes", "others", "That is for the digest to find out.")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _artifacts
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _artifacts, _layouts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import Entry, Tree
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import digest_of, tree_of
@@ -103,7 +103,7 @@ def test_same(one: Entry, two: Entry, same: bool) -> None:
     ],
 )
 def test_is_configuration(path: str, configuration: bool) -> None:
-    assert _artifacts.is_configuration(path) is configuration
+    assert _layouts.is_configuration(path) is configuration
 
 
 # What stands at a path.

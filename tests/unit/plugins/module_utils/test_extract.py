@@ -20,6 +20,7 @@ from hypothesis import strategies
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _extract
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import How, Limits
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import (
     LAYER,
     MTIME,
@@ -198,8 +199,7 @@ def test_whiteouts_above_the_artifacts(path: Path, destination: Path, hidden: st
             [[directory("x", 0o700), file("x/y", b"a")], [directory("x")]], {"x": DIR, "x/y": A_FILE}, id="directory, mode"
         ),
         pytest.param([[file("x", b"b", 0o600)], [file("x", b"a")]], {"x": A_FILE}, id="file, file"),
-        pytest.param([[file("x"), directory("x")]], {"x": DIR}, id="file and directory of one layer"),
-        pytest.param([[directory("x"), file("x", b"a")]], {"x": A_FILE}, id="directory and file of one layer"),
+        pytest.param([[directory("x", 0o700), directory("x")]], {"x": DIR}, id="a directory twice in one layer"),
     ],
 )  # fmt: skip
 def test_the_last_one_counts(
@@ -260,21 +260,31 @@ def test_a_sparse_file_in_the_notation_of_gnu_tar(path: Path, destination: Path)
 # What is refused.
 
 
-def test_zstd_is_named(path: Path) -> None:
+def test_zstd_without_a_program_for_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = OciArchive()
     layer = archive.layer(b"\x28\xb5\x2f\xfd", "zstd")
     archive.write(path, archive.image(layer))
-    with pytest.raises(Refusal, match="skopeo copy --dest-compress-format gzip") as refused:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(Refusal, match="Install the package zstd on the node"):
         extract(path)
-    assert layer["digest"] in str(refused.value)
+
+
+@pytest.mark.parametrize("again", [file("x", b"b"), directory("x"), link("x", "y"), hard_link("x", "y")])
+def test_a_name_twice_in_the_same_layer(path: Path, destination: Path, again: Entry) -> None:
+    simple(path, [artifact(file("y", b"a")), artifact(file("x", b"a")), artifact(again)])
+    for target in (None, destination):
+        with pytest.raises(Refusal, match="twice"):
+            extract(path, target)
 
 
 @pytest.mark.parametrize(
     ("entries", "says"),
     [
-        pytest.param([], "an image without /opt/kata-artifacts", id="nothing"),
-        pytest.param([file("etc/passwd")], "an image without /opt/kata-artifacts", id="another image"),
-        pytest.param([file("opt/kata-artifacts/tarballs/kata-static-x.tar.zst")], r"\(tarballs", id="a later layout"),
+        pytest.param([], "Found other files only", id="nothing"),
+        pytest.param([file("etc/passwd")], "Found other files only", id="another image"),
+        pytest.param(
+            [file("opt/kata-artifacts/tarballs/kata-static-x.tar.zst")], "shim-components.json", id="components only"
+        ),
         pytest.param([file("opt/kata-artifacts/opt/kata2/x")], r"\(opt/kata2\)", id="an unknown layout"),
         pytest.param([artifact(file("x")), file("opt/kata-artifacts/opt/kata/x")], "a second layout", id="two layouts"),
     ],
@@ -397,22 +407,30 @@ def test_what_the_rest_of_an_image_holds_is_neither_written_nor_refused(
     assert both(path, destination) == {"a": A_FILE}
 
 
-def test_more_members_than_there_may_be(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_extract, "MOST_MEMBERS", 3)
+def test_more_members_than_there_may_be(path: Path) -> None:
+    how = How(limits=Limits(members=3))
     simple(path, [artifact(file(name)) for name in "abc"])
-    assert len(extract(path).tree) == 3
+    assert len(extract(path, how=how).tree) == 3
     simple(path, [artifact(file(name)) for name in "ab"], [artifact(file(name)) for name in "cd"])
     with pytest.raises(Refusal, match="more than 3 members"):
-        extract(path)
+        extract(path, how=how)
 
 
-def test_more_bytes_than_there_may_be(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_extract, "LARGEST_PAYLOAD", 100)
-    simple(path, [artifact(file("a", bytes(50))), artifact(file("b", bytes(50)))])
-    assert set(extract(path).tree) == {"a", "b"}
-    simple(path, [artifact(file("a", bytes(50))), artifact(file("b", bytes(51)))])
-    with pytest.raises(Refusal, match="100 bytes"):
-        extract(path)
+def test_more_bytes_than_there_may_be(path: Path) -> None:
+    layers = [[artifact(file("a", os.urandom(50_000)))], [file("etc/b", os.urandom(50_000))]]
+    simple(path, *layers)
+    assert set(extract(path, how=How(limits=Limits(bytes=150_000))).tree) == {"a"}
+    with pytest.raises(Refusal, match="more than 90000 bytes"):
+        extract(path, how=How(limits=Limits(bytes=90_000)))
+
+
+@pytest.mark.parametrize("made", [artifact(file("bomb", bytes(20 << 20))), file("../elsewhere", bytes(20 << 20))])
+def test_a_bomb(path: Path, made: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
+    simple(path, [made], [artifact(file("x"))])
+    extract(path, how=How(limits=Limits(ratio=100)))
+    monkeypatch.setattr(_extract, "_UNSUSPICIOUS", 10 << 20)
+    with pytest.raises(Refusal, match="100 times"):
+        extract(path, how=How(limits=Limits(ratio=100)))
 
 
 # What is damaged.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _layouts
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
 
 @pytest.mark.parametrize(
@@ -48,12 +49,50 @@ CC, KATA = "confidential-containers", "kata"
     ],
 )
 def test_locate(path: str, layout: str | None, relative: str | None) -> None:
-    found = _layouts.locate(path)
+    found = _layouts.locate(path, [_layouts.ARTIFACTS])
     assert (found and (found[0].name, found[1])) == ((layout, relative) if layout else None)
 
 
 @pytest.mark.parametrize("layout", _layouts.LAYOUTS, ids=lambda layout: layout.name)
 def test_a_layout_is_found_by_its_name_and_has_the_prefix_of_its_root(layout: _layouts.Layout) -> None:
     assert _layouts.by_name(layout.name) is layout
-    assert layout.root == _layouts.ARTIFACTS + layout.prefix
+    assert "/" + layout.root == layout.prefix
     assert set(layout.configurations) == {"share/defaults/kata-containers", "share/defaults/kata-containers/runtime-rs"}
+
+
+@pytest.mark.parametrize("path", ["opt/kata/bin/x", "opt/kata-artifacts/opt/kata/bin/x"])
+def test_a_tarball_has_artifacts_at_its_top_or_where_images_have_them(path: str) -> None:
+    located = _layouts.locate(path, [_layouts.ARTIFACTS, ""])
+    assert located and (located[0].name, located[1]) == (KATA, "bin/x")
+
+
+@pytest.mark.parametrize(
+    "prefix", ["/opt/kata", "/opt/x/", "/srv/kata/4.1", "/usr/local/kata", "/var/lib/kata", "/kata"]
+)
+def test_prefix(prefix: str) -> None:
+    _layouts.check_prefix(prefix)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "why"),
+    [
+        ("opt/kata", "relative"),
+        ("", "relative"),
+        ("/", "shared"),
+        ("//", "shared"),
+        ("/opt", "shared"),
+        ("/opt/", "shared"),
+        ("/usr/local", "shared"),
+        ("/var/lib", "shared"),
+        ("/usr/bin", "system"),
+        ("/usr", "system"),
+        ("/etc/kata", "system"),
+        ("/tmp/kata", "system"),
+        ("/opt/../etc/kata", "system"),
+        ("/var/lib/confidential-containers/x", "system"),
+        ("/var/log/kata", "system"),
+    ],
+)
+def test_no_prefix(prefix: str, why: str) -> None:
+    with pytest.raises(Refusal, match=why):
+        _layouts.check_prefix(prefix)

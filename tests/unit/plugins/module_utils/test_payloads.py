@@ -32,7 +32,7 @@ def stage(state: State, prefix: Path, digest: str = DIGEST) -> Path:
     staged = Path(_payloads.staging(str(prefix), digest))
     staged.mkdir(parents=True)
     (staged / "x").write_bytes(b"x")
-    _payloads.remember(state, {"digest": digest, "staged": str(staged), "tree": {}})
+    _payloads.remember(state, {"digest": digest, "chain": {digest: "manifest"}, "staged": str(staged), "tree": {}})
     return staged
 
 

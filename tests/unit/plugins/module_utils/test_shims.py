@@ -100,7 +100,7 @@ def test_a_shim_that_nobody_knows_needs_nothing() -> None:
     ],
 )  # fmt: skip
 def test_offered(paths: list[str], offered: list[tuple[str, str, str]]) -> None:
-    found = _shims.offered(paths, CC, "/opt/confidential-containers")
+    found = _shims.offered({path: {} for path in paths}, CC, "/opt/confidential-containers")
     assert [(one.name, one.runtime_path, one.config_path) for one in found] == [
         (name, f"/opt/confidential-containers/{binary}", f"/opt/confidential-containers/{configuration}")
         for name, binary, configuration in offered
@@ -108,7 +108,7 @@ def test_offered(paths: list[str], offered: list[tuple[str, str, str]]) -> None:
 
 
 def test_a_handler_is_what_upstream_writes() -> None:
-    [handler] = _shims.offered([GO, f"{DEFAULTS}/configuration-qemu.toml"], CC, "/x")
+    [handler] = _shims.offered({GO: {}, f"{DEFAULTS}/configuration-qemu.toml": {}}, CC, "/x")
     assert handler.table() == {
         "name": "kata-qemu",
         "shim": "qemu",
@@ -122,7 +122,25 @@ def test_a_handler_is_what_upstream_writes() -> None:
 
 
 def payload(*shims: str) -> list[_shims.Handler]:
-    return _shims.offered([GO, *(f"{DEFAULTS}/configuration-{shim}.toml" for shim in shims)], CC, "/x")
+    tree: dict[str, dict[str, bool]] = {GO: {}, **{f"{DEFAULTS}/configuration-{shim}.toml": {} for shim in shims}}
+    return _shims.offered(tree, CC, "/x")
+
+
+def test_a_placeholder_in_a_configuration_excludes_its_handler() -> None:
+    qemu, tdx = (f"{DEFAULTS}/configuration-{shim}.toml" for shim in ("qemu", "qemu-tdx"))
+    handlers = _shims.offered({GO: {}, qemu: {}, tdx: {"placeholder": True}}, CC, "/x")
+    assert "flaw" not in handlers[0].table()
+    choice = _shims.choose(handlers, [], "amd64", EVERYTHING)
+    assert [handler.name for handler in choice.handlers] == ["kata-qemu"]
+    assert "placeholder" in choice.excluded["kata-qemu-tdx"]
+    with pytest.raises(Refusal, match="placeholder"):
+        _shims.choose(handlers, ["kata-qemu-tdx"], "amd64", EVERYTHING)
+
+
+def test_the_shims_whose_components_are_unpacked() -> None:
+    shims = ["qemu", "qemu-snp", "fc"]
+    assert _shims.chosen_shims(shims, [], "amd64", {"kvm": True}) == ["qemu"]
+    assert _shims.chosen_shims(shims, ["kata-fc", "mine"], "amd64", {"kvm": True}) == ["fc"]
 
 
 @pytest.mark.parametrize(

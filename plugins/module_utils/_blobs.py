@@ -1,0 +1,81 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""Where the files of an image lie: in a tar archive, or in a directory such as an OCI layout or an engine's content store.
+
+Both are asked by the same names, which are those of an OCI layout (``blobs/sha256/…``) or of ``docker save``.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import tarfile
+import typing as t
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+
+
+class Files(t.Protocol):
+    """The files of an image. ``size`` is None for what is no plain file, and ``open`` is only called for others."""
+
+    def size(self, name: str) -> int | None: ...
+
+    def open(self, name: str) -> t.IO[bytes]: ...
+
+    def close(self) -> None: ...
+
+
+class TarFiles:
+    """The members of a plain tar archive."""
+
+    def __init__(self, path: str) -> None:
+        try:
+            self._tar = tarfile.open(path, "r:")  # noqa: SIM115  (closed by close)
+            self._members = {posixpath.normpath(member.name): member for member in self._tar}
+        except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError) as error:
+            raise Refusal(
+                f"an image archive at {path}",
+                f"a file that is no plain tar archive ({error})",
+                "Make one with 'skopeo copy docker://… oci-archive:FILE' or 'docker save --output FILE IMAGE'. A release "
+                "tarball, which holds no image, is tarball:FILE.",
+            ) from error
+
+    def _member(self, name: str) -> tarfile.TarInfo | None:
+        member = self._members.get(name)
+        if member is not None and member.issym():  # docker save links a layer that several images share
+            member = self._members.get(posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname)))
+        return member if member is not None and member.isfile() else None
+
+    def size(self, name: str) -> int | None:
+        member = self._member(name)
+        return None if member is None else member.size
+
+    def open(self, name: str) -> t.IO[bytes]:
+        return t.cast("t.IO[bytes]", self._tar.extractfile(t.cast(tarfile.TarInfo, self._member(name))))
+
+    def close(self) -> None:
+        self._tar.close()
+
+
+class DirectoryFiles:
+    """The files below a directory."""
+
+    def __init__(self, path: str) -> None:
+        self._root = path
+
+    def _path(self, name: str) -> str:
+        # Names come from manifests: nothing outside of the directory is ever looked at.
+        inside = not name.startswith("/") and ".." not in name.split("/")
+        return os.path.join(self._root, name) if inside else ""
+
+    def size(self, name: str) -> int | None:
+        path = self._path(name)
+        return os.path.getsize(path) if path and os.path.isfile(path) and not os.path.islink(path) else None
+
+    def open(self, name: str) -> t.IO[bytes]:
+        return open(self._path(name), "rb")
+
+    def close(self) -> None:
+        pass

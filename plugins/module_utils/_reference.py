@@ -1,0 +1,116 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""References to payloads, in the notation of containers-transports(5)."""
+
+from __future__ import annotations
+
+import os
+import re
+import typing as t
+from dataclasses import dataclass, replace
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+
+#: Transports that name a file or a directory, by what it is called in messages.
+PATHS: t.Mapping[str, str] = {
+    "oci-archive": "an image archive",
+    "docker-archive": "an image archive",
+    "oci": "a directory with an OCI layout",
+    "dir": "the directory of an extracted payload",
+    "tarball": "a release tarball",
+}
+REGISTRY = "docker"
+TRANSPORTS = (REGISTRY, *PATHS)
+#: Transports whose path can be followed by the name of an image.
+_WITH_IMAGE = ("oci-archive", "docker-archive", "oci")
+
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_HOST = re.compile(r"[a-zA-Z0-9]([-a-zA-Z0-9.]*[a-zA-Z0-9])?(:[0-9]{1,5})?|\[[0-9a-fA-F:]+\](:[0-9]{1,5})?")
+_COMPONENT = re.compile(r"[a-z0-9]+((\.|__?|-+)[a-z0-9]+)*")
+_TAG = re.compile(r"[\w][-.\w]{0,127}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Where a payload is.
+
+    ``path`` is a path, or for ``docker`` the host and the repository; ``image`` the image's name ('' where there is only
+    one), or for ``docker`` its tag; ``digest`` is what a ``docker`` reference says behind ``@``.
+    """
+
+    transport: str
+    path: str
+    image: str = ""
+    digest: str = ""
+
+    def __str__(self) -> str:
+        slashes = "//" if self.transport == REGISTRY else ""
+        digest = f"@{self.digest}" if self.digest else ""
+        return f"{self.transport}:{slashes}{self.path}" + (f":{self.image}" if self.image else "") + digest
+
+    @property
+    def host(self) -> str:
+        """Return the registry's host, with its port if there is one."""
+        return self.path.partition("/")[0]
+
+    def pinned(self, digest: str) -> Reference:
+        """Return what stands for exactly this image of a registry."""
+        return replace(self, image="", digest=digest)
+
+
+def parse(text: str) -> Reference:
+    """Parse ``TRANSPORT:…``; what names no transport is a reference to a registry. Says which part is wrong."""
+    transport, _colon, rest = text.partition(":")
+    if transport == REGISTRY and not rest.startswith("//"):
+        raise _wrong(text, "no // after docker:", "Write docker://HOST/REPOSITORY:TAG.")
+    if transport == REGISTRY or (transport not in TRANSPORTS and transport != "docker-daemon"):
+        return _registry(text, rest[2:] if transport == REGISTRY else text)
+    if transport == "docker-daemon":
+        raise _wrong(
+            text,
+            "a transport of a later version",
+            "Save the image first: 'docker save --output FILE IMAGE', and name it docker-archive:FILE.",
+        )
+    path, _colon, image = rest.partition(":") if transport in _WITH_IMAGE else (rest, "", "")
+    if not path:
+        raise _wrong(text, f"no path after {transport}:", f"Write {transport}:/path/of/it.")
+    return Reference(transport, path, image)
+
+
+def on_controller(reference: Reference) -> Reference:
+    """Return the reference with an absolute path; a relative one starts in the current directory."""
+    return replace(reference, path=os.path.abspath(os.path.expanduser(reference.path)))
+
+
+def _registry(text: str, rest: str) -> Reference:
+    """Parse ``[HOST/]REPOSITORY[:TAG][@DIGEST]`` as Docker does: what looks like no host is a repository of Docker Hub."""
+    name, at, digest = rest.partition("@")
+    if at and not DIGEST.fullmatch(digest):
+        raise _wrong(text, f"{digest!r} as its digest", "Write sha256: and 64 hexadecimal digits behind the @.")
+    head, slash, tail = name.rpartition("/")
+    repository, colon, tag = tail.partition(":")
+    if colon and not _TAG.fullmatch(tag):
+        raise _wrong(text, f"{tag!r} as its tag", "Correct the part behind the last colon.")
+    parts = f"{head}{slash}{repository}".split("/")
+    host = parts.pop(0) if len(parts) > 1 and re.search(r"[.:]|^localhost$", parts[0]) else "docker.io"
+    if host == "docker.io" and len(parts) == 1:
+        parts.insert(0, "library")
+    if not _HOST.fullmatch(host):
+        raise _wrong(text, f"{host!r} as the registry's host", "Correct the part before the first slash.")
+    for part in parts:
+        if not _COMPONENT.fullmatch(part):
+            raise _wrong(
+                text,
+                f"{part!r} in the name of the repository",
+                "Use lower-case letters, digits and single separators; for a file, begin with its transport, for example "
+                "oci-archive:.",
+            )
+    return Reference(REGISTRY, "/".join([host, *parts]), tag if tag or digest else "latest", digest)
+
+
+def _wrong(text: str, found: str, hint: str) -> Refusal:
+    return Refusal(
+        f"coco_payload as one of {', '.join(f'{name}:' for name in TRANSPORTS)}", f"{found} in {text!r}", hint
+    )

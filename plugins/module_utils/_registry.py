@@ -1,0 +1,259 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""Images from a registry, pulled by the node's own containerd into its content store, in a namespace of our own: nothing is
+unpacked there, and nothing stays.
+
+``ctr`` resolves and downloads in its own process. What the daemon has (mirrors, certificates, its unit's proxy) it has to be
+told; a password it asks for on its terminal, and never gets as an argument, which everybody on the node could read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import re
+import subprocess
+import tempfile
+import threading
+import time
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _containerd, _dump, _files
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import Reference
+
+_NAMESPACE = "confidential-containers-payload"
+#: Seconds without a single new byte after which a pull has failed.
+_PATIENCE = 300.0
+#: What ctr prints when it asks for the password.
+_PROMPT = b"Password: \n"
+_PROXY = re.compile(r"(?i)(https?|no|all)_proxy")
+_TEXT = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'([^']*)'")
+
+
+@dataclass(frozen=True)
+class Access:
+    """What the user gives for a registry: credentials, and the certificates (PEM) of the CA that signed its own."""
+
+    username: str = ""
+    password: str = ""
+    ca: str = ""
+
+
+class Registry:
+    """One image of a registry, as this node's engine would get it."""
+
+    def __init__(self, engine: Engine, reference: Reference, access: Access) -> None:
+        self._engine = engine
+        self._reference = reference
+        self._access = access
+        dump, _warnings = _containerd.dump(engine, engine.config)
+        self._settings = Settings(dump)
+        self.store = os.path.join(self._settings.root, "io.containerd.content.v1.content")
+
+    def resolve(self) -> str:
+        """Return the digest that the reference stands for now."""
+        with self._options() as options:
+            done = self._run("content", "fetch-object", *options, str(self._reference).partition("//")[2])
+        return _files.sha256(done.removeprefix(_PROMPT) if self._access.username else done)
+
+    @contextlib.contextmanager
+    def pulled(self, architecture: str, pulling: t.Callable[[int], None]) -> t.Iterator[str]:
+        """Have the image's blobs for an architecture in the content store, and return that. Nothing of them stays.
+
+        ``pulling`` is called with the number of bytes that have arrived.
+        """
+        self.clean()
+        name = str(self._reference).partition("//")[2]
+        try:
+            with self._options() as options:
+                # As an engine does it for a pull: what it has of the image already is not fetched again.
+                self._run("content", "fetch", "--platform", f"linux/{architecture}", *options, name, pulling=pulling)
+            yield self.store
+        finally:
+            self.clean()
+
+    def clean(self) -> None:
+        """Remove all that a pull, even one that was killed, has left in the content store."""
+        for kind, remove in (("leases", ("--sync",)), ("images", ("--sync",)), ("content", ())):
+            listed = self._ctr(kind, "ls", "--quiet")
+            for name in listed.stdout.split():
+                self._ctr(kind, "rm", *remove, name)
+        _containerd.run(["ctr", "--address", self._engine.socket, "namespaces", "rm", _NAMESPACE])
+
+    def _ctr(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return _containerd.run(["ctr", "--address", self._engine.socket, "--namespace", _NAMESPACE, *words])
+
+    @contextlib.contextmanager
+    def _options(self) -> t.Iterator[list[str]]:
+        """Say how to reach the registry, in files that only root can read, while they are needed."""
+        with tempfile.TemporaryDirectory(dir="/run", prefix="confidential-containers.") as directory:
+            options = []
+            if self._access.username:
+                # ctr would send the password to mirrors, too: the registry itself is asked.
+                options += ["--user", self._access.username]
+            else:
+                options += self._settings.hosts(self._reference.host, directory)
+            if self._access.ca:
+                path = os.path.join(directory, "ca.crt")
+                _files.write_atomically(path, self._access.ca.encode(), mode=0o600)
+                options += ["--tlscacert", path]
+            yield options
+
+    def _run(self, *words: str, pulling: t.Callable[[int], None] | None = None) -> bytes:
+        """Run ctr, which talks to the registry. Returns what it prints."""
+        argv = ["ctr", "--address", self._engine.socket, "--namespace", _NAMESPACE, *words]
+        with contextlib.ExitStack() as closing:
+            terminal = subprocess.DEVNULL
+            if self._access.username:
+                keyboard, terminal = pty.openpty()
+                closing.callback(os.close, keyboard)
+                closing.callback(os.close, terminal)
+                os.write(keyboard, self._access.password.encode() + b"\n")
+            process = closing.enter_context(
+                subprocess.Popen(
+                    argv,
+                    cwd="/",
+                    stdin=terminal,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    env={**os.environ, **_proxies(self._engine), "LC_ALL": "C.UTF-8"},
+                    start_new_session=True,
+                )
+            )
+            output, errors, ended = self._watched(process, pulling)
+        if process.returncode != 0:
+            raise self._failed(ended, errors.decode(errors="replace"))
+        return output
+
+    def _watched(
+        self, process: subprocess.Popen[bytes], pulling: t.Callable[[int], None] | None
+    ) -> tuple[bytes, bytes, str]:
+        """Wait for the end of a process, as long as bytes arrive."""
+        said: list[bytes] = [b"", b""]
+
+        def collect(number: int, stream: t.IO[bytes]) -> None:
+            for block in iter(lambda: stream.read(1 << 16), b""):
+                # Of the progress that ctr draws all the time, nothing is kept.
+                said[number] = said[number] + block if pulling is None or number else b""
+
+        pipes = [t.cast("t.IO[bytes]", process.stdout), t.cast("t.IO[bytes]", process.stderr)]
+        readers = [threading.Thread(target=collect, args=pair, daemon=True) for pair in enumerate(pipes)]
+        for reader in readers:
+            reader.start()
+        before, seen, ended = _size(self.store), 0, ""
+        changed = time.monotonic()
+        while process.poll() is None:
+            time.sleep(0.1)
+            arrived = max(_size(self.store) - before, 0)
+            if arrived != seen:
+                seen, changed = arrived, time.monotonic()
+                if pulling is not None:
+                    pulling(seen)
+            elif time.monotonic() - changed > _PATIENCE:
+                ended = f"no byte for {_PATIENCE:.0f} s"
+                process.kill()
+        for reader in readers:
+            reader.join()
+        return said[0], said[1], ended
+
+    def _failed(self, ended: str, errors: str) -> Refusal:
+        lines = [line for line in errors.splitlines() if line.startswith("ctr: ")] or errors.splitlines()[-1:]
+        found = ended or " ".join(lines).removeprefix("ctr: ") or "no answer"
+        if self._access.password:
+            found = found.replace(self._access.password, "…")
+        hints = (
+            ("not found", "Check the repository and the tag in coco_payload."),
+            ("401|403|authoriz|denied", "Check coco_registry_auth: the registry wants other credentials, or some."),
+            ("x509|certificate", "Name the registry's CA in coco_registry_ca, or configure it for the node's engine."),
+            ("server gave HTTP response", "Tell the node's engine that this registry speaks plain HTTP (hosts.toml)."),
+            ("no match for platform", "Use the payload of the node's architecture, or a multi-platform one."),
+        )
+        hint = next((hint for pattern, hint in hints if re.search(pattern, found)), "Check that the node reaches it.")
+        return Refusal(f"{self._reference} from its registry", found, f"{hint} Nothing of it stays on the node.")
+
+
+class Settings:
+    """What containerd's configuration, as its dump has it, says about registries."""
+
+    def __init__(self, dump: str) -> None:
+        self._sections = _dump.sections(dump)
+        self.root = self._text((), "root") or "/var/lib/containerd"
+
+    def hosts(self, host: str, directory: str) -> list[str]:
+        """Return ctr's options for a registry, with ``directory`` for files that have to be made first."""
+        registry = next((header for header in self._sections if header[2:] == ("registry",)), ())
+        paths = self._text(registry, "config_path").split(":") if registry else []
+        for path in paths:
+            if any(os.path.isdir(os.path.join(path, name)) for name in (host, "_default", *_spelled(host))):
+                return ["--hosts-dir", path]
+        made = self._translated(host)
+        if not made:
+            return []
+        for name in (host, *_spelled(host)):
+            _files.make_directories(os.path.join(directory, "hosts", name), mode=0o700)
+            path = os.path.join(directory, "hosts", name, "hosts.toml")
+            _files.write_atomically(path, made.encode(), mode=0o600)
+        return ["--hosts-dir", os.path.join(directory, "hosts")]
+
+    def _translated(self, host: str) -> str:
+        """Return the old tables about mirrors and certificates, which ctr does not read, as a hosts.toml; '' without any."""
+        server = "https://" + ("registry-1.docker.io" if host == "docker.io" else host)
+        endpoints = next(
+            (self._texts(header, "endpoint") for header in self._sections if header[3:] == ("mirrors", host)), []
+        )
+        text = ""
+        for endpoint in [*endpoints, *([] if server in endpoints else [server])]:
+            options = self._tls(endpoint.partition("://")[2].partition("/")[0])
+            if options or endpoint != server:
+                text += f'[host."{endpoint}"]\n  capabilities = ["pull", "resolve"]\n{options}'
+        return f'server = "{server}"\n{text}' if text else ""
+
+    def _tls(self, host: str) -> str:
+        header = next((header for header in self._sections if header[3:] == ("configs", host, "tls")), None)
+        if header is None:
+            return ""
+        ca, cert, key = (self._text(header, name) for name in ("ca_file", "cert_file", "key_file"))
+        text = f'  ca = "{ca}"\n' if ca else ""
+        text += f'  client = [["{cert}", "{key}"]]\n' if cert else ""
+        return text + ("  skip_verify = true\n" if "insecure_skip_verify = true" in self._sections[header] else "")
+
+    def _text(self, header: tuple[str, ...], key: str) -> str:
+        return next(iter(self._texts(header, key)), "")
+
+    def _texts(self, header: tuple[str, ...], key: str) -> list[str]:
+        """Return the text, or the texts in the list, that a key has."""
+        line = next((line for line in self._sections.get(header, ()) if line.startswith(f"{key} = ")), "")
+        return [double or single for double, single in _TEXT.findall(line.partition(" = ")[2])]
+
+
+def _spelled(host: str) -> list[str]:
+    """Return how containerd also spells the directory of a host with a port."""
+    name, colon, port = host.rpartition(":")
+    return [f"{name}_{port}_"] if colon else []
+
+
+def _proxies(engine: Engine) -> dict[str, str]:
+    """Return the daemon's own settings of proxies."""
+    shown = _containerd.run(["systemctl", "show", "--property=MainPID", "--value", "--", engine.unit])
+    try:
+        with open(f"/proc/{shown.stdout.strip()}/environ", encoding="utf-8", errors="replace") as stream:
+            pairs = [pair.partition("=") for pair in stream.read().split("\0")]
+    except OSError:
+        return {}
+    return {name: value for name, _equals, value in pairs if _PROXY.fullmatch(name)}
+
+
+def _size(store: str) -> int:
+    """Return how many bytes a content store holds, those that are on their way included."""
+    total = 0
+    for directory, _directories, names in os.walk(store):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.path.getsize(os.path.join(directory, name))
+    return total

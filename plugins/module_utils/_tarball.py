@@ -1,0 +1,166 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""Payloads that are no images: a release tarball, and the directory of an extracted payload, which is read as a tar stream.
+
+Both are one layer, and are identified by the digest of that: of the file, or of the stream that the directory makes, which
+only depends on names, modes, modification times and contents.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import tarfile
+import typing as t
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _layouts, _streams
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Archive, Image, Layer
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import PATHS, Reference
+
+_CAPABILITY = "security.capability"
+
+
+class Source(t.Protocol):
+    """What a payload is read from."""
+
+    path: str
+
+    def __enter__(self) -> t.Any: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+    def images(self) -> list[Image]: ...
+
+    def open_layer(self, layer: Layer) -> t.IO[bytes]: ...
+
+
+def open_source(reference: Reference, path: str = "", index: str = "", digest: str = "") -> Source:
+    """Open what ``reference`` names, or a copy of it at ``path``. ``index``: see Archive, ``digest``: see Tarball."""
+    if reference.transport in ("tarball", "dir"):
+        return Tarball(reference, path, digest)
+    return Archive(reference, path, index)
+
+
+class Tarball:
+    """A tar archive of artifacts, compressed or not; or a directory of them. ``digest`` spares reading it to know its own:
+    whoever unpacks it checks it again."""
+
+    def __init__(self, reference: Reference, path: str = "", digest: str = "") -> None:
+        self.path = path or reference.path
+        self._kind = "directory" if reference.transport == "dir" else "file"
+        self._digest = digest
+        if not os.path.exists(self.path):
+            raise self._wrong("nothing there", "Check the path in coco_payload and coco_payload_on.")
+        if os.path.isdir(self.path) and reference.transport == "tarball":
+            raise self._wrong("a directory", f"Name a file, or write dir:{self.path} for an extracted payload.")
+        if not os.path.isdir(self.path) and not path and reference.transport == "dir":
+            raise self._wrong("a file", f"Name a directory, or write tarball:{self.path}.")
+
+    def __enter__(self) -> Tarball:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+    def _wrong(self, found: str, hint: str) -> Refusal:
+        return Refusal(f"{PATHS['dir' if self._kind == 'directory' else 'tarball']} at {self.path}", found, hint)
+
+    def images(self) -> list[Image]:
+        with self._open() as stream:
+            start = stream.read(8)
+        compression = _streams.compression_of(start)
+        digest = self._digest or self._read_digest()
+        layer = Layer(self.path, digest, None, compression)
+        return [Image(digest, self._kind, {digest: self._kind}, "", (), (layer,), bases=(_layouts.ARTIFACTS, ""))]
+
+    def _read_digest(self) -> str:
+        with self._open() as stream:
+            checked = _streams.Checked(stream)
+            while checked.read(_streams.BLOCK):
+                pass
+            return checked.digest()
+
+    def open_layer(self, layer: Layer) -> t.IO[bytes]:
+        del layer  # there is one
+        return self._open()
+
+    def _open(self) -> t.IO[bytes]:
+        return (
+            t.cast("t.IO[bytes]", _Generated(tar_of(self.path))) if os.path.isdir(self.path) else open(self.path, "rb")
+        )
+
+
+def tar_of(root: str) -> t.Iterator[bytes]:
+    """Return the artifacts below ``root`` as a tar stream: of an image's whole file system, only its part for the node."""
+    start = os.path.join(root, _layouts.ARTIFACTS)
+    for path in _walk(start if os.path.isdir(start) else root):
+        yield from _member(path, os.path.relpath(path, root))
+    yield bytes(2 * tarfile.BLOCKSIZE)
+
+
+def _walk(directory: str) -> t.Iterator[str]:
+    for name in sorted(os.listdir(directory)):
+        path = os.path.join(directory, name)
+        yield path
+        if os.path.isdir(path) and not os.path.islink(path):
+            yield from _walk(path)
+
+
+_TYPES = {stat.S_IFREG: tarfile.REGTYPE, stat.S_IFDIR: tarfile.DIRTYPE, stat.S_IFLNK: tarfile.SYMTYPE}
+
+
+def _member(path: str, name: str) -> t.Iterator[bytes]:
+    found = os.lstat(path)
+    info = tarfile.TarInfo(name)
+    # What is none of these is refused like a device in an archive.
+    info.type = _TYPES.get(stat.S_IFMT(found.st_mode), tarfile.CHRTYPE)
+    info.mode, info.mtime = stat.S_IMODE(found.st_mode), int(found.st_mtime)
+    if info.issym():
+        info.linkname = os.readlink(path)
+    elif info.isreg():
+        info.size = found.st_size
+        if _CAPABILITY in os.listxattr(path):
+            value = os.getxattr(path, _CAPABILITY).decode("utf-8", "surrogateescape")
+            info.pax_headers = {f"SCHILY.xattr.{_CAPABILITY}": value}
+    yield info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+    if info.isreg():
+        yield from _content(path, info.size)
+
+
+def _content(path: str, size: int) -> t.Iterator[bytes]:
+    left = size
+    with open(path, "rb") as stream:
+        while left:
+            block = stream.read(min(left, _streams.BLOCK))
+            if not block:
+                raise ValueError(f"{path} became shorter while it was read")
+            left -= len(block)
+            yield block
+    yield bytes(-size % tarfile.BLOCKSIZE)
+
+
+class _Generated(io.RawIOBase):
+    """A stream of the blocks that an iterator returns."""
+
+    def __init__(self, blocks: t.Iterator[bytes]) -> None:
+        super().__init__()
+        self._blocks = blocks
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        pieces, missing = [], size
+        while missing:
+            block = self._rest or next(self._blocks, None)
+            if block is None:
+                break
+            taken, self._rest = (block[:missing], block[missing:]) if missing > 0 else (block, b"")
+            pieces.append(taken)
+            missing -= len(taken) if missing > 0 else 0
+        return b"".join(pieces)

@@ -1,0 +1,86 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What an engine's configuration says about registries, as ctr is told it."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._registry import Settings
+
+ONE = 'plugins."io.containerd.grpc.v1.cri".registry'
+TWO = "plugins.'io.containerd.cri.v1.images'.registry"
+
+
+def test_the_root_of_the_content_store() -> None:
+    assert Settings('root = "/data/containerd"\n').root == "/data/containerd"
+    assert Settings("root = '/data/containerd'\n").root == "/data/containerd"
+    assert Settings("").root == "/var/lib/containerd"
+
+
+@pytest.mark.parametrize("table", [ONE, TWO])
+@pytest.mark.parametrize("name", ["h:5000", "h_5000_", "_default"])
+def test_the_engine_s_own_directory_of_hosts(tmp_path: Path, table: str, name: str) -> None:
+    (tmp_path / "two" / name).mkdir(parents=True)
+    settings = Settings(f"[{table}]\n  config_path = '{tmp_path}/one:{tmp_path}/two'\n")
+    assert settings.hosts("h:5000", str(tmp_path / "made")) == ["--hosts-dir", f"{tmp_path}/two"]
+    assert not (tmp_path / "made").exists()
+
+
+def test_nothing_about_the_host(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    settings = Settings(f'[{ONE}]\n  config_path = "{tmp_path}"\n[{ONE}.mirrors."x"]\n  endpoint = ["https://m"]\n')
+    assert settings.hosts("h", str(tmp_path / "made")) == []
+
+
+def test_old_tables(tmp_path: Path) -> None:
+    settings = Settings(
+        f"""
+[{ONE}]
+  config_path = ""
+  [{ONE}.mirrors]
+    [{ONE}.mirrors."docker.io"]
+      endpoint = ["https://mirror.example.com", "http://second:5000"]
+  [{ONE}.configs]
+    [{ONE}.configs."mirror.example.com"]
+      [{ONE}.configs."mirror.example.com".tls]
+        ca_file = "/etc/ca.crt"
+        cert_file = "/etc/client.crt"
+        insecure_skip_verify = false
+        key_file = "/etc/client.key"
+    [{ONE}.configs."second:5000".tls]
+      insecure_skip_verify = true
+"""
+    )
+    made = tmp_path / "made"
+    assert settings.hosts("docker.io", str(made)) == ["--hosts-dir", f"{made}/hosts"]
+    assert tomllib.loads((made / "hosts/docker.io/hosts.toml").read_text()) == {
+        "server": "https://registry-1.docker.io",
+        "host": {
+            "https://mirror.example.com": {
+                "capabilities": ["pull", "resolve"],
+                "ca": "/etc/ca.crt",
+                "client": [["/etc/client.crt", "/etc/client.key"]],
+            },
+            "http://second:5000": {"capabilities": ["pull", "resolve"], "skip_verify": True},
+        },
+    }
+    assert list(tomllib.loads((made / "hosts/docker.io/hosts.toml").read_text())["host"]) == [
+        "https://mirror.example.com",
+        "http://second:5000",
+    ]
+
+
+def test_certificates_of_the_registry_itself(tmp_path: Path) -> None:
+    settings = Settings(f'[{ONE}.configs."h:5000".tls]\n  ca_file = "/etc/ca.crt"\n')
+    settings.hosts("h:5000", str(tmp_path))
+    for name in ("h:5000", "h_5000_"):
+        assert tomllib.loads((tmp_path / "hosts" / name / "hosts.toml").read_text()) == {
+            "server": "https://h:5000",
+            "host": {"https://h:5000": {"capabilities": ["pull", "resolve"], "ca": "/etc/ca.crt"}},
+        }

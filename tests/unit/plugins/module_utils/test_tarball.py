@@ -1,0 +1,273 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Release tarballs, extracted payloads, components, and other prefixes."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import lzma
+import os
+import shutil
+import subprocess
+import tarfile
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _components, _streams, _tarball
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import How
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import Reference
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._relocate import Relocation
+from ansible_collections.confidential_containers.runtime.tests.unit.archives import (
+    Entry,
+    digest_of,
+    directory,
+    entry,
+    extract,
+    file,
+    link,
+    simple,
+    tar,
+)
+
+DEFAULTS = "share/defaults/kata-containers"
+SHIM = "bin/containerd-shim-kata-v2"
+X86 = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x03\x00\x3e\x00"
+S390X = b"\x7fELF\x02\x02\x01" + bytes(9) + b"\x00\x03\x00\x16"
+
+
+def release(shim: bytes = X86) -> list[Entry]:
+    """Return what a release tarball of Kata has in it, in small."""
+    return [
+        directory("./opt/kata"),
+        file(f"./opt/kata/{SHIM}", shim, 0o755),
+        file("./opt/kata/bin/qemu-system-x86_64", b"qemu", 0o755),
+        file(
+            f"./opt/kata/{DEFAULTS}/configuration-qemu.toml",
+            b'path = "/opt/kata/bin/qemu-system-x86_64"\nvalid = ["/opt/kata/bin/qemu-system-x86_64"]\n'
+            b'kernel = "/opt/kata/share/vmlinux"\nother = "/opt/kata2/x"\n',
+        ),
+        link(f"./opt/kata/{DEFAULTS}/configuration.toml", "configuration-qemu.toml"),
+        link("./opt/kata/share/vmlinux", "/opt/kata/share/vmlinux-6.1"),
+        file("./opt/kata/share/vmlinux-6.1", b"kernel"),
+    ]
+
+
+def packed(content: bytes, compression: str) -> bytes:
+    if compression == "zstd":
+        return subprocess.run(["zstd", "--stdout"], input=content, capture_output=True, check=True).stdout
+    if compression == "xz":
+        return lzma.compress(content)
+    return gzip.compress(content) if compression else content
+
+
+@pytest.mark.parametrize("compression", ["", "gzip", "xz", "zstd"])
+def test_a_release_tarball(tmp_path: Path, compression: str) -> None:
+    path = tmp_path / "kata-static.tar"
+    path.write_bytes(packed(tar(*release()), compression))
+    found = extract(path, transport="tarball", how=How(architecture="amd64"))
+    assert found.layout is not None
+    assert found.layout.name == "kata"
+    assert {SHIM, "share/vmlinux", f"{DEFAULTS}/configuration-qemu.toml"} < set(found.tree)
+    with _tarball.open_source(Reference("tarball", str(path))) as source:
+        [image] = source.images()
+    assert (image.digest, image.digest_kind, image.architecture) == (digest_of(path.read_bytes()), "file", "")
+
+
+@pytest.mark.parametrize("compression", ["", "gzip", "xz", "zstd"])
+def test_a_damaged_tarball(tmp_path: Path, compression: str) -> None:
+    whole = packed(tar(*release(), file("./opt/kata/x", os.urandom(5000))), compression)
+    path = tmp_path / "kata-static.tar"
+    # A plain tar archive has no sums over its contents.
+    for content in (whole[: len(whole) // 2], *((whole[:-600] + b"x" * 600,) if compression else ())):
+        path.write_bytes(content)
+        with pytest.raises(Refusal, match="truncated or was changed"):
+            extract(path, transport="tarball")
+
+
+def test_a_tarball_for_another_architecture(tmp_path: Path) -> None:
+    path = tmp_path / "kata-static.tar"
+    path.write_bytes(tar(*release(S390X)))
+    with pytest.raises(Refusal, match=r"for amd64.*for s390x"):
+        extract(path, transport="tarball", how=How(architecture="amd64"))
+    extract(path, transport="tarball", how=How(architecture="s390x"))
+
+
+def test_a_tarball_that_changed_since_its_digest_was_read(tmp_path: Path) -> None:
+    path = tmp_path / "kata-static.tar"
+    path.write_bytes(tar(*release()))
+    with _tarball.open_source(Reference("tarball", str(path)), digest=digest_of(b"other")) as source:
+        assert source.images()[0].digest == digest_of(b"other")
+    with pytest.raises(Refusal, match="a directory"):
+        _tarball.open_source(Reference("tarball", str(tmp_path)))
+    with pytest.raises(Refusal, match="nothing there"):
+        _tarball.open_source(Reference("tarball", str(tmp_path / "none")))
+
+
+@pytest.mark.parametrize("base", ["", "opt/kata-artifacts"])
+def test_an_extracted_payload(tmp_path: Path, base: str) -> None:
+    root = tmp_path / "root"
+    with tarfile.open(fileobj=io.BytesIO(tar(*release()))) as archive:
+        archive.extractall(root / base)
+    (root / "etc").mkdir()
+    (root / "etc/shadow").write_bytes(b"not for the node")
+    os.mkfifo(root / "etc/fifo")
+    if not base:
+        shutil.rmtree(root / "etc")
+    target = tmp_path / "target"
+    target.mkdir()
+    found = extract(root, target, transport="dir")
+    assert found == extract(root, transport="dir")
+    assert (target / SHIM).read_bytes() == X86
+    with _tarball.open_source(Reference("dir", str(root))) as source:
+        [image] = source.images()
+    stream = b"".join(_tarball.tar_of(str(root)))
+    assert (image.digest, image.digest_kind) == (digest_of(stream), "directory")
+    sent = tmp_path / "sent.tar"
+    sent.write_bytes(stream)
+    with _tarball.open_source(Reference("dir", str(root)), str(sent)) as source:
+        assert source.images()[0].digest == image.digest
+    os.mkfifo(root / base / "opt/kata/fifo")
+    with pytest.raises(Refusal, match="special file"):
+        extract(root, transport="dir")
+
+
+@pytest.mark.parametrize("number", [1, 5, 512, 700, 1 << 20, -1])
+def test_a_generated_stream_has_all_its_bytes(tmp_path: Path, number: int) -> None:
+    for name, size in (("a", 0), ("b", 512), ("c", 100_000)):
+        (tmp_path / name).write_bytes(os.urandom(size))
+    whole = b"".join(_tarball.tar_of(str(tmp_path)))
+    with _tarball.Tarball(Reference("dir", str(tmp_path))).open_layer(t.cast(t.Any, None)) as stream:
+        assert b"".join(iter(lambda: stream.read(number), b"")) == whole
+
+
+# Another prefix.
+
+
+def test_another_prefix(tmp_path: Path) -> None:
+    path, target = tmp_path / "kata-static.tar", tmp_path / "target"
+    path.write_bytes(tar(*release()))
+    target.mkdir()
+    how = How(prefix="/srv/kata")
+    found = extract(path, target, "tarball", how)
+    assert found.tree == extract(path, None, "tarball", how).tree
+    assert (target / f"{DEFAULTS}/configuration-qemu.toml").read_text() == (
+        'path = "/srv/kata/bin/qemu-system-x86_64-installation-prefix"\n'
+        'valid = ["/srv/kata/bin/qemu-system-x86_64-installation-prefix"]\n'
+        'kernel = "/srv/kata/share/vmlinux"\nother = "/opt/kata2/x"\n'
+    )
+    assert (
+        found.tree["share/vmlinux"]["target"] == os.readlink(target / "share/vmlinux") == "/srv/kata/share/vmlinux-6.1"
+    )
+    wrapper = target / "bin/qemu-system-x86_64-installation-prefix"
+    assert wrapper.stat().st_mode & 0o777 == 0o755
+    assert found.tree["bin/qemu-system-x86_64-installation-prefix"]["digest"] == digest_of(wrapper.read_bytes())
+    assert wrapper.read_text().splitlines()[1] == (
+        'exec "/srv/kata/bin/qemu-system-x86_64" "$@" -L "/srv/kata/share/kata-qemu/qemu/"'
+    )
+    own = extract(path, None, "tarball", How(prefix="/opt/kata")).tree
+    assert own == extract(path, None, "tarball").tree
+
+
+def test_the_firmware_of_a_special_qemu() -> None:
+    relocation = Relocation("/opt/kata", "/x")
+    paths = ["bin/qemu-system-x86_64-snp-experimental", "bin/qemu-img", "libexec/qemu-system-x86_64"]
+    assert [path.rpartition("/")[2] for path in relocation.wrappers(paths)] == [
+        "qemu-system-x86_64-snp-experimental-installation-prefix"
+    ]
+    [text] = relocation.wrappers(paths).values()
+    assert b'-L "/x/share/kata-qemu-snp-experimental/qemu/"' in text
+    assert relocation.link("/opt/kata") == "/x"
+    assert relocation.link("/opt/kata2") == "/opt/kata2"
+    assert relocation.link("bin") == "bin"
+
+
+# Components.
+
+NEEDED = {
+    "shims": {
+        "qemu": {"x86_64": ["shim-v2-go", "qemu", "kernel"], "s390x": ["shim-v2-go", "qemu"]},
+        "clh": {"x86_64": ["shim-v2-go", "clh", "kernel"]},
+        "dragonball": {"x86_64": ["shim-v2-rust"]},
+    }
+}
+
+
+def component(name: str, *entries: Entry) -> Entry:
+    return file(f"opt/kata-artifacts/tarballs/kata-static-{name}.tar.zst", packed(tar(*entries), "zstd"))
+
+
+def components() -> list[Entry]:
+    configurations = [file(f"opt/kata/{DEFAULTS}/configuration-{shim}.toml", b"") for shim in ("qemu", "clh")]
+    return [
+        component("clh", file("./opt/kata/bin/cloud-hypervisor", b"clh", 0o755)),
+        component("kernel", file("opt/kata/share/vmlinux", b"kernel")),
+        component("qemu", file("opt/kata/bin/qemu-system-x86_64", b"qemu", 0o755)),
+        component("shim-v2-go", file(f"opt/kata/{SHIM}", X86, 0o755), *configurations),
+        component("shim-v2-rust", file(f"opt/kata/runtime-rs/{SHIM}", X86, 0o755)),
+    ]
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_only_the_components_that_are_needed(tmp_path: Path, apart: bool) -> None:
+    path, target = tmp_path / "payload.tar", tmp_path / "target"
+    target.mkdir()
+    manifest = file("opt/kata-artifacts/shim-components.json", json.dumps(NEEDED).encode())
+    if apart:
+        simple(path, components(), [manifest])
+    else:
+        simple(path, [*components(), manifest])
+    how = How(architecture="amd64", choose=lambda shims: ["qemu"] if "qemu" in shims else [])
+    found = extract(path, target, how=how)
+    assert found == extract(path, how=how)
+    assert found.components == _components.Components(
+        {shim: of["x86_64"] for shim, of in NEEDED["shims"].items()}, ("kernel", "qemu", "shim-v2-go")
+    )
+    assert {name for name in found.tree if name.startswith("bin/")} == {SHIM, "bin/qemu-system-x86_64"}
+    assert "runtime-rs" not in found.tree
+    assert found.components.suffice(["qemu"])
+    assert not found.components.suffice(["qemu", "clh"])
+
+
+def test_a_hostile_component(tmp_path: Path) -> None:
+    path, target = tmp_path / "payload.tar", tmp_path / "1/target"
+    target.mkdir(parents=True)
+    manifest = file("opt/kata-artifacts/shim-components.json", json.dumps(NEEDED).encode())
+    for made in (
+        file("opt/kata/../../x", b"x"),
+        link("opt/kata/x", "../../../etc"),
+        entry("opt/kata/x", tarfile.FIFOTYPE),
+    ):
+        simple(path, [manifest, component("qemu", made)])
+        with pytest.raises(Refusal, match="Nothing was installed"):
+            extract(path, target, how=How(architecture="amd64"))
+        assert list(tmp_path.glob("**/x")) == []
+    simple(path, [manifest, file("opt/kata-artifacts/tarballs/kata-static-qemu.tar.zst", b"no tarball")])
+    with pytest.raises(Refusal):
+        extract(path, how=How(architecture="amd64"))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"shims": []}', '{"shims": {"a": 1}}', '{"shims": {"a": {"x86_64": [1]}}}', "[" * 9999]
+)
+def test_a_manifest_of_another_shape(text: str) -> None:
+    with pytest.raises((ValueError, RecursionError)):
+        _components.parse(text.encode(), "amd64")
+
+
+def test_components_that_all_shims_need() -> None:
+    text = json.dumps({"shims": {"a": {"x86_64": ["x"]}}, "requiredComponents": {"x86_64": ["y"]}})
+    assert _components.parse(text.encode(), "amd64") == {"a": ["y", "x"]}
+    assert _components.parse(text.encode(), "arm64") == {}
+
+
+@pytest.mark.parametrize("compression", ["gzip", "xz", "zstd"])
+def test_compression_is_told_from_the_first_bytes(compression: str) -> None:
+    assert _streams.compression_of(packed(b"x", compression)) == compression
+    assert _streams.compression_of(b"x") == ""
