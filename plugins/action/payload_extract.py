@@ -21,9 +21,15 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _shims,
     _tarball,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Image, select
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import (
+    Archive,
+    Image,
+    Layer,
+    select,
+)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import Reference
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _plain
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._action import RuntimeAction
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._once import once
 
@@ -82,7 +88,8 @@ class ActionModule(RuntimeAction):
             if self._task.check_mode:
                 return {**found, **_foresee(source, image, options, found)}
             target = self._connection._shell.join_path(self._connection._shell.tmpdir, "payload")
-            with _files_to_send(source, image) as files:
+            convert = [layer for layer in image.layers if layer.compression == "zstd" and not found["zstd"]]
+            with _files_to_send(source, image, convert) as (files, options["plain"]):
                 directories = sorted({os.path.dirname(name) for name in files} - {""})
                 if directories:
                     paths = " ".join(self._connection._shell.quote(f"{target}/{name}") for name in directories)
@@ -111,21 +118,28 @@ def _digest_of(reference: Reference) -> str:
 
 
 @contextlib.contextmanager
-def _files_to_send(source: _tarball.Source, image: Image) -> t.Iterator[dict[str, str]]:
-    """Yield the files of the controller that a node needs, by their path below the payload's ('': they are one file)."""
-    if not os.path.isdir(source.path):
-        yield {"": source.path}
-    elif isinstance(source, _tarball.Tarball):
-        with tempfile.NamedTemporaryFile(dir=_RUN_TMP) as packed:
-            for block in _tarball.tar_of(source.path):
-                packed.write(block)
-            packed.flush()
-            yield {"": packed.name}
-    else:
-        # Of an OCI layout only what this image needs: others may be for other platforms.
-        documents = ["index.json", "oci-layout", *(f"blobs/sha256/{digest[7:]}" for digest in image.chain)]
-        names = [*documents, *(layer.member for layer in image.layers)]
-        yield {name: os.path.join(source.path, name) for name in dict.fromkeys(names)}
+def _files_to_send(
+    source: _tarball.Source, image: Image, convert: t.Sequence[Layer]
+) -> t.Iterator[tuple[dict[str, str], dict[str, str]]]:
+    """Yield the files of the controller that a node needs, by their path below the payload's ('': they are one file); and
+    for layers that it gets decompressed, their digests then."""
+    directory = os.path.isdir(source.path)
+    with tempfile.TemporaryDirectory(dir=_RUN_TMP) as made:
+        files, plain = {}, {}
+        for number, layer in enumerate(convert):
+            path = os.path.join(made, str(number))
+            plain[layer.digest] = _plain.write(source, layer, path, _extract.Limits().bytes)
+            files["" if isinstance(source, _tarball.Tarball) else layer.member] = path
+        if isinstance(source, Archive) and (directory or convert):
+            # Only what this image needs: others may be for other platforms.
+            for name in source.documents(image) + [layer.member for layer in image.layers]:
+                if name not in files:
+                    files[name] = os.path.join(source.path, name) if directory else source.copy(name, made)
+        elif directory:
+            files[""] = os.path.join(made, "payload")
+            with open(files[""], "wb") as packed:
+                packed.writelines(_tarball.tar_of(source.path))
+        yield files or {"": source.path}, plain
 
 
 def _foresee(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import posixpath
+import shutil
 import tarfile
 import typing as t
 from dataclasses import dataclass, replace
@@ -87,12 +88,17 @@ class Image:
 class Archive:
     """A payload's image or images, opened for reading; a context manager.
 
-    ``index`` is the digest to start from where there is no index.json: that of an image in a registry.
+    ``index`` is the digest to start from where there is no index.json: that of an image in a registry. ``plain`` are layers
+    that were decompressed on their way here, by their own digests: those of what they are now.
     """
 
-    def __init__(self, reference: Reference, path: str = "", index: str = "") -> None:
+    def __init__(
+        self, reference: Reference, path: str = "", index: str = "", plain: t.Mapping[str, str] | None = None
+    ) -> None:
         """Open what ``reference`` names, or a copy of it at ``path``."""
         self.path = path or reference.path
+        self._copied = bool(path)
+        self._plain = plain or {}
         self._transport = reference.transport
         self._reference = reference.image if reference.transport != REGISTRY else ""
         self._index = index
@@ -111,7 +117,7 @@ class Archive:
 
     def _opened(self) -> Files:
         os.stat(self.path)
-        wanted = self._transport in ("oci", REGISTRY)
+        wanted = os.path.isdir(self.path) if self._copied else self._transport == "oci"
         if os.path.isdir(self.path) != wanted:
             raise Refusal(
                 f"{PATHS[self._transport]} at {self.path}",
@@ -154,6 +160,17 @@ class Archive:
     def open_layer(self, layer: Layer) -> t.IO[bytes]:
         """Return a layer's bytes as they are stored. The caller checks them against the layer's digest."""
         return self._files.open(layer.member)
+
+    def documents(self, image: Image) -> list[str]:
+        """Return the names of the files that describe an image of an OCI layout."""
+        return ["index.json", "oci-layout", *(f"blobs/sha256/{digest[7:]}" for digest in image.chain)]
+
+    def copy(self, name: str, directory: str) -> str:
+        """Copy a file of the archive to a directory, and return its path there."""
+        path = os.path.join(directory, posixpath.basename(name))
+        with self._files.open(name) as stream, open(path, "wb") as target:
+            shutil.copyfileobj(stream, target)
+        return path
 
     def _no_archive(self, found: str) -> Refusal:
         return Refusal(
@@ -254,6 +271,8 @@ class Archive:
         member = self._blob(descriptor)
         size = int(descriptor["size"])
         stored = self._files.size(member)
+        if stored is not None and descriptor["digest"] in self._plain:
+            return Layer(member, self._plain[descriptor["digest"]], stored, "")
         if stored != size:
             found = "none" if stored is None else f"{stored} bytes"
             raise self._damaged(f"layer {descriptor['digest']}", f"of {size} bytes", found)

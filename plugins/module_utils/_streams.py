@@ -107,6 +107,11 @@ def decompressed(stored: t.IO[bytes], compression: str) -> t.Iterator[t.IO[bytes
         yield opened
 
 
+def has_zstd() -> bool:
+    """Tell whether this machine can read zstd."""
+    return _ZSTD is not None or shutil.which("zstd") is not None
+
+
 def _zstd(stored: t.IO[bytes]) -> t.IO[bytes]:
     """Open a zstd stream with what the node has: Python 3.14 brings it, the program is in every distribution."""
     if _ZSTD:

@@ -38,18 +38,23 @@ class Source(t.Protocol):
     def open_layer(self, layer: Layer) -> t.IO[bytes]: ...
 
 
-def open_source(reference: Reference, path: str = "", index: str = "", digest: str = "") -> Source:
-    """Open what ``reference`` names, or a copy of it at ``path``. ``index``: see Archive, ``digest``: see Tarball."""
+def open_source(
+    reference: Reference, path: str = "", digest: str = "", plain: t.Mapping[str, str] | None = None
+) -> Source:
+    """Open what ``reference`` names, or a copy of it at ``path``. ``digest``: see Tarball, ``plain``: see Archive."""
     if reference.transport in ("tarball", "dir"):
-        return Tarball(reference, path, digest)
-    return Archive(reference, path, index)
+        return Tarball(reference, path, digest, plain)
+    return Archive(reference, path, plain=plain)
 
 
 class Tarball:
     """A tar archive of artifacts, compressed or not; or a directory of them. ``digest`` spares reading it to know its own:
     whoever unpacks it checks it again."""
 
-    def __init__(self, reference: Reference, path: str = "", digest: str = "") -> None:
+    def __init__(
+        self, reference: Reference, path: str = "", digest: str = "", plain: t.Mapping[str, str] | None = None
+    ) -> None:
+        self._plain = plain or {}
         self.path = path or reference.path
         self._kind = "directory" if reference.transport == "dir" else "file"
         self._digest = digest
@@ -74,7 +79,7 @@ class Tarball:
             start = stream.read(8)
         compression = _streams.compression_of(start)
         digest = self._digest or self._read_digest()
-        layer = Layer(self.path, digest, None, compression)
+        layer = Layer(self.path, self._plain.get(digest, digest), None, compression)
         return [Image(digest, self._kind, {digest: self._kind}, "", (), (layer,), bases=(_layouts.ARTIFACTS, ""))]
 
     def _read_digest(self) -> str:

@@ -98,6 +98,10 @@ options:
   archive:
     description: Set by the action plugin - where it has put the archive on the node.
     type: path
+  plain:
+    description: Set by the action plugin - layers that it has decompressed, by their digests the digests of what they are now.
+    type: dict
+    default: {}
 extends_documentation_fragment:
   - confidential_containers.runtime._attributes
   - confidential_containers.runtime._engine
@@ -208,6 +212,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _payloads,
     _reference,
     _shims,
+    _streams,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Archive, Image, select
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
@@ -248,7 +253,7 @@ class Extraction:
         if not path:
             return self._look(self._select(identities))
         known = identities[0]["digest"] if identities and identities[0]["digest_kind"] in ("file", "directory") else ""
-        with open_source(self.reference, path, digest=known) as source:
+        with open_source(self.reference, path, known, self.params["plain"]) as source:
             return self._from(source)
 
     def _from_registry(self) -> dict[str, t.Any]:
@@ -305,6 +310,7 @@ class Extraction:
             "digest_kind": identity["digest_kind"],
             "architecture": _node.architecture(),
             "capabilities": _node.capabilities(),
+            "zstd": _streams.has_zstd(),
         }
 
     def _suffices(self, payload: t.Mapping[str, t.Any]) -> bool:
@@ -433,6 +439,7 @@ def main() -> t.NoReturn:
             "registry_ca": {"type": "str", "default": ""},
             "identities": {"type": "list", "elements": "dict", "default": []},
             "archive": {"type": "path"},
+            "plain": {"type": "dict", "default": {}},
             **_module.ENGINE_OPTIONS,
         },
         supports_check_mode=True,
