@@ -128,17 +128,17 @@ _RECORDED = ("reference", "digest", "digest_kind", "chain", "architecture", "lay
 _SIGNS = (("add", "+"), ("replace", "~"), ("remove", "-"), ("edited", "="))
 
 
-def _result(prefix: str, plan: _artifacts.Plan, run: str = "") -> dict[str, t.Any]:
+def _result(prefix: str, plan: _artifacts.Plan, run: str = "", upgrade: str = "") -> dict[str, t.Any]:
     counts = {"added": "add", "replaced": "replace", "removed": "remove", "kept": "keep"}
     edited = [os.path.join(prefix, path) for path in plan["edited"]]
     lines = [f"{sign} {os.path.join(prefix, path)}\n" for decision, sign in _SIGNS for path in plan[decision]]
     lines += [f"! {os.path.join(prefix, path)} is kept aside\n" for path in plan.kept]
     return {
-        "changed": plan.changes,
+        "changed": bool(plan.changes or upgrade),
         "run": run,
         "files": {word: len(plan[decision]) for word, decision in counts.items()},
         "edited": edited,
-        "diff": {"prepared": "".join(lines)} if plan.changes else {},
+        "diff": {"prepared": upgrade + "".join(lines)} if plan.changes or upgrade else {},
     }
 
 
@@ -170,8 +170,10 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
         keep_aside=module.params["conflicts"] == "keep_aside",
         keep_edited=module.params["edited_config"] == "keep",
     )
+    before = receipt.get("payload", {}).get("digest", digest) if receipt.get("tree") else digest
+    upgrade = f"payload {before} becomes {digest}\n" if before != digest else ""
     if module.check_mode or not (plan.changes or staged):
-        return _result(prefix, plan)
+        return _result(prefix, plan, upgrade=upgrade)
     if not staged:
         raise Refusal(
             f"the artifacts of {digest} below {prefix} as they were installed",
@@ -213,7 +215,7 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
             "kept": sorted({*receipt.get("kept", []), *plan.kept} & set(new)),
         }
     )
-    return {**_result(prefix, plan, journal.run), "changed": True}
+    return {**_result(prefix, plan, journal.run, upgrade), "changed": True}
 
 
 def _absent(module: AnsibleModule, state: State) -> dict[str, t.Any]:

@@ -71,19 +71,16 @@ options:
       ratio:
         description: Of unpacked to packed bytes. 1000 by default.
         type: int
-  registry_auth:
+  registry_username:
     description:
-      - Credentials for C(docker://). They go to the registry itself only; mirrors that the engine has configured are not asked.
-    type: dict
-    suboptions:
-      username:
-        description: The user.
-        type: str
-        required: true
-      password:
-        description: The password or token.
-        type: str
-        required: true
+      - The user for C(docker://). User and password go to the registry itself only; mirrors that the engine has configured are
+        not asked then.
+    type: str
+    default: ""
+  registry_password:
+    description: The password or token of O(registry_username).
+    type: str
+    default: ""
   registry_ca:
     description:
       - The certificates of the CA that the registry's own is signed by, as text (PEM), or the path of such a file on the
@@ -123,7 +120,8 @@ EXAMPLES = r"""
 - name: Stage a payload from a registry
   confidential_containers.runtime.payload_extract:
     payload: docker://registry.example.org/kata-deploy:3.25.0
-    registry_auth: "{{ vault_registry }}"
+    registry_username: robot
+    registry_password: "{{ vault_registry_password }}"
     registry_ca: /etc/ssl/certs/example-ca.pem
 
 - name: Stage a payload from an archive on the controller
@@ -257,7 +255,7 @@ class Extraction:
             return self._from(source)
 
     def _from_registry(self) -> dict[str, t.Any]:
-        access = Access(**(self.params["registry_auth"] or {}), ca=self.params["registry_ca"])
+        access = Access(*(self.params[f"registry_{part}"] for part in ("username", "password", "ca")))
         engine = _containerd.detect(_module.overrides(self.params))
         if not self.reference.digest:  # the action plugin asks for nothing else then
             return {"changed": False, "digest": Registry(engine, self.reference, access).resolve()}
@@ -429,13 +427,10 @@ def main() -> t.NoReturn:
                 "type": "dict",
                 "options": {"bytes": {"type": "int"}, "members": {"type": "int"}, "ratio": {"type": "int"}},
             },
-            "registry_auth": {
-                "type": "dict",
-                "options": {
-                    "username": {"type": "str", "required": True},
-                    "password": {"type": "str", "required": True, "no_log": True},
-                },
-            },
+            "registry_username": {"type": "str", "default": ""},
+            # Not inside of a mapping: the node's log would have that as Python writes it, where a password with quotes is
+            # spelled in another way than the one that is masked.
+            "registry_password": {"type": "str", "default": "", "no_log": True},
             "registry_ca": {"type": "str", "default": ""},
             "identities": {"type": "list", "elements": "dict", "default": []},
             "archive": {"type": "path"},

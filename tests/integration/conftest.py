@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import typing as t
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node, testbed
+from ansible_collections.confidential_containers.runtime.tests.integration.harness import ROOT, Node, testbed
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +35,9 @@ def payload_v2() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def _nodes(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[list[Node]]:
-    suites = {"int-17": "trixie", "int-21": "forky"}
+    # Names of their own for each checkout.
+    mine = hashlib.sha256(str(ROOT).encode()).hexdigest()[:4]
+    suites = {f"int-{mine}-17": "trixie", f"int-{mine}-21": "forky"}
     testbed("up", *(f"{name}={suite}" for name, suite in suites.items()))
     yield [Node(name, tmp_path_factory.mktemp(name)) for name in suites]
     testbed("down", *suites)

@@ -1,0 +1,144 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Payloads from a real registry, pulled by the node's own containerd."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.confidential_containers.runtime.tests.integration import registry as registries
+from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node, Run
+from ansible_collections.confidential_containers.runtime.tests.integration.registry import PASSWORD, Registry
+
+STORE = "/var/lib/containerd/io.containerd.content.v1.content"
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Registry]:
+    with registries.serve(tmp_path_factory.mktemp("registry"), tls=True) as registry:
+        yield registry
+
+
+def store(node: Node) -> str:
+    """Return what the content store holds, and for whom."""
+    return node.sh(
+        f"ctr namespaces ls -q; find {STORE} -type f; ls -d /run/confidential-containers.* | grep -v lock", check=False
+    )
+
+
+def refused(run: Run, *texts: str) -> None:
+    assert run.status != 0, run.output
+    assert "Traceback" not in run.output
+    for text in texts:
+        assert text in run.output, run.output
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["1.7", "2.1"])
+def test_tags(
+    nodes: list[Node], registry: Registry, payload: dict[str, str], payload_v2: dict[str, str], number: int
+) -> None:
+    """By tag, again, the tag moved: an upgrade, shown as one; and no secret is anywhere on the node."""
+    node = nodes[number]
+    before = store(node)
+    name = f"coco/payload-{number}"
+    digest = registry.push(f"oci-archive:{payload['oci_archive']}", f"{name}:stable")
+    variables = {**registry.access, "coco_payload": f"docker://{registry.host}/{name}:stable"}
+    foreseen = node.play("install", "--check", "--diff", **variables)
+    assert foreseen.status == 0, foreseen.output
+    assert "would serve kata-gvisor, kata-qemu" in foreseen.output
+    assert not node.remembers()
+    assert store(node) == before
+
+    run = node.play("install", **variables)
+    assert run.status == 0, run.output
+    assert digest in run.output
+    assert digest[7:19] in node.play("status").output
+    assert "Starting gVisor" in node.pod("kata-qemu")
+    engine = node.engine()
+    run = node.play("install", **variables)
+    assert (run.status, run.recap(node.name, "changed")) == (0, 0), run.output
+    assert node.engine() == engine
+
+    moved = registry.push(f"oci-archive:{payload_v2['oci_archive']}", f"{name}:stable")
+    run = node.play("install", "--diff", **variables)
+    assert run.status == 0, run.output
+    assert f"{digest} becomes {moved}" in run.output.replace("\\n", "\n")
+    assert store(node) == before
+    secret = node.sh(
+        f"grep -rlF -- {PASSWORD.split()[0]!r} /var/lib/confidential-containers /etc /run /root /tmp; "
+        f"journalctl | grep -cF -- {PASSWORD.split()[0]!r}",
+        check=False,
+    )
+    assert secret.split() == ["0"]
+
+
+def test_by_digest_and_what_goes_wrong(node: Node, registry: Registry, payload: dict[str, str]) -> None:
+    before, files = store(node), node.snapshot()
+    digest = registry.push(f"oci-archive:{payload['oci_archive']}", "coco/payload:v1")
+    name = f"docker://{registry.host}/coco/payload"
+    right = {**registry.access, "coco_payload": f"{name}@{digest}"}
+
+    def wrong(*texts: str, **variables: t.Any) -> None:
+        given = {name: value for name, value in {**right, **variables}.items() if value is not None}
+        run = node.play("install", **given)
+        refused(run, *texts)
+        assert PASSWORD.split()[0] not in run.output
+        assert store(node) == before
+
+    wrong("coco_registry_auth", coco_registry_auth={"username": "nobody", "password": "nothing"})
+    wrong("no basic auth credentials", "coco_registry_auth", coco_registry_auth=None)
+    wrong("not found", coco_payload=f"{name}:none")
+    wrong("coco_registry_ca", coco_registry_ca="")
+    wrong("No such file", coco_registry_ca="/no/such")
+    wrong("with digest sha256:00", coco_payload_digest=f"sha256:{'0' * 64}")
+    wrong("not found", coco_payload=f"{name}@sha256:{'0' * 64}")
+    wrong("connection refused", coco_payload="docker://127.0.0.1:1/x")
+    wrong("coco_payload_on=node", coco_payload_on="controller")
+    with registries.breaking_line(registry, 20 << 20) as line:
+        wrong("from its registry", coco_payload=f"docker://{line.host}/coco/payload:v1")
+    assert node.snapshot() == files
+
+    run = node.play("install", **right)
+    assert run.status == 0, run.output
+    assert "Starting gVisor" in node.pod("kata-qemu")
+
+
+ONE = """
+[plugins."io.containerd.grpc.v1.cri".registry.mirrors."registry.example.org"]
+  endpoint = ["http://{host}"]
+"""
+TWO = """
+version = 3
+[plugins."io.containerd.cri.v1.images".registry]
+  config_path = "/etc/containerd/certs.d"
+"""
+HOSTS = 'server = "https://registry.example.org"\n[host."http://{host}"]\n  capabilities = ["pull", "resolve"]\n'
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["old tables on 1.7", "config_path on 2.1"])
+def test_the_engine_s_own_mirror(nodes: list[Node], tmp_path: Path, payload: dict[str, str], number: int) -> None:
+    """Over plain HTTP, because the engine's configuration says so."""
+    node = nodes[number]
+    with registries.serve(tmp_path / "plain", tls=False) as registry:
+        registry.push(f"oci-archive:{payload['oci_archive']}", "coco/payload:v1")
+        node.sh("cp -a /etc/containerd /root/before")
+        try:
+            text = (ONE if number == 0 else TWO).format(host=registry.host)
+            # The file of the second node has mirrors, which are not allowed beside config_path.
+            node.sh(f"cat {'>>' if number == 0 else '>'} /etc/containerd/config.toml <<'END'\n{text}\nEND")
+            directory = "/etc/containerd/certs.d/registry.example.org"
+            node.sh(
+                f"mkdir -p {directory}; cat > {directory}/hosts.toml <<'END'\n{HOSTS.format(host=registry.host)}\nEND"
+            )
+            node.sh("systemctl restart containerd")
+            run = node.play("install", coco_payload="registry.example.org/coco/payload:v1")
+            assert run.status == 0, run.output
+            for playbook in ("uninstall", "cleanup"):
+                assert node.play(playbook).status == 0
+        finally:
+            node.sh("rm -r /etc/containerd; mv /root/before /etc/containerd; systemctl restart containerd")
