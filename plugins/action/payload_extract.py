@@ -17,6 +17,7 @@ from ansible import constants
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _extract,
     _layouts,
+    _progress,
     _reference,
     _shims,
     _tarball,
@@ -48,7 +49,7 @@ class ActionModule(RuntimeAction):
         if reference.transport == _reference.REGISTRY:
             return self._registry(reference, options, task_vars)
         if options.get("payload_on", "controller") == "node":
-            return self.node("payload_extract", task_vars, **options)
+            return self._extract(task_vars, options)
         return self._sent(_reference.on_controller(reference), options, task_vars)
 
     def _registry(
@@ -69,7 +70,13 @@ class ActionModule(RuntimeAction):
             return str(self.node("payload_extract", task_vars, **{**options, "payload": str(reference)})["digest"])
 
         digest = reference.digest or once(_RUN_TMP, str(reference), resolve)
-        return self.node("payload_extract", task_vars, **{**options, "payload": str(replace(reference, digest=digest))})
+        return self._extract(task_vars, {**options, "payload": str(replace(reference, digest=digest))})
+
+    def _extract(self, task_vars: dict[str, t.Any], options: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Let the node work, and show how far it is."""
+        return self.watched(
+            lambda: self.node("payload_extract", task_vars, **options), f"cat {_progress.PATH}", _progress.parse
+        )
 
     def _sent(self, reference: Reference, options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         """Let the node look for what the controller has, and send it when it is not there."""
@@ -95,9 +102,18 @@ class ActionModule(RuntimeAction):
                     paths = " ".join(self._connection._shell.quote(f"{target}/{name}") for name in directories)
                     self._low_level_execute_command(f"mkdir -p {paths}")
                 for name, path in files.items():
-                    self._transfer_file(path, f"{target}/{name}" if name else target)
+                    self._send(path, f"{target}/{name}" if name else target)
         self._fixup_perms2((self._connection._shell.tmpdir, target))
-        return self.node("payload_extract", task_vars, **options, archive=target)
+        return self._extract(task_vars, {**options, "archive": target})
+
+    def _send(self, path: str, target: str) -> None:
+        total = os.path.getsize(path)
+
+        def sent(size: str) -> tuple[str, int, int] | None:
+            return ("sent", int(size), total) if size.strip().isdigit() else None
+
+        command = f"stat -c %s {self._connection._shell.quote(target)}"
+        self.watched(lambda: self._transfer_file(path, target), command, sent)
 
 
 def _read(path: str) -> str:

@@ -26,6 +26,8 @@ TRANSPORTS = (REGISTRY, *PATHS)
 #: Transports whose path can be followed by the name of an image.
 _WITH_IMAGE = ("oci-archive", "docker-archive", "oci")
 
+_EXPECTED = f"coco_payload as one of {', '.join(f'{name}:' for name in TRANSPORTS)}"
+
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _HOST = re.compile(r"[a-zA-Z0-9]([-a-zA-Z0-9.]*[a-zA-Z0-9])?(:[0-9]{1,5})?|\[[0-9a-fA-F:]+\](:[0-9]{1,5})?")
 _COMPONENT = re.compile(r"[a-z0-9]+((\.|__?|-+)[a-z0-9]+)*")
@@ -62,6 +64,8 @@ class Reference:
 
 def parse(text: str) -> Reference:
     """Parse ``TRANSPORT:…``; what names no transport is a reference to a registry. Says which part is wrong."""
+    if not text:
+        raise Refusal(_EXPECTED, "nothing", "Name the payload, for example oci-archive:/path/of/the/archive.")
     transport, _colon, rest = text.partition(":")
     if transport == REGISTRY and not rest.startswith("//"):
         raise _wrong(text, "no // after docker:", "Write docker://HOST/REPOSITORY:TAG.")
@@ -111,6 +115,4 @@ def _registry(text: str, rest: str) -> Reference:
 
 
 def _wrong(text: str, found: str, hint: str) -> Refusal:
-    return Refusal(
-        f"coco_payload as one of {', '.join(f'{name}:' for name in TRANSPORTS)}", f"{found} in {text!r}", hint
-    )
+    return Refusal(_EXPECTED, f"{found} in {text!r}", hint)

@@ -9,9 +9,12 @@ from __future__ import annotations
 import typing as t
 
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _secrets
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _secrets, _watch
+
+_DISPLAY = Display()
 
 COLLECTION = "confidential_containers.runtime"
 
@@ -31,9 +34,10 @@ class RuntimeAction(ActionBase):
 
     def run(self, tmp: t.Any = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
+        self._task_vars = task_vars or {}
         del tmp
         try:
-            result.update(self.act(task_vars or {}))
+            result.update(self.act(self._task_vars))
         except Refusal as refusal:
             # A result, not an exception: failed_when and until see it.
             result.update(failed=True, msg=str(refusal))
@@ -46,6 +50,18 @@ class RuntimeAction(ActionBase):
     def act(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         """Do the work and return the result; raise Refusal or NodeFailed."""
         raise NotImplementedError
+
+    def watched(
+        self, work: t.Callable[[], _watch.Result], command: str, entry: t.Callable[[str], _watch.Entry | None]
+    ) -> _watch.Result:
+        """Do long work, and show how far it is: ``entry`` of what a command prints on the node meanwhile."""
+
+        def look() -> _watch.Entry | None:
+            printed = self._low_level_execute_command(command, sudoable=False)
+            return entry(str(printed.get("stdout", "")))
+
+        name = self._task_vars.get("inventory_hostname", "")
+        return _watch.watch(work, look, lambda line: _DISPLAY.display(f"{name}: {line}"))
 
     def node(self, module: str, task_vars: dict[str, t.Any], **options: t.Any) -> dict[str, t.Any]:
         """Run one of our modules on the node."""

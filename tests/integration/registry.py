@@ -113,8 +113,8 @@ def _wait_for(ip: str, port: int) -> None:
 
 
 @contextlib.contextmanager
-def breaking_line(registry: Registry, after: int) -> t.Iterator[Registry]:
-    """Run a line to a registry that breaks for good once so many bytes have come from there."""
+def line(registry: Registry, after: float, pause: float = 0) -> t.Iterator[Registry]:
+    """Run a line to a registry that breaks for good once so many bytes have come from there, with a pause for every 64 KiB."""
     ip, port = registry.host.rsplit(":", 1)
     passed = 0
 
@@ -125,6 +125,7 @@ def breaking_line(registry: Registry, after: int) -> t.Iterator[Registry]:
                 passed += len(block) if count else 0
                 if passed > after:
                     break
+                time.sleep(pause if count else 0)
                 target.sendall(block)
         for one in (source, target):
             with contextlib.suppress(OSError):

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 from pathlib import Path
 
@@ -99,12 +100,15 @@ def test_by_digest_and_what_goes_wrong(node: Node, registry: Registry, payload: 
     wrong("not found", coco_payload=f"{name}@sha256:{'0' * 64}")
     wrong("connection refused", coco_payload="docker://127.0.0.1:1/x")
     wrong("coco_payload_on=node", coco_payload_on="controller")
-    with registries.breaking_line(registry, 20 << 20) as line:
+    with registries.line(registry, after=20 << 20) as line:
         wrong("from its registry", coco_payload=f"docker://{line.host}/coco/payload:v1")
     assert node.snapshot() == files
 
-    run = node.play("install", **right)
+    # Who waits for a slow line is told every few seconds how far it is.
+    with registries.line(registry, float("inf"), pause=0.04) as line:
+        run = node.play("install", **{**right, "coco_payload": f"docker://{line.host}/coco/payload:v1"})
     assert run.status == 0, run.output
+    assert re.search(rf"{node.name}: \d+ MiB pulled, \d+\.\d MiB/s", run.output), run.output
     assert "Starting gVisor" in node.pod("kata-qemu")
 
 

@@ -28,9 +28,20 @@ def refused(run: Run, *texts: str) -> None:
     ("variables", "texts"),
     [
         pytest.param({}, ["Expected coco_payload to be set", "-e coco_payload="], id="no payload"),
-        pytest.param({"coco_payload": ""}, ["oci-archive:PATH"], id="empty payload"),
-        pytest.param({"coco_payload": "docker://x/y@sha256:0"}, ["oci-archive:PATH", "skopeo"], id="a later transport"),
-        pytest.param({"coco_payload": "oci-archive:"}, ["Expected a path after oci-archive:"], id="no path"),
+        pytest.param({"coco_payload": ""}, ["coco_payload as one of docker:", "Found nothing"], id="empty payload"),
+        pytest.param({"coco_payload": "docker://x/y@sha256:0"}, ["'sha256:0' as its digest"], id="a wrong digest"),
+        pytest.param({"coco_payload": "docker-daemon:x"}, ["later version", "docker save"], id="a later transport"),
+        pytest.param({"coco_payload": "tarball:/etc"}, ["Found a directory", "dir:/etc"], id="no tarball"),
+        pytest.param({"coco_payload": "oci:/etc"}, ["neither index.json nor manifest.json"], id="no OCI layout"),
+        pytest.param({"coco_payload": "dir:/etc/ssh"}, ["Found other files only"], id="no payload in the directory"),
+        pytest.param({"coco_prefix": "opt/kata"}, ["which is relative"], id="relative prefix"),
+        pytest.param({"coco_prefix": "/"}, ["which is shared with others"], id="the root as prefix"),
+        pytest.param({"coco_prefix": "/usr/lib/kata"}, ["in a directory of the system"], id="a prefix of the system's"),
+        pytest.param(
+            {"coco_limits": {"bytes": 1000}}, ["more than 1000 bytes", "coco_limits"], id="too large a payload"
+        ),
+        pytest.param({"coco_limits": {"members": -1}}, ["positive numbers in coco_limits"], id="no limit"),
+        pytest.param({"coco_payload": "oci-archive:"}, ["no path after oci-archive:"], id="no path"),
         pytest.param({"coco_payload": "oci-archive:/no/such"}, ["Found no such file"], id="no file"),
         pytest.param({"coco_payload": "oci-archive:/etc"}, ["Found a directory"], id="a directory"),
         pytest.param({"coco_payload": "oci-archive:/etc/passwd"}, ["no plain tar archive"], id="no archive"),

@@ -60,7 +60,6 @@ def test_a_bare_reference_is_one_to_a_registry(text: str, whole: str) -> None:
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("", "''"),
         ("oci-archive:", "no path"),
         ("docker-archive::name", "no path"),
         ("docker:quay.io/x", "no //"),
@@ -80,6 +79,11 @@ def test_the_wrong_part_is_named(text: str, part: str) -> None:
         parse(text)
     assert part in str(refused.value)
     assert repr(text) in str(refused.value)
+
+
+def test_nothing() -> None:
+    with pytest.raises(Refusal, match="Found nothing"):
+        parse("")
 
 
 @pytest.mark.parametrize(

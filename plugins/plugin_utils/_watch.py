@@ -1,0 +1,47 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Long work that is seen to move: who waits is told every few seconds how far it is."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+from concurrent import futures
+
+#: What, bytes done, bytes in all (0: unknown).
+Entry = tuple[str, int, int]
+
+#: Seconds until the first line, and between two.
+PERIOD = 5.0
+
+Result = t.TypeVar("Result")
+
+
+def watch(
+    work: t.Callable[[], Result],
+    look: t.Callable[[], Entry | None],
+    show: t.Callable[[str], None],
+    period: float = PERIOD,
+) -> Result:
+    """Return what ``work`` returns, or raise what it raises; meanwhile ``show`` a line for what ``look`` finds now and then."""
+    seen: tuple[float, Entry] | None = None
+    with futures.ThreadPoolExecutor(max_workers=1) as executor:
+        working = executor.submit(work)
+        while not futures.wait([working], period).done:
+            entry = look()
+            now = time.monotonic()
+            if entry and not working.done():
+                rate = (entry[1] - seen[1][1]) / (now - seen[0]) if seen and seen[1][0] == entry[0] else 0.0
+                show(line(entry, rate))
+                seen = (now, entry)
+        return working.result()
+
+
+def line(entry: Entry, rate: float = 0.0) -> str:
+    """Return one line about an entry; ``rate`` is in bytes per second."""
+    what, done, total = entry
+    mib = 1 << 20
+    share = f" of {total // mib} MiB ({min(done * 100 // total, 100)} %)" if total else " MiB"
+    return f"{done // mib}{share} {what}" + (f", {rate / mib:.1f} MiB/s" if rate > 0 else "")

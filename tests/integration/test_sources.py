@@ -1,0 +1,170 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Every source of payloads and every era of them, on real nodes, with pods."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import io
+import json
+import lzma
+import os
+import tarfile
+import typing as t
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node
+from ansible_collections.confidential_containers.runtime.tests.integration.registry import sh
+from ansible_collections.confidential_containers.runtime.tests.unit.archives import OciArchive, extract, file, tar
+
+BUILT_FOR = "opt/confidential-containers"
+COMPRESS: dict[str, t.Callable[[bytes], bytes]] = {
+    "gz": gzip.compress,
+    "xz": lambda data: lzma.compress(data, preset=0),
+    "zst": zstandard.compress,
+}
+
+
+@pytest.fixture(scope="module")
+def root(payload: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample payload, extracted."""
+    root = tmp_path_factory.mktemp("root")
+    artifacts = root / "opt/kata-artifacts" / BUILT_FOR
+    artifacts.mkdir(parents=True)
+    extract(Path(payload["oci_archive"]), artifacts)
+    return root
+
+
+def packed(root: Path, *parts: str, root_name: str = BUILT_FOR) -> bytes:
+    """Return a release tarball of parts of the payload (none: of all), not yet compressed."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for part in parts or (".",):
+            name = os.path.normpath(f"{root_name}/{part}")
+            archive.add(root / "opt/kata-artifacts" / BUILT_FOR / part, f"./{name}")
+    return stream.getvalue()
+
+
+def test_every_source_from_the_controller(node: Node, root: Path, payload: dict[str, str], tmp_path: Path) -> None:
+    """One after the other: each is an upgrade of the one before."""
+    archive = f"oci-archive:{payload['oci_archive']}"
+    copy = ("skopeo", "--insecure-policy", "copy", "--quiet")
+    sh(*copy, archive, f"oci:{tmp_path}/layout:v1")
+    sh(*copy, "--dest-compress", "--dest-compress-format=zstd", f"oci:{tmp_path}/layout:v1", f"oci:{tmp_path}/zstd:v1")
+    sh(*copy, f"oci:{tmp_path}/zstd:v1", f"oci-archive:{tmp_path}/zstd.tar:v1")
+    for ending, compress in COMPRESS.items():
+        (tmp_path / f"kata-static.tar.{ending}").write_bytes(compress(packed(root)))
+    sources = [
+        f"oci:{tmp_path}/layout:v1",
+        f"docker-archive:{payload['docker_archive']}",
+        f"oci-archive:{tmp_path}/zstd.tar",
+        f"tarball:{tmp_path}/kata-static.tar.gz",
+        f"tarball:{tmp_path}/kata-static.tar.xz",
+        f"tarball:{tmp_path}/kata-static.tar.zst",
+        f"dir:{root}",
+    ]
+    assert not node.sh("which zstd", check=False)  # the controller decompresses for this node
+    for source in sources:
+        assert "serves kata-gvisor, kata-qemu" in node.install(source)
+    assert node.play("install", coco_payload=sources[-1]).recap(node.name, "changed") == 0
+    assert "Starting gVisor" in node.pod("kata-qemu")
+
+
+def test_sources_on_the_node(nodes: list[Node], root: Path) -> None:
+    """A tarball and a directory that are there already; this node's Python reads zstd."""
+    node = nodes[1]
+    parts = " ".join(f"/root/payload/{BUILT_FOR}/{name}" for name in ("bin", "share"))
+    place = "/root/payload.tar.zst"
+    run = node.play("install", coco_payload=f"tarball:{place}", coco_payload_on="node")
+    assert "nothing there" in run.output
+    send(node, zstandard.compress(packed(root)), place)
+    node.install(f"tarball:{place}", coco_payload_on="node")
+    node.sh(
+        f"mkdir -p /root/payload/{BUILT_FOR} && cp -a /opt/confidential-containers/. /root/payload/{BUILT_FOR} && ls {parts}"
+    )
+    node.install("dir:/root/payload", coco_payload_on="node")
+    assert "Starting gVisor" in node.pod("kata-gvisor")
+    node.sh(f"rm -r /root/payload {place}")
+
+
+def send(node: Node, content: bytes, path: str) -> None:
+    """Put a file on a node."""
+    encoded = base64.b64encode(content).decode()
+    size = 90_000
+    for start in range(0, len(encoded), size):
+        node.sh(f"echo {encoded[start : start + size]} | base64 -d >> {path}")
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["1.7", "2.1"])
+def test_another_prefix(nodes: list[Node], archive: str, number: int) -> None:
+    node = nodes[number]
+    before = node.snapshot()
+    node.install(archive, coco_prefix="/srv/coco/v1")
+    assert "Starting gVisor" in node.pod("kata-qemu")
+    assert not node.sh("ls -d /opt/confidential-containers", check=False)
+    assert "/opt/confidential-containers" not in node.sh(
+        "grep -r /opt/conf /srv/coco/v1/share /etc/containerd", check=False
+    )
+    run = node.play("install", coco_payload=archive, coco_prefix="/srv/coco/v1")
+    assert run.recap(node.name, "changed") == 0
+    run = node.play("install", coco_payload=archive)
+    assert "one below /srv/coco/v1" in run.output
+    for playbook in ("uninstall", "cleanup"):
+        assert node.play(playbook).status == 0
+    assert node.snapshot() == before
+
+
+def test_components(node: Node, root: Path, tmp_path: Path) -> None:
+    """Only what the handlers need is unpacked, and more when they need more."""
+    components = {
+        "shim": ["bin/containerd-shim-kata-v2", "share/defaults"],
+        "runsc": ["bin/runsc"],
+        "other": ["libexec"],
+    }
+    manifest = {
+        "shims": {
+            "qemu": {"x86_64": ["shim", "runsc"]},
+            "gvisor": {"x86_64": ["shim", "runsc", "other"]},
+            "qemu-se": {"s390x": ["shim"]},
+        }
+    }
+    tarballs = [
+        file(f"opt/kata-artifacts/tarballs/kata-static-{name}.tar.zst", zstandard.compress(packed(root, *parts)))
+        for name, parts in components.items()
+    ]
+    image = OciArchive()
+    layers = [
+        image.layer(tar(*tarballs)),
+        image.layer(tar(file("opt/kata-artifacts/shim-components.json", json.dumps(manifest).encode()))),
+    ]
+    payload = f"oci-archive:{image.write(tmp_path / 'components.tar', image.image(*layers))}"
+    run = node.play("install", coco_payload=payload)
+    assert "Install the package zstd on the node" in run.output
+    node.sh(
+        "apt-get install --yes zstd >/dev/null 2>&1 || { apt-get update && apt-get install --yes zstd; } >/dev/null 2>&1"
+    )
+    try:
+        node.install(payload, coco_handlers=["kata-qemu"])
+        assert "Starting gVisor" in node.pod("kata-qemu")
+        assert not node.sh("ls /opt/confidential-containers/libexec", check=False)
+        assert "serves kata-gvisor, kata-qemu" in node.install(payload, coco_handlers=["kata-qemu", "kata-gvisor"])
+        assert node.sh("ls /opt/confidential-containers/libexec")
+        assert node.play("install", coco_payload=payload).recap(node.name, "changed") == 0
+    finally:
+        node.sh("apt-get purge --yes zstd >/dev/null 2>&1")
+
+
+def test_a_configuration_that_the_admin_edited(node: Node, archive: str) -> None:
+    path = "/opt/confidential-containers/share/defaults/kata-containers/configuration-qemu.toml"
+    node.install(archive)
+    node.sh(f"echo '# mine' >> {path}")
+    assert f"kept as you edited them: {path}" in node.install(archive)
+    assert "# mine" in node.sh(f"cat {path}")
+    assert "kept as" not in node.install(archive, coco_edited_config="replace")
+    assert "# mine" not in node.sh(f"cat {path}")
