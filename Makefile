@@ -77,7 +77,7 @@ cycles: ## Install and uninstall a hundred times, not only ten
 	$(part)
 	COCO_CYCLES=100 $(RUN) pytest -s tests/integration/test_cycles.py
 
-fuzz: ## Edits of 10,000 generated configurations, not only of a sample
+fuzz: ## 10,000 generated configurations and 1,000,000 members of archives, not only samples
 	$(part)
 	COCO_FUZZ=all $(RUN) pytest -s tests/fuzz
 

@@ -97,6 +97,8 @@ class Archive:
     ) -> None:
         """Open what ``reference`` names, or a copy of it at ``path``."""
         self.path = path or reference.path
+        #: What messages call it.
+        self.title = str(reference) if index else self.path
         self._copied = bool(path)
         self._plain = plain or {}
         self._transport = reference.transport
@@ -174,7 +176,7 @@ class Archive:
 
     def _no_archive(self, found: str) -> Refusal:
         return Refusal(
-            f"{PATHS.get(self._transport, 'an image')} at {self.path}",
+            f"{PATHS.get(self._transport, 'an image')} at {self.title}",
             found,
             "Make one with 'skopeo copy docker://… oci-archive:FILE' or 'docker save --output FILE IMAGE', "
             "uncompressed and with one image in it; or name the image behind the path.",
@@ -182,7 +184,7 @@ class Archive:
 
     def _damaged(self, what: str, expected: str, found: str) -> Refusal:
         return Refusal(
-            f"{what} {expected} in {self.path}",
+            f"{what} {expected} in {self.title}",
             found,
             "The archive is truncated or was changed: make or fetch it again.",
         )

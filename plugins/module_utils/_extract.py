@@ -158,7 +158,7 @@ class _Unpacker:
 
         def refuse() -> Refusal:
             return self._hostile(
-                self._source.path,
+                self._source.title,
                 f"more than {limits.bytes} bytes, or more than {limits.ratio} times as many as before unpacking (coco_limits)",
             )
 
@@ -174,7 +174,7 @@ class _Unpacker:
                 f"a payload with the artifacts of the runtime ({known})",
                 f"/{_layouts.ARTIFACTS} with another layout ({', '.join(sorted(self._elsewhere))})"
                 if self._elsewhere
-                else "other files only",
+                else f"other files only in {self._source.title}",
                 "Check that coco_payload names a runtime payload, of a layout that this version supports.",
             )
         if self._relocation:
@@ -185,7 +185,7 @@ class _Unpacker:
 
     def _damaged(self, layer: Layer, found: str) -> Refusal:
         return Refusal(
-            f"layer {layer.digest} in {self._source.path}",
+            f"layer {layer.digest} in {self._source.title}",
             found,
             "The archive is truncated or was changed: make or fetch it again. Nothing was installed.",
         )
@@ -193,7 +193,7 @@ class _Unpacker:
     def _hostile(self, name: str, found: str) -> Refusal:
         return Refusal(
             "artifacts that are plain files, directories and links inside the payload",
-            f"{name!r} in {self._source.path}: {found}",
+            f"{name!r} in {self._source.title}: {found}",
             "Do not use this payload unless you know why it is like that. Nothing was installed.",
         )
 
@@ -253,7 +253,7 @@ class _Unpacker:
                         return _components.parse(text, self._how.architecture)
         raise Refusal(
             f"/{_layouts.COMPONENTS_MANIFEST} in a payload of components",
-            f"none in {self._source.path}",
+            f"none in {self._source.title}",
             "Check that coco_payload names a runtime payload image.",
         )
 
@@ -347,7 +347,7 @@ class _Unpacker:
         if machine and self._how.architecture and machine != self._how.architecture:
             raise Refusal(
                 f"a payload for {self._how.architecture}, this node's architecture",
-                f"{member.name} for {machine} in {self._source.path}",
+                f"{member.name} for {machine} in {self._source.title}",
                 "Use the payload of the node's architecture.",
             )
         return t.cast("t.IO[bytes]", buffered)

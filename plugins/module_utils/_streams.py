@@ -21,6 +21,8 @@ import zlib
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
 BLOCK = 1 << 20
+#: How often a reader may ask again at the end of a stream.
+_ENDS = 100
 
 _ZSTD: t.Any
 try:
@@ -66,13 +68,18 @@ class Checked(io.RawIOBase):
 
 
 class Bounded(io.RawIOBase):
-    """A stream that calls ``refuse`` once more than ``allowed()`` bytes were read from it."""
+    """A stream that calls ``refuse`` once more than ``allowed()`` bytes were read from it.
+
+    Raises EOFError for a reader that does not stop at its end: tarfile would skip a member that claims to be of many
+    terabytes block by block.
+    """
 
     def __init__(self, stream: t.IO[bytes], allowed: t.Callable[[], int], refuse: t.Callable[[], Refusal]) -> None:
         super().__init__()
         self._stream = stream
         self._allowed = allowed
         self._refuse = refuse
+        self._ends = 0
         self.count = 0
 
     def readable(self) -> bool:
@@ -83,6 +90,9 @@ class Bounded(io.RawIOBase):
         self.count += len(data)
         if self.count > self._allowed():
             raise self._refuse()
+        self._ends += not data
+        if self._ends > _ENDS:
+            raise EOFError("a member that ends far behind the end of the archive")
         return data
 
 

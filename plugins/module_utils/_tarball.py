@@ -25,9 +25,10 @@ _CAPABILITY = "security.capability"
 
 
 class Source(t.Protocol):
-    """What a payload is read from."""
+    """What a payload is read from; ``title`` is what messages call it."""
 
     path: str
+    title: str
 
     def __enter__(self) -> t.Any: ...
 
@@ -55,7 +56,7 @@ class Tarball:
         self, reference: Reference, path: str = "", digest: str = "", plain: t.Mapping[str, str] | None = None
     ) -> None:
         self._plain = plain or {}
-        self.path = path or reference.path
+        self.path = self.title = path or reference.path
         self._kind = "directory" if reference.transport == "dir" else "file"
         self._digest = digest
         if not os.path.exists(self.path):

@@ -433,6 +433,16 @@ def test_a_bomb(path: Path, made: Entry, monkeypatch: pytest.MonkeyPatch) -> Non
         extract(path, how=How(limits=Limits(ratio=100)))
 
 
+def test_a_member_of_more_bytes_than_there_are_on_earth(path: Path) -> None:
+    info = tarfile.TarInfo(f"{ROOT}/x")
+    info.size = 1 << 62
+    archive = OciArchive()
+    for made in (info.tobuf(tarfile.GNU_FORMAT), info.tobuf(tarfile.PAX_FORMAT)):
+        archive.write(path, archive.image(archive.layer(raw(artifact(file("a")))[:-1024] + made + bytes(1024))))
+        with pytest.raises(Refusal, match="truncated"):
+            extract(path)
+
+
 # What is damaged.
 
 
