@@ -11,7 +11,6 @@ The tree maps each path below the prefix to what is there:
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import os
@@ -106,6 +105,14 @@ def _members(plain: _streams.Bounded) -> t.Iterator[tuple[tarfile.TarInfo, tarfi
             yield member, tar
 
 
+def _manifest_in(plain: _streams.Bounded) -> bytes | None:
+    """Return the manifest of components, if it is in this archive."""
+    for member, tar in _members(plain):
+        if posixpath.normpath(member.name.lstrip("/")) == _layouts.COMPONENTS_MANIFEST and member.isreg():
+            return t.cast("t.IO[bytes]", tar.extractfile(member)).read(_LARGEST_TEXT)
+    return None
+
+
 class _Unpacker:
     def __init__(self, source: Source, image: Image, destination: str | None, how: How) -> None:
         self._source = source
@@ -140,17 +147,17 @@ class _Unpacker:
         """Read one tar archive to its end."""
         self._archives += 1
         number = self._archives
-        with self._plain(stored, compression) as plain:
+        packed = _streams.Checked(stored)
+        with _streams.decompressed(t.cast("t.IO[bytes]", packed), compression) as opened:
+            plain = self._bounded(opened, packed)
             for member, tar in _members(plain):
                 self._member(number, member, tar, bases)
             while plain.read(_BLOCK):
                 pass
             self._bytes += plain.count
 
-    @contextlib.contextmanager
-    def _plain(self, stored: t.IO[bytes], compression: str) -> t.Iterator[_streams.Bounded]:
-        """Unpack a stream, within the limits."""
-        packed = _streams.Checked(stored)
+    def _bounded(self, plain: t.IO[bytes], packed: _streams.Checked) -> _streams.Bounded:
+        """Hold an unpacked stream to the limits."""
         limits = self._how.limits
 
         def allowed() -> int:
@@ -162,8 +169,7 @@ class _Unpacker:
                 f"more than {limits.bytes} bytes, or more than {limits.ratio} times as many as before unpacking (coco_limits)",
             )
 
-        with _streams.decompressed(t.cast("t.IO[bytes]", packed), compression) as plain:
-            yield _streams.Bounded(plain, allowed, refuse)
+        return _streams.Bounded(plain, allowed, refuse)
 
     def finish(self) -> Unpacked:
         """Add what only the whole payload tells, and refuse one that is none."""
@@ -245,12 +251,12 @@ class _Unpacker:
     def _needed(self) -> _components.Needed:
         """Read ahead for the manifest of components. It is in one of the last layers, which are small."""
         for layer in reversed(self._image.layers):
-            with self._source.open_layer(layer) as stored, self._plain(stored, layer.compression) as plain:
-                for member, tar in _members(plain):
-                    name = posixpath.normpath(member.name.lstrip("/"))
-                    if name == _layouts.COMPONENTS_MANIFEST and member.isreg():
-                        text = t.cast("t.IO[bytes]", tar.extractfile(member)).read(_LARGEST_TEXT)
-                        return _components.parse(text, self._how.architecture)
+            with self._source.open_layer(layer) as stored:
+                packed = _streams.Checked(stored)
+                with _streams.decompressed(t.cast("t.IO[bytes]", packed), layer.compression) as plain:
+                    text = _manifest_in(self._bounded(plain, packed))
+            if text is not None:
+                return _components.parse(text, self._how.architecture)
         raise Refusal(
             f"/{_layouts.COMPONENTS_MANIFEST} in a payload of components",
             f"none in {self._source.title}",

@@ -72,7 +72,7 @@ def member(chance: random.Random) -> bytes:
         info.size = chance.choice((1, 512, 1 << 20, 1 << 40))
     if chance.random() < 0.05:
         info.pax_headers = {chance.choice(RECORDS): chance.choice((name(chance), "0", "-1", "99999999999", "0,1,2"))}
-    form = chance.choice((tarfile.PAX_FORMAT, tarfile.GNU_FORMAT))
+    form: t.Any = chance.choice((tarfile.PAX_FORMAT, tarfile.GNU_FORMAT))
     data = bytearray(info.tobuf(form, "utf-8", "surrogateescape"))
     if chance.random() < 0.02:
         data[chance.randrange(len(data))] = chance.randrange(256)
