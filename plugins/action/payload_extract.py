@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import tempfile
 import typing as t
@@ -30,7 +31,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._a
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import Reference
-from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _plain
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _docker, _plain
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._action import RuntimeAction
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._once import once
 
@@ -48,9 +49,12 @@ class ActionModule(RuntimeAction):
         reference = _reference.parse(str(options.get("payload", "")))
         if reference.transport == _reference.REGISTRY:
             return self._registry(reference, options, task_vars)
+        if reference.transport == _reference.DAEMON:
+            return self._daemon(reference, options, task_vars)
         if options.get("payload_on", "controller") == "node":
             return self._extract(task_vars, options)
-        return self._sent(_reference.on_controller(reference), options, task_vars)
+        reference = _reference.on_controller(reference)
+        return self._sent(reference, {**options, "payload": str(reference)}, task_vars)
 
     def _registry(
         self, reference: Reference, options: dict[str, t.Any], task_vars: dict[str, t.Any]
@@ -78,9 +82,34 @@ class ActionModule(RuntimeAction):
             lambda: self.node("payload_extract", task_vars, **options), f"cat {_progress.PATH}", _progress.parse
         )
 
+    def _daemon(self, reference: Reference, options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Save an image of the controller's Docker engine once, for all nodes that lack it."""
+        if options.get("payload_on", "controller") == "node":
+            raise Refusal(
+                "coco_payload_on=controller for an image of a Docker engine, which is looked for there",
+                "node",
+                "Leave it out, or save the image on the node and name it docker-archive:FILE.",
+            )
+        daemon = _docker.Daemon(self.show)
+        known: dict[str, t.Any] = json.loads(
+            once(_RUN_TMP, str(reference), lambda: json.dumps(daemon.image(reference.path)))
+        )
+        identity = _docker.identity(known)
+        # A digest that is asked for may be one that only the archive tells: it is checked with that.
+        found = self.node("payload_extract", task_vars, **{**options, "identities": [identity], "digest": ""})
+        if found["found"] != "absent" and options.get("digest", "") in ("", found["digest"], identity["digest"]):
+            return found
+
+        def save() -> str:
+            path = os.path.join(_RUN_TMP, f"{identity['digest'][7:]}.tar")
+            daemon.save(reference.path, path, known["Size"])
+            return path
+
+        path = once(_RUN_TMP, f"{reference} {identity['digest']}", save)
+        return self._sent(Reference("docker-archive", path), {**options, "payload": str(reference)}, task_vars)
+
     def _sent(self, reference: Reference, options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         """Let the node look for what the controller has, and send it when it is not there."""
-        options["payload"] = str(reference)
         digest = ""
         if reference.transport in ("tarball", "dir"):
             digest = once(_RUN_TMP, str(reference), lambda: _digest_of(reference))

@@ -102,19 +102,20 @@ class Archive:
         self._copied = bool(path)
         self._plain = plain or {}
         self._transport = reference.transport
+        self._kind = PATHS.get(reference.transport, "an image archive")
         self._reference = reference.image if reference.transport != REGISTRY else ""
         self._index = index
         try:
             self._files = self._opened()
         except FileNotFoundError:
             raise Refusal(
-                f"{PATHS[self._transport]} at {self.path}",
+                f"{self._kind} at {self.path}",
                 "no such file",
                 "Check the path in coco_payload and coco_payload_on.",
             ) from None
         except OSError as error:
             raise Refusal(
-                f"{PATHS[self._transport]} that can be read at {self.path}", str(error.strerror), "Make it readable."
+                f"{self._kind} that can be read at {self.path}", str(error.strerror), "Make it readable."
             ) from error
 
     def _opened(self) -> Files:
@@ -122,7 +123,7 @@ class Archive:
         wanted = os.path.isdir(self.path) if self._copied else self._transport == "oci"
         if os.path.isdir(self.path) != wanted:
             raise Refusal(
-                f"{PATHS[self._transport]} at {self.path}",
+                f"{self._kind} at {self.path}",
                 "a file" if wanted else "a directory",
                 "Name a directory that skopeo copied to oci:."
                 if wanted
@@ -176,7 +177,7 @@ class Archive:
 
     def _no_archive(self, found: str) -> Refusal:
         return Refusal(
-            f"{PATHS.get(self._transport, 'an image')} at {self.title}",
+            f"{self._kind} at {self.title}",
             found,
             "Make one with 'skopeo copy docker://… oci-archive:FILE' or 'docker save --output FILE IMAGE', "
             "uncompressed and with one image in it; or name the image behind the path.",

@@ -21,8 +21,9 @@ PATHS: t.Mapping[str, str] = {
     "dir": "the directory of an extracted payload",
     "tarball": "a release tarball",
 }
+DAEMON = "docker-daemon"
 REGISTRY = "docker"
-TRANSPORTS = (REGISTRY, *PATHS)
+TRANSPORTS = (REGISTRY, *PATHS, DAEMON)
 #: Transports whose path can be followed by the name of an image.
 _WITH_IMAGE = ("oci-archive", "docker-archive", "oci")
 
@@ -38,7 +39,7 @@ _TAG = re.compile(r"[\w][-.\w]{0,127}", re.ASCII)
 class Reference:
     """Where a payload is.
 
-    ``path`` is a path, or for ``docker`` the host and the repository; ``image`` the image's name ('' where there is only
+    ``path`` is a path, or for ``docker`` the host and the repository, for ``docker-daemon`` an image's name; ``image`` the image's name ('' where there is only
     one), or for ``docker`` its tag; ``digest`` is what a ``docker`` reference says behind ``@``.
     """
 
@@ -69,17 +70,14 @@ def parse(text: str) -> Reference:
     transport, _colon, rest = text.partition(":")
     if transport == REGISTRY and not rest.startswith("//"):
         raise _wrong(text, "no // after docker:", "Write docker://HOST/REPOSITORY:TAG.")
-    if transport == REGISTRY or (transport not in TRANSPORTS and transport != "docker-daemon"):
+    if transport == REGISTRY or transport not in TRANSPORTS:
         return _registry(text, rest[2:] if transport == REGISTRY else text)
-    if transport == "docker-daemon":
-        raise _wrong(
-            text,
-            "a transport of a later version",
-            "Save the image first: 'docker save --output FILE IMAGE', and name it docker-archive:FILE.",
-        )
     path, _colon, image = rest.partition(":") if transport in _WITH_IMAGE else (rest, "", "")
     if not path:
-        raise _wrong(text, f"no path after {transport}:", f"Write {transport}:/path/of/it.")
+        what = "name" if transport == DAEMON else "path"
+        raise _wrong(
+            text, f"no {what} after {transport}:", f"Write {transport}:{'IMAGE' if what == 'name' else '/path/of/it'}."
+        )
     return Reference(transport, path, image)
 
 

@@ -23,6 +23,7 @@ options:
         names no transport is such a reference. A tag is resolved once per run of a playbook, for all nodes.
       - C(oci-archive:PATH[:IMAGE]) and C(docker-archive:PATH[:IMAGE]) are image archives, C(oci:PATH[:IMAGE]) is a directory
         with an OCI layout.
+      - C(docker-daemon:IMAGE) is an image of a Docker engine on the controller, which is pulled there if it lacks it, and saved.
       - C(tarball:PATH) is a release tarball, plain or compressed with gzip, xz or zstd; C(dir:PATH) an extracted payload.
     type: str
     required: true
@@ -249,7 +250,8 @@ class Extraction:
         path = self.params["archive"] or (self.reference.path if on_node else "")
         identities = self.params["identities"]
         if not path:
-            return self._look(self._select(identities))
+            # What is known here of the payload may be more than the controller knows before it has read it.
+            return self._look(self._select([self._known(one["digest"]) or one for one in identities]))
         known = identities[0]["digest"] if identities and identities[0]["digest_kind"] in ("file", "directory") else ""
         with open_source(self.reference, path, known, self.params["plain"]) as source:
             return self._from(source)
@@ -260,8 +262,7 @@ class Extraction:
         if not self.reference.digest:  # the action plugin asks for nothing else then
             return {"changed": False, "digest": Registry(engine, self.reference, access).resolve()}
         digest = self.reference.digest
-        known = self.receipt.get("payload") if self.receipt.get("tree") else None
-        known = known if known and digest in known.get("chain", {}) else _payloads.find(self.state, digest)
+        known = self._known(digest)
         if known:
             result = self._look(self._select([known]))
             if result["found"] != "absent":
@@ -271,6 +272,11 @@ class Extraction:
             self.reference, store, digest
         ) as source:
             return self._from(source)
+
+    def _known(self, digest: str) -> Identity | None:
+        """Return the payload with this among its digests that is installed or staged."""
+        installed = self.receipt.get("payload", {}) if self.receipt.get("tree") else {}
+        return installed if digest in installed.get("chain", {}) else _payloads.find(self.state, digest)
 
     def _pulling(self, arrived: int) -> None:
         self.progress.tell("pulled", arrived)
@@ -290,7 +296,7 @@ class Extraction:
         """Say what is on the node, without reading the payload."""
         digest = identity["digest"]
         installed = self.receipt.get("payload", {})
-        if installed.get("digest") == digest and self.receipt.get("tree"):
+        if digest in installed.get("chain", {installed.get("digest"): ""}) and self.receipt.get("tree"):
             drifted = _artifacts.drift(self.receipt["prefix"], self.receipt["tree"])
             if set(drifted.values()) <= ({"edited"} if self.params["edited_config"] == "keep" else set()):
                 prefix = self.receipt["prefix"]

@@ -60,8 +60,11 @@ class RuntimeAction(ActionBase):
             printed = self._low_level_execute_command(command, sudoable=False)
             return entry(str(printed.get("stdout", "")))
 
-        name = self._task_vars.get("inventory_hostname", "")
-        return _watch.watch(work, look, lambda line: _DISPLAY.display(f"{name}: {line}"))
+        return _watch.watch(work, look, self.show)
+
+    def show(self, line: str) -> None:
+        """Show the user a line while the task runs."""
+        _DISPLAY.display(f"{self._task_vars.get('inventory_hostname', '')}: {line}")
 
     def node(self, module: str, task_vars: dict[str, t.Any], **options: t.Any) -> dict[str, t.Any]:
         """Run one of our modules on the node."""

@@ -12,14 +12,16 @@ import io
 import json
 import lzma
 import os
+import subprocess
 import tarfile
 import typing as t
 from pathlib import Path
 
 import pytest
+import yaml
 import zstandard
 
-from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node
+from ansible_collections.confidential_containers.runtime.tests.integration.harness import ROOT, Node
 from ansible_collections.confidential_containers.runtime.tests.integration.registry import sh
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import OciArchive, extract, file, tar
 
@@ -68,12 +70,34 @@ def test_every_source_from_the_controller(node: Node, root: Path, payload: dict[
         f"tarball:{tmp_path}/kata-static.tar.xz",
         f"tarball:{tmp_path}/kata-static.tar.zst",
         f"dir:{root}",
+        f"docker-daemon:{payload['image']}",
     ]
     assert not node.sh("which zstd", check=False)  # the controller decompresses for this node
     for source in sources:
         assert "serves kata-gvisor, kata-qemu" in node.install(source)
     assert node.play("install", coco_payload=sources[-1]).recap(node.name, "changed") == 0
     assert "Starting gVisor" in node.pod("kata-qemu")
+
+
+def test_payload_archive(payload: dict[str, str], tmp_path: Path) -> None:
+    """What a Docker engine has, in a file: once, and again only when the file holds something else."""
+    path = tmp_path / "payload.tar"
+
+    def run(**arguments: str) -> dict[str, t.Any]:
+        module = ("-m", "confidential_containers.runtime.payload_archive", "-a")
+        given = json.dumps({"image": payload["image"], "path": str(path), "pull": "never", **arguments})
+        words = ["ansible", "localhost", *module, given]
+        printed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+        return t.cast("dict[str, t.Any]", yaml.safe_load(printed.partition("=>")[2]))
+
+    assert run()["changed"]
+    assert not run()["changed"]
+    assert set(extract(path, transport="docker-archive").tree) == set(extract(Path(payload["oci_archive"])).tree)
+    path.write_bytes(path.read_bytes()[:1000])
+    assert run()["changed"]
+    assert "none" in run(image="no-such-image/x")["msg"]
+    assert "Docker engine that answers" in run(docker_host="unix:///no/such.sock")["msg"]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_sources_on_the_node(nodes: list[Node], root: Path) -> None:

@@ -30,7 +30,11 @@ def refused(run: Run, *texts: str) -> None:
         pytest.param({}, ["Expected coco_payload to be set", "-e coco_payload="], id="no payload"),
         pytest.param({"coco_payload": ""}, ["coco_payload as one of docker:", "Found nothing"], id="empty payload"),
         pytest.param({"coco_payload": "docker://x/y@sha256:0"}, ["'sha256:0' as its digest"], id="a wrong digest"),
-        pytest.param({"coco_payload": "docker-daemon:x"}, ["later version", "docker save"], id="a later transport"),
+        pytest.param(
+            {"coco_payload": "docker-daemon:x", "coco_payload_on": "node"},
+            ["coco_payload_on=controller"],
+            id="a Docker engine on the node",
+        ),
         pytest.param({"coco_payload": "tarball:/etc"}, ["Found a directory", "dir:/etc"], id="no tarball"),
         pytest.param({"coco_payload": "oci:/etc"}, ["neither index.json nor manifest.json"], id="no OCI layout"),
         pytest.param({"coco_payload": "dir:/etc/ssh"}, ["Found other files only"], id="no payload in the directory"),

@@ -1,0 +1,37 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""payload_archive works where Ansible runs, and shows how far it is."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _docker
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._action import RuntimeAction
+
+
+class ActionModule(RuntimeAction):
+    """See the module's documentation."""
+
+    _requires_connection = False
+
+    def act(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        del task_vars  # the same for every node
+        _validation, options = self.validate_argument_spec(
+            argument_spec={
+                "image": {"type": "str", "required": True},
+                "path": {"type": "path", "required": True},
+                "pull": {"type": "str", "default": "missing", "choices": ["always", "missing", "never"]},
+                "docker_host": {"type": "str", "default": ""},
+            }
+        )
+        path = os.path.abspath(options["path"])
+        daemon = _docker.Daemon(self.show, options["docker_host"])
+        image = daemon.image(options["image"], "never" if self._task.check_mode else options["pull"])
+        changed = not _docker.holds(path, image["Id"])
+        if changed and not self._task.check_mode:
+            daemon.save(options["image"], path, image["Size"])
+        return {"changed": changed, "path": path, "digest": image["Id"], "architecture": image["Architecture"]}
