@@ -45,12 +45,17 @@ _COMPRESSIONS = {"tar": "", "tar+gzip": "gzip", "tar.gzip": "gzip", "tar+zstd": 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer: the archive's member that holds it, and the digest of that member's bytes."""
+    """One layer: the archive's member that holds it, and the digest of that member's bytes.
+
+    ``found`` is what is there instead, '' when it is as it should be: engines and skopeo keep the manifests of other
+    platforms without their layers.
+    """
 
     member: str
     digest: str
     size: int | None
     compression: str
+    found: str = ""
 
 
 @dataclass(frozen=True)
@@ -162,6 +167,8 @@ class Archive:
 
     def open_layer(self, layer: Layer) -> t.IO[bytes]:
         """Return a layer's bytes as they are stored. The caller checks them against the layer's digest."""
+        if layer.found:
+            raise self._damaged(f"layer {layer.digest}", f"of {layer.size} bytes", layer.found)
         return self._files.open(layer.member)
 
     def documents(self, image: Image) -> list[str]:
@@ -276,13 +283,11 @@ class Archive:
         stored = self._files.size(member)
         if stored is not None and descriptor["digest"] in self._plain:
             return Layer(member, self._plain[descriptor["digest"]], stored, "")
-        if stored != size:
-            found = "none" if stored is None else f"{stored} bytes"
-            raise self._damaged(f"layer {descriptor['digest']}", f"of {size} bytes", found)
+        found = "" if stored == size else "none" if stored is None else f"{stored} bytes"
         ending = str(descriptor.get("mediaType", "")).rpartition(".layer.v1.")[2].rpartition("rootfs.diff.")[2]
         if ending not in _COMPRESSIONS:
             raise self._damaged(f"layer {descriptor['digest']}", "of a known type", str(descriptor.get("mediaType")))
-        return Layer(member, descriptor["digest"], size, _COMPRESSIONS[ending])
+        return Layer(member, descriptor["digest"], size, _COMPRESSIONS[ending], found)
 
     def _docker_images(self) -> list[Image]:
         images = []

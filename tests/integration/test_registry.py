@@ -15,6 +15,13 @@ import pytest
 from ansible_collections.confidential_containers.runtime.tests.integration import registry as registries
 from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node, Run
 from ansible_collections.confidential_containers.runtime.tests.integration.registry import PASSWORD, Registry
+from ansible_collections.confidential_containers.runtime.tests.unit.archives import (
+    OciArchive,
+    artifact,
+    file,
+    named,
+    tar,
+)
 
 STORE = "/var/lib/containerd/io.containerd.content.v1.content"
 
@@ -110,6 +117,38 @@ def test_by_digest_and_what_goes_wrong(node: Node, registry: Registry, payload: 
     assert run.status == 0, run.output
     assert re.search(rf"{node.name}: \d+ MiB pulled, \d+\.\d MiB/s", run.output), run.output
     assert "Starting gVisor" in node.pod("kata-qemu")
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["1.7", "2.1"])
+def test_an_image_with_several_platforms(nodes: list[Node], registry: Registry, tmp_path: Path, number: int) -> None:
+    node = nodes[number]
+    before = store(node)
+    image = OciArchive()
+    manifests = []
+    for architecture in ("s390x", "amd64"):
+        entries = [
+            artifact(file("bin/containerd-shim-kata-v2", b"shim", 0o755)),
+            artifact(file("share/defaults/kata-containers/configuration-gvisor.toml", architecture.encode())),
+        ]
+        platform = {"architecture": architecture, "os": "linux"}
+        manifests.append(image.image(image.layer(tar(*entries)), architecture=architecture, platform=platform))
+    path = image.write(tmp_path / "platforms.tar", image.index(*manifests, **named("all")))
+    digest = registry.push(f"oci-archive:{path}", f"coco/platforms-{number}:v1", "--all")
+    name = f"{registry.host}/coco/platforms-{number}"
+    run = node.play("install", coco_payload=f"{name}:v1", coco_payload_digest=digest, **registry.access)
+    assert run.status == 0, run.output
+    assert manifests[1]["digest"] in run.output
+    assert node.sh("cat /opt/confidential-containers/share/defaults/kata-containers/*.toml") == "amd64"
+    run = node.play("install", coco_payload=f"{name}@{digest}", **registry.access)
+    assert (run.status, run.recap(node.name, "changed")) == (0, 0), run.output
+    assert store(node) == before
+    only = image.write(tmp_path / "only.tar", manifests[0])
+    registry.push(f"oci-archive:{only}", f"coco/other-{number}:v1")
+    refused(
+        node.play("install", coco_payload=f"{registry.host}/coco/other-{number}:v1", **registry.access),
+        "a payload for s390x",
+    )
+    assert store(node) == before
 
 
 ONE = """

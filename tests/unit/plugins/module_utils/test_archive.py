@@ -38,7 +38,10 @@ CONTENT = tar(file("x", b"content"))
 
 def images(path: Path, reference: str = "") -> list[Image]:
     with Archive(Reference("oci-archive", str(path), reference)) as archive:
-        return archive.images()
+        found = archive.images()
+        for layer in (layer for image in found for layer in image.layers):
+            archive.open_layer(layer).close()
+        return found
 
 
 def write(path: Path, *entries: Entry) -> Path:
@@ -81,6 +84,19 @@ def test_members_may_be_named_from_the_current_directory(path: Path, prefix: str
     for info, _content in entries:
         info.name = prefix + info.name
     assert len(images(write(path, *entries))) == 1
+
+
+def test_another_platform_s_layers_may_be_missing(path: Path) -> None:
+    """What an engine keeps of an index: all manifests, and the layers for its own platform."""
+    archive = OciArchive()
+    mine, other = archive.layer(CONTENT), archive.layer(tar(file("y", b"other")))
+    index = archive.index(archive.image(mine), archive.image(other, architecture="s390x"))
+    del archive.blobs[other["digest"]]
+    with Archive(Reference("oci-archive", str(archive.write(path, index)))) as opened:
+        one, two = opened.images()
+        assert opened.open_layer(one.layers[0]).read() == archive.blobs[mine["digest"]]
+        with pytest.raises(Refusal, match=other["digest"]):
+            opened.open_layer(two.layers[0])
 
 
 def test_a_nested_index_is_a_multi_platform_image(path: Path) -> None:
