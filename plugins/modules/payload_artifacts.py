@@ -112,6 +112,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _artifacts,
+    _containerd,
     _module,
     _payloads,
     _transaction,
@@ -194,6 +195,9 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
     _transaction.begin(state, journal, artifacts=undo)
     try:
         _artifacts.swap(prefix, undo)
+        if os.path.exists("/sys/fs/selinux/enforce"):
+            # Artifacts were made elsewhere: what their place says about them differs, for example for programs.
+            _containerd.run(["restorecon", "-R", prefix], timeout=300)
     except OSError:
         _transaction.roll_back(state, journal)
         raise

@@ -192,3 +192,20 @@ def test_a_configuration_that_the_admin_edited(node: Node, archive: str) -> None
     assert "# mine" in node.sh(f"cat {path}")
     assert "kept as" not in node.install(archive, coco_edited_config="replace")
     assert "# mine" not in node.sh(f"cat {path}")
+
+
+def test_no_place_for_the_artifacts(node: Node, archive: str) -> None:
+    """A read-only file system, and one that is too small: said before anything is written."""
+    for options, says in (
+        ("ro", "/srv/.confidential-containers: Read-only file system"),
+        ("size=20m", "room for the payload"),
+    ):
+        node.sh(f"mount -t tmpfs -o {options} tmpfs /srv")
+        try:
+            run = node.play("install", coco_payload=archive, coco_prefix="/srv/coco")
+            assert run.status != 0
+            assert says in run.output, run.output
+            assert not node.sh("ls -A /srv")
+        finally:
+            node.sh("umount /srv")
+        assert not node.remembers()

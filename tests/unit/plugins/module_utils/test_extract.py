@@ -656,3 +656,20 @@ def test_the_plan_is_what_is_extracted(tmp_path: Path, layers: list[list[Entry]]
                 target_path = str(destination) + target_path.removeprefix(PREFIX)
             leads_to = os.path.realpath(link_path.parent / target_path)
             assert leads_to == str(destination) or leads_to.startswith(f"{destination}/") or not link_path.is_symlink()
+
+
+# Capabilities of a program are the one extended attribute that counts.
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a program capabilities")
+def test_capabilities(path: Path, destination: Path) -> None:
+    value = bytes.fromhex("0100000200040000000000000000000000000000")  # cap_net_bind_service+ep
+    record = {"SCHILY.xattr.security.capability": value.decode("utf-8", "surrogateescape")}
+    info, content = artifact(file("bin/x", b"program", 0o755))
+    info.pax_headers = record
+    simple(path, [(info, content), artifact(file("bin/y", b"program", 0o755))])
+    found = extract(path, destination)
+    assert found.tree == extract(path).tree
+    assert os.getxattr(destination / "bin/x", "security.capability") == value
+    assert os.listxattr(destination / "bin/y") == []
+    assert found.tree["bin/x"] == {**found.tree["bin/y"], "capability": value.hex()}
