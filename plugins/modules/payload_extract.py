@@ -338,8 +338,8 @@ class Extraction:
             payload = self._payload(found, identity, staged="")
             return {**self._result("absent", payload), "changed": True, "tree": found.tree}
         staged = _payloads.staging(self.params["prefix"] or _layouts.LAYOUTS[0].prefix, identity["digest"])
-        _payloads.begin(self.state, identity["digest"], staged)
         try:
+            _payloads.begin(self.state, identity["digest"], staged)
             refuse_no_room(staged, image)
             found = _extract.unpack(source, image, staged, how)
             payload = self._payload(found, identity, staged)
