@@ -125,6 +125,7 @@ class _Unpacker:
         self._members = 0
         self._bytes = 0
         self._stored = 0
+        self._unfolded = 0
         self._relocation: Relocation | None = None
         self.result = Unpacked()
         #: Directories right below the artifacts' place that no layout knows: for the error message.
@@ -337,6 +338,10 @@ class _Unpacker:
             if self._destination is not None:
                 os.link(self._on_disk(target), self._on_disk(path))
         else:
+            # A sparse member may be of any size, and take no bytes of the archive.
+            self._unfolded += member.size
+            if self._unfolded > self._how.limits.bytes:
+                raise self._hostile(member.name, f"more than {self._how.limits.bytes} bytes (coco_limits)")
             if posixpath.basename(posixpath.dirname(path)) == "bin":
                 mode |= 0o111
             stream = t.cast("t.IO[bytes]", tar.extractfile(member))

@@ -434,13 +434,22 @@ def test_a_bomb(path: Path, made: Entry, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_member_of_more_bytes_than_there_are_on_earth(path: Path) -> None:
-    info = tarfile.TarInfo(f"{ROOT}/x")
+    info = tarfile.TarInfo("etc/x")
     info.size = 1 << 62
     archive = OciArchive()
     for made in (info.tobuf(tarfile.GNU_FORMAT), info.tobuf(tarfile.PAX_FORMAT)):
         archive.write(path, archive.image(archive.layer(raw(artifact(file("a")))[:-1024] + made + bytes(1024))))
         with pytest.raises(Refusal, match="truncated"):
             extract(path)
+
+
+def test_a_sparse_member_of_any_size(path: Path) -> None:
+    info, _content = artifact(file("x"))
+    info.pax_headers = {"GNU.sparse.major": "0", "GNU.sparse.map": "0,0", "GNU.sparse.size": str(1 << 50)}
+    archive = OciArchive()
+    archive.write(path, archive.image(archive.layer(raw((info, b"")))))
+    with pytest.raises(Refusal, match="coco_limits"):
+        extract(path)
 
 
 # What is damaged.
