@@ -179,7 +179,7 @@ class _Unpacker:
             known = ", ".join("/" + layout.root for layout in _layouts.LAYOUTS)
             raise Refusal(
                 f"a payload with the artifacts of the runtime ({known})",
-                f"/{_layouts.ARTIFACTS} with another layout ({', '.join(sorted(self._elsewhere))})"
+                f"another layout ({', '.join(sorted(self._elsewhere))}) in {self._source.title}"
                 if self._elsewhere
                 else f"other files only in {self._source.title}",
                 "Check that coco_payload names a runtime payload, of a layout that this version supports.",
@@ -267,7 +267,8 @@ class _Unpacker:
     def _note_elsewhere(self, path: str) -> None:
         relative = _layouts.inside(path, _layouts.ARTIFACTS)
         if relative and relative != "opt" and not relative.startswith(("scripts", "tarballs", "shim-components.json")):
-            self._elsewhere.add("/".join(relative.split("/")[:2]))
+            # Names that are no UTF-8 could not be printed.
+            self._elsewhere.add("/".join(relative.split("/")[:2]).encode("utf-8", "replace").decode())
 
     def _whiteout(self, number: int, directory: str, name: str) -> None:
         """Remove what a lower layer had: one entry, or the whole content of an opaque directory."""
