@@ -17,6 +17,7 @@ from ansible import constants
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _extract,
+    _layers,
     _layouts,
     _progress,
     _reference,
@@ -173,7 +174,7 @@ def _files_to_send(
         files, plain = {}, {}
         for number, layer in enumerate(convert):
             path = os.path.join(made, str(number))
-            plain[layer.digest] = _plain.write(source, layer, path, _extract.Limits().bytes)
+            plain[layer.digest] = _plain.write(source, layer, path, _layers.Limits().bytes)
             files["" if isinstance(source, _tarball.Tarball) else layer.member] = path
         if isinstance(source, Archive) and (directory or convert):
             # Only what this image needs: others may be for other platforms.

@@ -24,8 +24,9 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _layouts,
     _streams,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Image, Layer
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Image
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Layers, Limits, Visit
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._relocate import Relocation
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._tarball import Source
 
@@ -38,8 +39,6 @@ _HOLE = 64 << 10
 _ZEROS = bytes(_HOLE)
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
-#: Bytes that may come of very few: guest images have long runs of zeros.
-_UNSUSPICIOUS = 1 << 30
 #: Configuration files are some KiB; they are read whole.
 _LARGEST_TEXT = 4 << 20
 _PLACEHOLDER = b"PLACEHOLDER_FOR_DISTRO_"
@@ -48,20 +47,6 @@ _CAPABILITY = "security.capability"
 _IN_TAR = f"SCHILY.xattr.{_CAPABILITY}"
 #: ELF's e_machine, in the spelling of image manifests.
 _MACHINES = {21: "ppc64le", 22: "s390x", 62: "amd64", 183: "arm64"}
-
-_BROKEN = (*_streams.DAMAGED, tarfile.TarError, OverflowError, RecursionError)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Bounds on what a payload may unfold to: above the largest payload published, below a full disk (``coco_limits``).
-
-    ``bytes`` of all layers unpacked, ``members`` of all archives, ``ratio`` of unpacked to packed bytes in any one of them.
-    """
-
-    bytes: int = 32 << 30
-    members: int = 200_000
-    ratio: int = 2000
 
 
 @dataclass(frozen=True)
@@ -74,7 +59,7 @@ class How:
 
     prefix: str | None = None
     architecture: str = ""
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     choose: t.Callable[[t.Collection[str]], t.Collection[str]] = list
     progress: t.Callable[[int], None] = lambda done: None
 
@@ -94,23 +79,8 @@ def unpack(source: Source, image: Image, destination: str | None, how: How = How
     Without a destination nothing is written: the result is the plan. With one, the caller removes it when this raises.
     """
     unpacker = _Unpacker(source, image, destination, how)
-    for layer in image.layers:
-        unpacker.layer(layer)
+    unpacker.layers()
     return unpacker.finish()
-
-
-def _members(plain: _streams.Bounded) -> t.Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
-    with tarfile.open(fileobj=t.cast("t.IO[bytes]", plain), mode="r|", bufsize=_BLOCK) as tar:
-        for member in tar:
-            yield member, tar
-
-
-def _manifest_in(plain: _streams.Bounded) -> bytes | None:
-    """Return the manifest of components, if it is in this archive."""
-    for member, tar in _members(plain):
-        if posixpath.normpath(member.name.lstrip("/")) == _layouts.COMPONENTS_MANIFEST and member.isreg():
-            return t.cast("t.IO[bytes]", tar.extractfile(member)).read(_LARGEST_TEXT)
-    return None
 
 
 class _Unpacker:
@@ -122,55 +92,21 @@ class _Unpacker:
         #: By path: the number of the archive that brought it. Each layer is one, and each component's tarball.
         self._archive_of: dict[str, int] = {}
         self._archives = 0
-        self._members = 0
-        self._bytes = 0
-        self._stored = 0
-        self._unfolded = 0
+        self._layers = Layers(source, image, how.limits, how.progress)
         self._relocation: Relocation | None = None
         self.result = Unpacked()
         #: Directories right below the artifacts' place that no layout knows: for the error message.
         self._elsewhere: set[str] = set()
 
-    def layer(self, layer: Layer) -> None:
-        with self._source.open_layer(layer) as stored:
-            checked = _streams.Checked(stored, self._how.progress, self._stored)
-            try:
-                self._archive(t.cast("t.IO[bytes]", checked), layer.compression, self._image.bases)
-                while checked.read(_BLOCK):
-                    pass
-            except _BROKEN as error:
-                raise self._damaged(layer, str(error)) from error
-        self._stored += checked.count
-        if checked.digest() != layer.digest:
-            raise self._damaged(layer, f"digest {checked.digest()}")
+    def layers(self) -> None:
+        for layer in self._image.layers:
+            self._layers.read(layer, self._visitor(self._image.bases))
 
-    def _archive(self, stored: t.IO[bytes], compression: str, bases: t.Sequence[str]) -> None:
-        """Read one tar archive to its end."""
+    def _visitor(self, bases: t.Sequence[str]) -> Visit:
+        """Return what takes over the members of the next archive."""
         self._archives += 1
         number = self._archives
-        packed = _streams.Checked(stored)
-        with _streams.decompressed(t.cast("t.IO[bytes]", packed), compression) as opened:
-            plain = self._bounded(opened, packed)
-            for member, tar in _members(plain):
-                self._member(number, member, tar, bases)
-            while plain.read(_BLOCK):
-                pass
-            self._bytes += plain.count
-
-    def _bounded(self, plain: t.IO[bytes], packed: _streams.Checked) -> _streams.Bounded:
-        """Hold an unpacked stream to the limits."""
-        limits = self._how.limits
-
-        def allowed() -> int:
-            return min(limits.bytes - self._bytes, max(limits.ratio * packed.count, _UNSUSPICIOUS))
-
-        def refuse() -> Refusal:
-            return self._hostile(
-                self._source.title,
-                f"more than {limits.bytes} bytes, or more than {limits.ratio} times as many as before unpacking (coco_limits)",
-            )
-
-        return _streams.Bounded(plain, allowed, refuse)
+        return lambda member, tar: self._member(number, member, tar, bases)
 
     def finish(self) -> Unpacked:
         """Add what only the whole payload tells, and refuse one that is none."""
@@ -190,24 +126,7 @@ class _Unpacker:
                 result.tree[path] = self._file(path, 0o755, tarfile.TarInfo(path), io.BytesIO(text))
         return result
 
-    def _damaged(self, layer: Layer, found: str) -> Refusal:
-        return Refusal(
-            f"layer {layer.digest} in {self._source.title}",
-            found,
-            "The archive is truncated or was changed: make or fetch it again. Nothing was installed.",
-        )
-
-    def _hostile(self, name: str, found: str) -> Refusal:
-        return Refusal(
-            "artifacts that are plain files, directories and links inside the payload",
-            f"{name!r} in {self._source.title}: {found}",
-            "Do not use this payload unless you know why it is like that. Nothing was installed.",
-        )
-
     def _member(self, number: int, member: tarfile.TarInfo, tar: tarfile.TarFile, bases: t.Sequence[str]) -> None:
-        self._members += 1
-        if self._members > self._how.limits.members:
-            raise self._hostile(member.name, f"more than {self._how.limits.members} members so far (coco_limits)")
         path = posixpath.normpath(member.name.lstrip("/"))
         directory, name = posixpath.split(path)
         if name.startswith(_WHITEOUT):
@@ -220,22 +139,22 @@ class _Unpacker:
         if located is None:
             self._note_elsewhere(path)
             if ".." in member.name.split("/") and (_layouts.ARTIFACTS in member.name or "" in bases):
-                raise self._hostile(member.name, "a name that climbs out of its directory")
+                raise self._layers.hostile(member.name, "a name that climbs out of its directory")
             return
         layout, relative = located
         if self.result.layout is not None and self.result.layout is not layout:
-            raise self._hostile(member.name, f"a second layout beside /{self.result.layout.root}")
+            raise self._layers.hostile(member.name, f"a second layout beside /{self.result.layout.root}")
         if self.result.layout is None and self._how.prefix not in (None, layout.prefix):
             self._relocation = Relocation(layout.prefix, self._how.prefix)
         self.result.layout = layout
         if ".." in member.name.split("/") or member.name.startswith("/"):
-            raise self._hostile(member.name, "an absolute name or one that climbs out of its directory")
+            raise self._layers.hostile(member.name, "an absolute name or one that climbs out of its directory")
         try:
             (path + member.linkname).encode()
         except UnicodeEncodeError as error:
-            raise self._hostile(member.name, "a name that is not UTF-8") from error
+            raise self._layers.hostile(member.name, "a name that is not UTF-8") from error
         if "\0" in path + member.linkname:
-            raise self._hostile(member.name, "a NUL in its name")
+            raise self._layers.hostile(member.name, "a NUL in its name")
         if relative:
             self._artifact(number, layout, relative, member, tar, bases)
 
@@ -247,17 +166,21 @@ class _Unpacker:
             self.result.components = _components.Components(needed, tuple(chosen))
         if component in self.result.components.unpacked:
             stored = io.BufferedReader(t.cast("io.RawIOBase", tar.extractfile(member)))
-            self._archive(t.cast("t.IO[bytes]", stored), _streams.compression_of(stored.peek(8)), ("",))
+            compression = _streams.compression_of(stored.peek(8))
+            self._layers.archive(t.cast("t.IO[bytes]", stored), compression, self._visitor(("",)))
 
     def _needed(self) -> _components.Needed:
         """Read ahead for the manifest of components. It is in one of the last layers, which are small."""
-        for layer in reversed(self._image.layers):
-            with self._source.open_layer(layer) as stored:
-                packed = _streams.Checked(stored)
-                with _streams.decompressed(t.cast("t.IO[bytes]", packed), layer.compression) as plain:
-                    text = _manifest_in(self._bounded(plain, packed))
-            if text is not None:
-                return _components.parse(text, self._how.architecture)
+        found: list[bytes] = []
+
+        def look(member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
+            if posixpath.normpath(member.name.lstrip("/")) == _layouts.COMPONENTS_MANIFEST and member.isreg():
+                found.append(t.cast("t.IO[bytes]", tar.extractfile(member)).read(_LARGEST_TEXT))
+                raise StopIteration
+
+        self._layers.ahead(look)
+        if found:
+            return _components.parse(found[0], self._how.architecture)
         raise Refusal(
             f"/{_layouts.COMPONENTS_MANIFEST} in a payload of components",
             f"none in {self._source.title}",
@@ -305,13 +228,13 @@ class _Unpacker:
         bases: t.Sequence[str],
     ) -> None:
         if not (member.isdir() or member.isreg() or member.issym() or member.islnk()):
-            raise self._hostile(member.name, "a device, a FIFO or another special file")
+            raise self._layers.hostile(member.name, "a device, a FIFO or another special file")
         if member.mode & 0o6000 and not member.issym():
-            raise self._hostile(member.name, "a setuid or setgid bit")
+            raise self._layers.hostile(member.name, "a setuid or setgid bit")
         self._parents(number, posixpath.dirname(path), member.name)
         before = self.result.tree.get(path)
         if before and self._archive_of[path] == number and not (member.isdir() and before["type"] == "directory"):
-            raise self._hostile(member.name, "twice in the same archive")
+            raise self._layers.hostile(member.name, "twice in the same archive")
         self._archive_of[path] = number
         # A file that is writable by everybody would let everybody run code as root.
         mode = member.mode & 0o775
@@ -334,15 +257,12 @@ class _Unpacker:
             located = _layouts.locate(posixpath.normpath(member.linkname), bases)
             target = located[1] if located and located[0] is layout else ""
             if self.result.tree.get(target, {}).get("type") != "file":
-                raise self._hostile(member.name, f"a hard link to {member.linkname!r}, which is no artifact")
+                raise self._layers.hostile(member.name, f"a hard link to {member.linkname!r}, which is no artifact")
             self.result.tree[path] = dict(self.result.tree[target])
             if self._destination is not None:
                 os.link(self._on_disk(target), self._on_disk(path))
         else:
-            # A sparse member may be of any size, and take no bytes of the archive.
-            self._unfolded += member.size
-            if self._unfolded > self._how.limits.bytes:
-                raise self._hostile(member.name, f"more than {self._how.limits.bytes} bytes (coco_limits)")
+            self._layers.unfold(member)
             if posixpath.basename(posixpath.dirname(path)) == "bin":
                 mode |= 0o111
             stream = t.cast("t.IO[bytes]", tar.extractfile(member))
@@ -375,7 +295,7 @@ class _Unpacker:
             self._archive_of[path] = number
             self._directory(path)
         elif entry["type"] != "directory":
-            raise self._hostile(name, f"it lies below {path!r}, which is no directory")
+            raise self._layers.hostile(name, f"it lies below {path!r}, which is no directory")
         else:
             self._parents(number, posixpath.dirname(path), name)
             self._archive_of[path] = number
@@ -402,7 +322,7 @@ class _Unpacker:
             # Only leading steps up are sure: one behind a name could start where a link leads to.
             allowed = allowed and ".." not in target.lstrip("./").split("/")
         if not allowed:
-            raise self._hostile(member.name, f"a link to {target!r}, outside of the artifacts")
+            raise self._layers.hostile(member.name, f"a link to {target!r}, outside of the artifacts")
 
     def _file(self, path: str, mode: int, member: tarfile.TarInfo, stream: t.IO[bytes]) -> Entry:
         """Take a file over, and return its entry."""

@@ -205,6 +205,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _containerd,
     _extract,
     _files,
+    _layers,
     _layouts,
     _module,
     _node,
@@ -398,12 +399,12 @@ class Extraction:
         }
 
 
-def limits_of(asked: t.Mapping[str, t.Any] | None) -> _extract.Limits:
+def limits_of(asked: t.Mapping[str, t.Any] | None) -> _layers.Limits:
     """Return the limits that the user sets, and the usual ones beside them."""
     values = {name: value for name, value in (asked or {}).items() if value is not None}
     if any(value < 1 for value in values.values()):
         raise Refusal("positive numbers in coco_limits", str(values), "Correct it, or leave it out.")
-    return _extract.Limits(**values)
+    return _layers.Limits(**values)
 
 
 def refuse_no_room(directory: str, image: Image) -> None:

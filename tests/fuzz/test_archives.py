@@ -17,7 +17,8 @@ from collections import Counter
 from pathlib import Path
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import How, Limits
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import How
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Limits
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import ROOT, OciArchive, extract, tree_of
 
 PREFIX = "/opt/confidential-containers"

@@ -18,9 +18,10 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _extract
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _layers
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import How, Limits
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import How
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Limits
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import (
     LAYER,
     MTIME,
@@ -428,7 +429,7 @@ def test_more_bytes_than_there_may_be(path: Path) -> None:
 def test_a_bomb(path: Path, made: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
     simple(path, [made], [artifact(file("x"))])
     extract(path, how=How(limits=Limits(ratio=100)))
-    monkeypatch.setattr(_extract, "_UNSUSPICIOUS", 10 << 20)
+    monkeypatch.setattr(_layers, "_UNSUSPICIOUS", 10 << 20)
     with pytest.raises(Refusal, match="100 times"):
         extract(path, how=How(limits=Limits(ratio=100)))
 

@@ -1,0 +1,136 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""The layers of an image, read member by member: checked against their digests, and held to limits, while they are read."""
+
+from __future__ import annotations
+
+import tarfile
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _streams
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Image, Layer
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._tarball import Source
+
+#: What is called with each member of an archive, and the archive, to read the member's content from.
+Visit = t.Callable[[tarfile.TarInfo, tarfile.TarFile], None]
+
+#: Bytes that may come of very few: guest images have long runs of zeros.
+_UNSUSPICIOUS = 1 << 30
+
+_BROKEN = (*_streams.DAMAGED, tarfile.TarError, OverflowError, RecursionError)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds on what a payload may unfold to: above the largest payload published, below a full disk (``coco_limits``).
+
+    ``bytes`` of all layers unpacked, ``members`` of all archives, ``ratio`` of unpacked to packed bytes in any one of them.
+    """
+
+    bytes: int = 32 << 30
+    members: int = 200_000
+    ratio: int = 2000
+
+
+class Layers:
+    """The layers of one image. ``progress`` is told how many bytes of them, as they are stored, have been read."""
+
+    def __init__(self, source: Source, image: Image, limits: Limits, progress: t.Callable[[int], None]) -> None:
+        self._source = source
+        self._image = image
+        self._limits = limits
+        self._progress = progress
+        self._members = 0
+        self._bytes = 0
+        self._stored = 0
+        self._unfolded = 0
+
+    def read(self, layer: Layer, visit: Visit) -> None:
+        """Read a layer to its end. Raises a refusal, after its members were visited, when it is not what its digest says."""
+        with self._source.open_layer(layer) as stored:
+            checked = _streams.Checked(stored, self._progress, self._stored)
+            try:
+                self.archive(t.cast("t.IO[bytes]", checked), layer.compression, visit)
+                while checked.read(_streams.BLOCK):
+                    pass
+            except _BROKEN as error:
+                raise self._damaged(layer, str(error)) from error
+        self._stored += checked.count
+        if checked.digest() != layer.digest:
+            raise self._damaged(layer, f"digest {checked.digest()}")
+
+    def archive(self, stored: t.IO[bytes], compression: str, visit: Visit) -> None:
+        """Read one tar archive to its end: a layer, or what lies in one."""
+
+        def counted(member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
+            self._members += 1
+            if self._members > self._limits.members:
+                raise self.hostile(member.name, f"more than {self._limits.members} members so far (coco_limits)")
+            visit(member, tar)
+
+        packed = _streams.Checked(stored)
+        with _streams.decompressed(t.cast("t.IO[bytes]", packed), compression) as opened:
+            plain = self._bounded(opened, packed)
+            _visit(plain, counted)
+            while plain.read(_streams.BLOCK):
+                pass
+            self._bytes += plain.count
+
+    def ahead(self, visit: Visit) -> None:
+        """Look at the members of all layers, the last layer first, without checking digests: for what decides how the layers
+        are read. ``visit`` raises StopIteration once it has found what it looks for.
+        """
+        for layer in reversed(self._image.layers):
+            with self._source.open_layer(layer) as stored:
+                packed = _streams.Checked(stored)
+                with _streams.decompressed(t.cast("t.IO[bytes]", packed), layer.compression) as plain:
+                    try:
+                        _visit(self._bounded(plain, packed), visit)
+                    except StopIteration:
+                        return
+
+    def unfold(self, member: tarfile.TarInfo) -> None:
+        """Count what a member takes on disk. A sparse one may be of any size, and take no bytes of the archive."""
+        self._unfolded += member.size
+        if self._unfolded > self._limits.bytes:
+            raise self.hostile(member.name, f"more than {self._limits.bytes} bytes (coco_limits)")
+
+    def hostile(self, name: str, found: str) -> Refusal:
+        """Return the refusal of a member, by its name."""
+        return Refusal(
+            "artifacts that are plain files, directories and links inside the payload",
+            f"{name!r} in {self._source.title}: {found}",
+            "Do not use this payload unless you know why it is like that. Nothing was installed.",
+        )
+
+    def _damaged(self, layer: Layer, found: str) -> Refusal:
+        return Refusal(
+            f"layer {layer.digest} in {self._source.title}",
+            found,
+            "The archive is truncated or was changed: make or fetch it again. Nothing was installed.",
+        )
+
+    def _bounded(self, plain: t.IO[bytes], packed: _streams.Checked) -> _streams.Bounded:
+        """Hold an unpacked stream to the limits."""
+        limits = self._limits
+
+        def allowed() -> int:
+            return min(limits.bytes - self._bytes, max(limits.ratio * packed.count, _UNSUSPICIOUS))
+
+        def refuse() -> Refusal:
+            return self.hostile(
+                self._source.title,
+                f"more than {limits.bytes} bytes, or more than {limits.ratio} times as many as before unpacking (coco_limits)",
+            )
+
+        return _streams.Bounded(plain, allowed, refuse)
+
+
+def _visit(plain: _streams.Bounded, visit: Visit) -> None:
+    with tarfile.open(fileobj=t.cast("t.IO[bytes]", plain), mode="r|", bufsize=_streams.BLOCK) as tar:
+        for member in tar:
+            visit(member, tar)
