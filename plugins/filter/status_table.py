@@ -61,6 +61,7 @@ def _row(node: str, info: t.Mapping[str, t.Any]) -> tuple[str, ...]:
     for state in ("missing", "changed", "edited"):
         paths = [path for path, found in info["drift"].items() if found == state]
         remarks += [f"{state}: {', '.join(paths[:3])}{' …' if len(paths) > 3 else ''}"] if paths else []
+    remarks += [f"left out: {name} {reason}" for name, reason in info["excluded"].items()]
     remarks += ["an interrupted run waits for the next one"] if info["interrupted"] else []
     damaged = unserved or set(info["drift"].values()) - {"edited"} or info["interrupted"]
     state = "absent" if not info["installed"] else "damaged" if damaged or info["problems"] else "installed"

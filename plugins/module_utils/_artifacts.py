@@ -41,8 +41,11 @@ def sign(path: str, entry: Entry) -> Entry:
     return {**entry, "mtime_ns": found.st_mtime_ns, "inode": found.st_ino}
 
 
-def look(path: str, entry: Entry | None) -> str:
-    """Say what stands at ``path``, of which the receipt says ``entry``: absent, ours, changed or foreign."""
+def look(path: str, entry: Entry | None, verify: bool = False) -> str:
+    """Say what stands at ``path``, of which the receipt says ``entry``: absent, ours, changed or foreign.
+
+    A file of the size, mtime and inode that it had is ours, unless ``verify`` wants its digest, too.
+    """
     try:
         found = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -55,17 +58,17 @@ def look(path: str, entry: Entry | None) -> str:
         return "ours" if stat.S_ISLNK(found.st_mode) and os.readlink(path) == entry["target"] else "changed"
     if not stat.S_ISREG(found.st_mode) or found.st_size != entry["size"]:
         return "changed"
-    if (found.st_mtime_ns, found.st_ino) == (entry.get("mtime_ns"), entry.get("inode")):
+    if not verify and (found.st_mtime_ns, found.st_ino) == (entry.get("mtime_ns"), entry.get("inode")):
         return "ours" if stat.S_IMODE(found.st_mode) == entry["mode"] else "changed"
     unchanged = stat.S_IMODE(found.st_mode) == entry["mode"] and _files.sha256_file(path) == entry["digest"]
     return "ours" if unchanged else "changed"
 
 
-def drift(prefix: str, tree: Tree) -> dict[str, str]:
+def drift(prefix: str, tree: Tree, verify: bool = False) -> dict[str, str]:
     """Return what is no longer as it was installed: path → missing, changed, or edited (a configuration file)."""
     found = {}
     for path, entry in tree.items():
-        state = look(os.path.join(prefix, path), entry)
+        state = look(os.path.join(prefix, path), entry, verify)
         if state == "absent":
             found[path] = "missing"
         elif state == "changed":
@@ -116,7 +119,9 @@ class Plan:
         return bool(self["add"] or self["replace"] or self["remove"] or self.directories)
 
 
-def plan(prefix: str, old: Tree, new: Tree, keep_aside: bool = False, keep_edited: bool = True) -> Plan:
+def plan(
+    prefix: str, old: Tree, new: Tree, keep_aside: bool = False, keep_edited: bool = True, verify: bool = False
+) -> Plan:
     """Compare the receipt, the payload and the disk.
 
     A configuration file that its admin has edited stays as it is, unless ``keep_edited`` is false and the payload has one, too.
@@ -145,7 +150,7 @@ def plan(prefix: str, old: Tree, new: Tree, keep_aside: bool = False, keep_edite
             decision = "gone"  # directories of ours go when they are empty: see prune
         else:
             editable = _layouts.is_configuration(path) and (keep_edited or entry is None)
-            decision = decide(old.get(path), entry, look(target, old.get(path)), editable)
+            decision = decide(old.get(path), entry, look(target, old.get(path), verify), editable)
         if decision == "conflict" and keep_aside and not os.path.lexists(target + _KEPT):
             result.kept.append(path)
             decision = "directory" if entry and entry["type"] == "directory" else "add"

@@ -29,7 +29,7 @@ def remember(state: State, payload: t.Mapping[str, t.Any]) -> None:
     """Record a payload as completely extracted and verified.
 
     Shape: ``digest``, ``digest_kind``, ``chain``, ``architecture``, ``reference``, ``layout``, ``prefix``, ``staged``
-    (directory), ``tree``, ``components`` ({needed, unpacked} or None).
+    (directory), ``tree``, ``components`` ({needed, unpacked} or None), ``keep`` (it stays when it is installed).
     """
     directory = state.payload(payload["digest"])
     state.create()
@@ -46,13 +46,15 @@ def find(state: State, digest: str) -> dict[str, t.Any] | None:
     return None
 
 
-def forget(state: State) -> bool:
-    """Remove every payload that is extracted, completely or not; return whether there was one."""
+def forget(state: State, but: str = "") -> None:
+    """Remove every payload that is extracted, completely or not; but not the one of that digest if it is to be kept."""
     for name in os.listdir(state.payloads) if os.path.isdir(state.payloads) else ():
-        payload = _files.read_json(os.path.join(state.payloads, name, "payload.json"))
+        directory = os.path.join(state.payloads, name)
+        payload = _files.read_json(os.path.join(directory, "payload.json"))
+        if payload and payload.get("keep") and payload["digest"] == but:
+            continue
         if payload:
             _files.remove_tree(payload["staged"])
             _files.remove_empty_directories([os.path.dirname(payload["staged"])])
-    there = _files.remove_tree(state.payloads)
-    _files.remove_empty_directories([state.directory])
-    return there
+        _files.remove_tree(directory)
+    _files.remove_empty_directories([state.payloads, state.directory])

@@ -68,7 +68,7 @@ class Registry:
 
         ``pulling`` is called with the number of bytes that have arrived.
         """
-        self.clean()
+        clean(self._engine)
         name = str(self._reference).partition("//")[2]
         try:
             with self._options() as options:
@@ -76,18 +76,7 @@ class Registry:
                 self._run("content", "fetch", "--platform", f"linux/{architecture}", *options, name, pulling=pulling)
             yield self.store
         finally:
-            self.clean()
-
-    def clean(self) -> None:
-        """Remove all that a pull, even one that was killed, has left in the content store."""
-        for kind, remove in (("leases", ("--sync",)), ("images", ("--sync",)), ("content", ())):
-            listed = self._ctr(kind, "ls", "--quiet")
-            for name in listed.stdout.split():
-                self._ctr(kind, "rm", *remove, name)
-        _containerd.run(["ctr", "--address", self._engine.socket, "namespaces", "rm", _NAMESPACE])
-
-    def _ctr(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return _containerd.run(["ctr", "--address", self._engine.socket, "--namespace", _NAMESPACE, *words])
+            clean(self._engine)
 
     @contextlib.contextmanager
     def _options(self) -> t.Iterator[list[str]]:
@@ -176,6 +165,17 @@ class Registry:
         )
         hint = next((hint for pattern, hint in hints if re.search(pattern, found)), "Check that the node reaches it.")
         return Refusal(f"{self._reference} from its registry", found, f"{hint} Nothing of it stays on the node.")
+
+
+def clean(engine: Engine) -> None:
+    """Remove all that a pull, even one that was killed, has left in an engine's content store."""
+    ctr = ["ctr", "--address", engine.socket, "--namespace", _NAMESPACE]
+    if _NAMESPACE not in _containerd.run([*ctr, "namespaces", "ls", "--quiet"]).stdout.split():
+        return
+    for kind, remove in (("leases", ("--sync",)), ("images", ("--sync",)), ("content", ())):
+        for name in _containerd.run([*ctr, kind, "ls", "--quiet"]).stdout.split():
+            _containerd.run([*ctr, kind, "rm", *remove, name])
+    _containerd.run([*ctr, "namespaces", "rm", _NAMESPACE])
 
 
 class Settings:

@@ -92,6 +92,7 @@ class Choice:
     excluded: t.Mapping[str, str]
 
 
+_NOT_ASKED = "not asked for in coco_handlers"
 _FLAW = "has a placeholder for a distribution's own QEMU or firmware in its configuration, and does not run from the payload alone"
 
 
@@ -149,6 +150,14 @@ def chosen_shims(
     return [shim for shim in shims if not missing(shim, architecture, capabilities)]
 
 
+def reasons(handlers: t.Iterable[Handler], architecture: str, capabilities: t.Mapping[str, bool]) -> dict[str, str]:
+    """Say of each handler that is not served why it is left out."""
+    return {
+        handler.name: handler.flaw or missing(handler.shim, architecture, capabilities) or _NOT_ASKED
+        for handler in handlers
+    }
+
+
 def choose(
     handlers: t.Sequence[Handler],
     asked: t.Sequence[str],
@@ -172,7 +181,7 @@ def choose(
     chosen = []
     for handler in handlers:
         if asked and handler.name not in asked:
-            excluded[handler.name] = "not asked for in coco_handlers"
+            excluded[handler.name] = _NOT_ASKED
             continue
         lack = handler.flaw or missing(handler.shim, architecture, capabilities, asked=bool(asked))
         if not lack:

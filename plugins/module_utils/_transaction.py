@@ -142,7 +142,7 @@ def finish(state: State, journal: Journal) -> None:
     artifacts = journal.parts.get("artifacts")
     if artifacts:
         _artifacts.prune(artifacts["prefix"], artifacts)
-        _payloads.forget(state)
+        _payloads.forget(state, but=_installed(state))
     _files.remove_empty_directories(directories - needed)
     if artifacts:
         _artifacts.give_back(artifacts["prefix"], artifacts["give_back"])
@@ -171,7 +171,7 @@ def roll_back(state: State, journal: Journal) -> None:
     artifacts = journal.parts.get("artifacts")
     if artifacts:
         _artifacts.put_back(artifacts["prefix"], artifacts)
-        _payloads.forget(state)
+        _payloads.forget(state, but=_installed(state))
     journal.close()
 
 
@@ -182,6 +182,11 @@ def tidy(state: State) -> None:
     _unit.disable(state.journal)
     _files.remove_tree(_validate.TRIAL)
     state.remove_if_empty()
+
+
+def _installed(state: State) -> str:
+    """Return the digest of the payload that is installed, or was last: the one that may be kept."""
+    return str(state.receipt().get("payload", {}).get("digest", ""))
 
 
 def _has_loaded(engine: Engine, handlers: set[str]) -> bool:

@@ -11,8 +11,8 @@ short_description: Remove what this collection remembers on a node
 version_added: 0.1.0
 author: The confidential_containers.runtime authors (@confidential-containers)
 description:
-  - The last step of a cleanup. Removes staged payloads and the state directory C(/var/lib/confidential-containers) of a
-    node on which nothing is installed.
+  - The last step of a cleanup. Removes staged payloads, what a pull that was killed left in the engine's content store, and
+    the state directory C(/var/lib/confidential-containers) of a node on which nothing is installed.
 options:
   state:
     description: Only V(absent); the directory comes by itself with the first installation.
@@ -21,6 +21,7 @@ options:
     choices: [absent]
 extends_documentation_fragment:
   - confidential_containers.runtime._attributes
+  - confidential_containers.runtime._engine
 attributes:
   check_mode:
     support: full
@@ -43,19 +44,29 @@ recovered:
   type: str
 """
 
+import contextlib
 import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files, _module, _payloads
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
+    _containerd,
+    _files,
+    _module,
+    _payloads,
+    _registry,
+)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import is_installed
 
 
 def main() -> t.NoReturn:
     module = AnsibleModule(
-        argument_spec={"state": {"type": "str", "default": "absent", "choices": ["absent"]}},
+        argument_spec={
+            "state": {"type": "str", "default": "absent", "choices": ["absent"]},
+            **_module.ENGINE_OPTIONS,
+        },
         supports_check_mode=True,
     )
 
@@ -72,6 +83,10 @@ def main() -> t.NoReturn:
             changed = os.path.isdir(state.directory)
             if not module.check_mode:
                 _payloads.forget(state)
+                with contextlib.suppress(
+                    Refusal
+                ):  # without an engine there is nothing that a pull could have left in it
+                    _registry.clean(_containerd.detect(_module.overrides(module.params)))
                 _files.remove_tree(state.directory)
             return {"changed": bool(changed or recovered), "recovered": recovered}
 

@@ -46,6 +46,12 @@ options:
     type: str
     default: keep
     choices: [keep, replace]
+  verify:
+    description:
+      - Read every file that is installed, and compare its digest with the one that it had. Otherwise a file that has the size,
+        the modification time and the inode that it had counts as unchanged.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - confidential_containers.runtime._attributes
 attributes:
@@ -113,6 +119,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _artifacts,
     _containerd,
+    _files,
     _module,
     _payloads,
     _transaction,
@@ -170,6 +177,7 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
         new,
         keep_aside=module.params["conflicts"] == "keep_aside",
         keep_edited=module.params["edited_config"] == "keep",
+        verify=module.params["verify"],
     )
     before = receipt.get("payload", {}).get("digest", digest) if receipt.get("tree") else digest
     upgrade = f"payload {before} becomes {digest}\n" if before != digest else ""
@@ -183,9 +191,12 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
         )
 
     journal = Journal(state)
+    working = (
+        os.path.join(_artifacts.staging(prefix), "copy-" + journal.run[:16]) if staged.get("keep") else staged["staged"]
+    )
     undo = {
         "prefix": prefix,
-        "staged": staged["staged"],
+        "staged": working,
         "aside": os.path.join(_artifacts.staging(prefix), "aside-" + journal.run[:16]),
         **{part: plan[part] for part in ("add", "replace", "remove")},
         "directories": plan.directories,
@@ -194,11 +205,13 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
     }
     _transaction.begin(state, journal, artifacts=undo)
     try:
+        if working != staged["staged"]:
+            _copy(staged["staged"], working)
         _artifacts.swap(prefix, undo)
         if os.path.exists("/sys/fs/selinux/enforce"):
             # Artifacts were made elsewhere: what their place says about them differs, for example for programs.
             _containerd.run(["restorecon", "-R", prefix], timeout=300)
-    except OSError:
+    except (OSError, Refusal):
         _transaction.roll_back(state, journal)
         raise
     edited = set(plan["edited"])
@@ -220,6 +233,18 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
         }
     )
     return {**_result(prefix, plan, journal.run, upgrade), "changed": True}
+
+
+def _copy(staged: str, working: str) -> None:
+    """Copy a payload that is kept: what is installed is renamed into its place, and may be edited there."""
+    done = _containerd.run(["cp", "--archive", "--reflink=auto", "--", staged, working], timeout=3600)
+    if done.returncode != 0:
+        _files.remove_tree(working)
+        raise Refusal(
+            f"room for a second copy of the payload beside {staged} (coco_keep_payload)",
+            done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit status {done.returncode} of cp",
+            "Make room, or do without coco_keep_payload.",
+        )
 
 
 def _absent(module: AnsibleModule, state: State) -> dict[str, t.Any]:
@@ -261,6 +286,7 @@ def main() -> t.NoReturn:
             "tree": {"type": "dict", "default": {}},
             "conflicts": {"type": "str", "default": "refuse", "choices": ["refuse", "keep_aside"]},
             "edited_config": {"type": "str", "default": "keep", "choices": ["keep", "replace"]},
+            "verify": {"type": "bool", "default": False},
         },
         required_if=[("state", "present", ("digest", "prefix"))],
         supports_check_mode=True,

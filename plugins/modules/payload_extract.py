@@ -59,6 +59,18 @@ options:
     type: str
     default: keep
     choices: [keep, replace]
+  verify:
+    description:
+      - Read every file that is installed, and compare its digest with the one that it had. Otherwise a file that has the size,
+        the modification time and the inode that it had counts as unchanged.
+    type: bool
+    default: false
+  keep:
+    description:
+      - Keep the payload's artifacts on the node when they are installed, as a copy, so that a later repair or installation need
+        not fetch them again. They go when another payload is installed, or with a cleanup.
+    type: bool
+    default: false
   limits:
     description: Bounds on what the payload may unfold to.
     type: dict
@@ -298,7 +310,7 @@ class Extraction:
         digest = identity["digest"]
         installed = self.receipt.get("payload", {})
         if digest in installed.get("chain", {installed.get("digest"): ""}) and self.receipt.get("tree"):
-            drifted = _artifacts.drift(self.receipt["prefix"], self.receipt["tree"])
+            drifted = _artifacts.drift(self.receipt["prefix"], self.receipt["tree"], self.params["verify"])
             if set(drifted.values()) <= ({"edited"} if self.params["edited_config"] == "keep" else set()):
                 prefix = self.receipt["prefix"]
                 payload = {**installed, "prefix": prefix, "tree": self.receipt["tree"]}
@@ -307,6 +319,8 @@ class Extraction:
                     return {**self._result("installed", payload), "edited": edited}
         staged = _payloads.find(self.state, digest)
         if staged and staged["prefix"] == self._prefix(_layouts.by_name(staged["layout"])) and self._suffices(staged):
+            if staged.get("keep", False) != self.params["keep"] and not self.check_mode:
+                _payloads.remember(self.state, {**staged, "keep": self.params["keep"]})
             return self._result("staged", staged)
         return {
             "changed": False,
@@ -347,7 +361,7 @@ class Extraction:
             result = self._result("absent", payload)
             _files.sync_filesystem(staged)
         except BaseException:
-            _payloads.forget(self.state)
+            _payloads.forget(self.state, but=self.receipt.get("payload", {}).get("digest", ""))
             raise
         _payloads.remember(self.state, payload)
         return {**result, "changed": True}
@@ -366,6 +380,7 @@ class Extraction:
             "staged": staged,
             "tree": found.tree,
             "components": dataclasses.asdict(found.components) if found.components else None,
+            "keep": self.params["keep"],
         }
 
     def _prefix(self, layout: _layouts.Layout) -> str:
@@ -430,6 +445,8 @@ def main() -> t.NoReturn:
             "handlers": {"type": "list", "elements": "str", "default": []},
             "own_handlers": {"type": "list", "elements": "str", "default": []},
             "edited_config": {"type": "str", "default": "keep", "choices": ["keep", "replace"]},
+            "verify": {"type": "bool", "default": False},
+            "keep": {"type": "bool", "default": False},
             "limits": {
                 "type": "dict",
                 "options": {"bytes": {"type": "int"}, "members": {"type": "int"}, "ratio": {"type": "int"}},

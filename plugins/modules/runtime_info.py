@@ -23,6 +23,12 @@ options:
     description: Whether a disabled CRI is no problem, because it will be enabled.
     type: bool
     default: false
+  verify:
+    description:
+      - Read every file that is installed, and compare its digest with the one that it had. Otherwise a file that has the size,
+        the modification time and the inode that it had counts as unchanged.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - confidential_containers.runtime._attributes
   - confidential_containers.runtime._engine
@@ -99,6 +105,11 @@ drift:
   description: Artifacts that are not as they were installed, by path - V(missing), V(changed), or V(edited) by the admin.
   returned: success
   type: dict
+excluded:
+  description: Handlers that the installed payload offers and that this node does not serve, with the reason.
+  returned: success
+  type: dict
+  sample: {kata-qemu-snp: "needs AMD SEV-SNP, which this node does not have"}
 interrupted:
   description: Whether a run was interrupted and waits to be rolled back or finished by the next one.
   returned: success
@@ -119,9 +130,11 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _containerd,
     _cri,
     _engines,
+    _layouts,
     _module,
     _node,
     _probe,
+    _shims,
     _state,
     _toml_text,
 )
@@ -188,14 +201,25 @@ def _text(path: str) -> str:
         return ""
 
 
-def _installation(state: _state.State, problems: list[str]) -> dict[str, t.Any]:
+def _excluded(receipt: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """Return the handlers that the installed payload offers and that are not served here, with the reason."""
+    payload = receipt.get("payload", {})
+    if not receipt.get("tree"):
+        return {}
+    needed = (payload.get("components") or {}).get("needed")
+    offered = _shims.offered(receipt["tree"], _layouts.by_name(payload["layout"]), receipt["prefix"], needed)
+    absent = [handler for handler in offered if handler.name not in receipt.get("handlers", {})]
+    return _shims.reasons(absent, _node.architecture(), _node.capabilities())
+
+
+def _installation(state: _state.State, verify: bool, problems: list[str]) -> dict[str, t.Any]:
     """Return what there is to say about the installation."""
     try:
         receipt = state.receipt()
         interrupted = Journal.find(state) is not None
     except Refusal as refusal:
         problems.append(str(refusal))
-        return {"installed": True, "receipt": {}, "drift": {}, "interrupted": False}
+        return {"installed": True, "receipt": {}, "drift": {}, "excluded": {}, "interrupted": False}
     shown: dict[str, t.Any] = {
         key: receipt[key] for key in ("payload", "prefix", "collection", "installed_at", "changed_at") if key in receipt
     }
@@ -206,7 +230,8 @@ def _installation(state: _state.State, problems: list[str]) -> dict[str, t.Any]:
     return {
         "installed": installed,
         "receipt": shown,
-        "drift": _artifacts.drift(receipt.get("prefix", "/"), receipt.get("tree", {})),
+        "drift": _artifacts.drift(receipt.get("prefix", "/"), receipt.get("tree", {}), verify),
+        "excluded": _excluded(receipt),
         "interrupted": interrupted,
     }
 
@@ -216,6 +241,7 @@ def main() -> t.NoReturn:
         argument_spec={
             "config_mode": {"type": "str", "default": "auto", "choices": ["auto", "drop_in", "in_place"]},
             "enable_cri": {"type": "bool", "default": False},
+            "verify": {"type": "bool", "default": False},
             **_module.ENGINE_OPTIONS,
         },
         supports_check_mode=True,
@@ -228,7 +254,7 @@ def main() -> t.NoReturn:
             **_engine(module, problems),
             "architecture": _node.architecture(),
             "capabilities": _node.capabilities(),
-            **_installation(_state.State(), problems),
+            **_installation(_state.State(), module.params["verify"], problems),
             "problems": problems,
         }
 

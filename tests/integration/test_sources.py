@@ -12,6 +12,7 @@ import io
 import json
 import lzma
 import os
+import shutil
 import subprocess
 import tarfile
 import typing as t
@@ -209,3 +210,38 @@ def test_no_place_for_the_artifacts(node: Node, archive: str) -> None:
         finally:
             node.sh("umount /srv")
         assert not node.remembers()
+
+
+def test_damage_that_only_a_digest_tells_and_a_payload_that_is_kept(
+    node: Node, payload: dict[str, str], tmp_path: Path
+) -> None:
+    """A program whose bytes changed, and nothing else; and the repair, without the archive."""
+    before = node.snapshot()
+    archive = tmp_path / "payload.tar"
+    shutil.copyfile(payload["oci_archive"], archive)
+    source: dict[str, t.Any] = {"coco_payload": f"oci-archive:{archive}", "coco_keep_payload": True}
+    node.install(source["coco_payload"], coco_keep_payload=True)
+    path = "/opt/confidential-containers/bin/kata-monitor"
+    node.sh(
+        f"cp -p {path} /root/kept; printf '#!/bin/SH' | dd of={path} conv=notrunc status=none; touch -r /root/kept {path}"
+    )
+    assert "changed: bin" not in node.play("status").output
+    assert "changed: bin/kata-monitor" in node.play("status", coco_verify=True).output
+    assert node.play("install", **source).recap(node.name, "changed") == 0
+
+    # The node has it all: what the archive still has to tell is its name.
+    with archive.open("r+b") as stream:
+        stream.seek(20 << 20)
+        stream.write(bytes(1 << 20))
+    received = int(node.sh("cat /sys/class/net/eth0/statistics/rx_bytes"))
+    run = node.play("install", coco_verify=True, **source)
+    assert (run.status, run.recap(node.name, "changed") > 0) == (0, True), run.output
+    assert int(node.sh("cat /sys/class/net/eth0/statistics/rx_bytes")) - received < 5 << 20
+    assert node.sh(f"cmp {path} /root/kept; rm /root/kept") == ""
+    assert node.play("install", coco_verify=True, **source).recap(node.name, "changed") == 0
+    assert node.play("uninstall").status == 0
+    node.install(source["coco_payload"], coco_keep_payload=True)
+    assert "Starting gVisor" in node.pod("kata-qemu")
+    for playbook in ("uninstall", "cleanup"):
+        assert node.play(playbook).status == 0
+    assert node.snapshot() == before

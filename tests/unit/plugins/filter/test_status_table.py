@@ -19,6 +19,7 @@ CLEAN: dict[str, t.Any] = {
     "served": ["runc"],
     "pods": {"": ["kube-system/proxy"]},
     "drift": {},
+    "excluded": {},
     "interrupted": False,
     "installed": False,
     "problems": [],
@@ -42,6 +43,11 @@ DIGEST = "sha256:0123456789ab"
             {**INSTALLED, "served": ["runc"]},
             ["damaged", "containerd 1.7.24", "kata-qemu", "2", DIGEST, "not served: kata-qemu"],
             id="not served",
+        ),
+        pytest.param(
+            {**INSTALLED, "excluded": {"kata-fc": "needs x"}},
+            ["installed", "containerd 1.7.24", "kata-qemu", "2", DIGEST, "left out: kata-fc needs x"],
+            id="left out",
         ),
         pytest.param(
             {**INSTALLED, "drift": {"a/configuration.toml": "edited"}},

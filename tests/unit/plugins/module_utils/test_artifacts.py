@@ -532,3 +532,16 @@ def test_staging_is_on_the_prefix_s_file_system(prefix: Path, tmp_path: Path) ->
     prefix.mkdir()
     assert _artifacts.staging(str(prefix)) == f"{prefix.parent}/.confidential-containers"
     assert _artifacts.staging("/proc") == "/proc/.confidential-containers"
+
+
+def test_a_file_with_the_same_size_time_and_inode_is_only_told_by_its_digest(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"abc")
+    path.chmod(0o644)
+    entry = _artifacts.sign(str(path), a_file("abc"))
+    with path.open("r+b") as stream:
+        stream.write(b"xyz")
+    os.utime(path, ns=(entry["mtime_ns"], entry["mtime_ns"]))
+    assert _artifacts.drift(str(tmp_path), {"x": entry}) == {}
+    assert _artifacts.drift(str(tmp_path), {"x": entry}, verify=True) == {"x": "changed"}
+    assert _artifacts.plan(str(tmp_path), {"x": entry}, {"x": entry}, verify=True)["replace"] == ["x"]

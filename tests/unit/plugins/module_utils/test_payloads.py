@@ -28,11 +28,12 @@ def prefix(tmp_path: Path) -> Path:
     return tmp_path / "opt/confidential-containers"
 
 
-def stage(state: State, prefix: Path, digest: str = DIGEST) -> Path:
+def stage(state: State, prefix: Path, digest: str = DIGEST, keep: bool = False) -> Path:
     staged = Path(_payloads.staging(str(prefix), digest))
     staged.mkdir(parents=True)
     (staged / "x").write_bytes(b"x")
-    _payloads.remember(state, {"digest": digest, "chain": {digest: "manifest"}, "staged": str(staged), "tree": {}})
+    payload = {"digest": digest, "chain": {digest: "manifest"}, "staged": str(staged), "tree": {}, "keep": keep}
+    _payloads.remember(state, payload)
     return staged
 
 
@@ -55,20 +56,28 @@ def test_a_payload_is_found_while_its_artifacts_are_there(state: State, prefix: 
 
 
 def test_forgotten_payloads_leave_nothing(state: State, prefix: Path) -> None:
-    assert not _payloads.forget(state)
     stage(state, prefix)
     stage(state, prefix, "sha256:" + "cd" * 32)
-    assert _payloads.forget(state)
-    assert not os.path.exists(state.payloads)
-    assert not list(prefix.parent.iterdir())
-    assert not _payloads.forget(state)
+    for _again in range(2):
+        _payloads.forget(state)
+        assert not os.path.exists(state.payloads)
+        assert not list(prefix.parent.iterdir())
+
+
+@pytest.mark.parametrize(("keep", "digest", "stays"), [(True, DIGEST, True), (True, "", False), (False, DIGEST, False)])
+def test_a_payload_that_is_kept(state: State, prefix: Path, keep: bool, digest: str, stays: bool) -> None:
+    stage(state, prefix, keep=keep)
+    stage(state, prefix, "sha256:" + "cd" * 32, keep=keep)
+    _payloads.forget(state, but=digest)
+    assert (_payloads.find(state, DIGEST) is not None) is stays
+    assert _payloads.find(state, "sha256:" + "cd" * 32) is None
 
 
 def test_forgetting_keeps_what_else_is_in_the_working_directory(state: State, prefix: Path) -> None:
     stage(state, prefix)
     aside = Path(_artifacts.staging(str(prefix)), "aside-1")
     aside.mkdir()
-    assert _payloads.forget(state)
+    _payloads.forget(state)
     assert list(aside.parent.iterdir()) == [aside]
 
 
@@ -76,5 +85,5 @@ def test_a_payload_whose_artifacts_are_gone_is_forgotten(state: State, prefix: P
     staged = stage(state, prefix)
     (staged / "x").unlink()
     staged.rmdir()
-    assert _payloads.forget(state)
+    _payloads.forget(state)
     assert not os.path.exists(state.payloads)
