@@ -1,0 +1,119 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""See the filter's documentation."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Mapping, Sequence
+
+from ansible.errors import AnsibleFilterError
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.utils.unsafe_proxy import wrap_var
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _ccruntime
+
+DOCUMENTATION = r"""
+name: installer_environment
+short_description: Make the environment of a payload's own installer
+version_added: 0.1.0
+author: The confidential_containers.runtime authors (@confidential-containers)
+description:
+  - Returns the environment in which the operator runs C(installCmd), C(uninstallCmd) and C(cleanupCmd) of a payload on a node.
+  - C(NODE_NAME), C(DEBUG), C(SHIMS), C(DEFAULT_SHIM), C(SNAPSHOTTER_HANDLER_MAPPING), C(PULL_TYPE_MAPPING), C(CREATE_RUNTIMECLASSES)
+    and C(CREATE_DEFAULT_RUNTIMECLASS) are always there, empty if need be. O(environment_variables) come behind them and win.
+positional: _input
+options:
+  _input:
+    description:
+      - The RuntimeClasses to serve, each with its C(name), C(snapshotter) and C(pulltype), or its name only.
+      - The class C(kata) is the default class and stands for no shim.
+    type: list
+    elements: raw
+    required: true
+  node_name:
+    description: What the node is called in the cluster.
+    type: str
+    required: true
+  default_runtime_class:
+    description: The class that C(kata) is another name of. Only one that begins with C(kata-) has an effect, as in the operator.
+    type: str
+    default: ""
+  debug:
+    description: Whether the installer should turn debugging on.
+    type: bool
+    default: false
+  environment_variables:
+    description:
+      - The user's own variables, in the structure of C(environmentVariables) in a CcRuntime - C(name), and C(value) or C(valueFrom),
+        which can only be the node's name.
+      - C($(NAME\)) in a value stands for a variable before it, as in a container.
+    type: list
+    elements: dict
+    default: []
+  create_runtime_classes:
+    description: Whether the installer creates RuntimeClasses, as the operator wants it to. It needs C(kubectl) for that.
+    type: bool
+    default: true
+seealso:
+  - plugin: confidential_containers.runtime.ccruntime_variables
+    plugin_type: filter
+"""
+
+EXAMPLES = r"""
+- name: Show the environment of an installer
+  ansible.builtin.debug:
+    msg: >-
+      {{ [{'name': 'kata-qemu'}, {'name': 'kata-qemu-tdx', 'snapshotter': 'nydus'}]
+      | confidential_containers.runtime.installer_environment(
+      inventory_hostname, default_runtime_class='kata-qemu', environment_variables=coco_environment_variables) }}
+"""
+
+RETURN = r"""
+_value:
+  description: The environment. It can hold secrets.
+  type: dict
+  sample:
+    NODE_NAME: worker-1
+    DEBUG: "false"
+    DEFAULT_SHIM: qemu
+    CREATE_DEFAULT_RUNTIMECLASS: "true"
+    CREATE_RUNTIMECLASSES: "true"
+    SHIMS: qemu qemu-tdx
+    SNAPSHOTTER_HANDLER_MAPPING: qemu-tdx:nydus
+    PULL_TYPE_MAPPING: ""
+"""
+
+
+def installer_environment(
+    runtime_classes: Sequence[str | Mapping[str, str]],
+    node_name: str,
+    default_runtime_class: str = "",
+    debug: bool = False,
+    environment_variables: Sequence[Mapping[str, t.Any]] = (),
+    create_runtime_classes: bool = True,
+) -> dict[str, str]:
+    """Return the environment."""
+    try:
+        environment = _ccruntime.environment(
+            runtime_classes,
+            node_name,
+            default_runtime_class=default_runtime_class,
+            debug=boolean(debug),
+            environment_variables=environment_variables,
+            create_runtime_classes=boolean(create_runtime_classes),
+        )
+    except (Refusal, TypeError) as error:
+        raise AnsibleFilterError(str(error)) from error
+    # As in the manifest that it may come from, templates are text.
+    return t.cast("dict[str, str]", wrap_var(environment))
+
+
+class FilterModule:
+    """The filters of this file."""
+
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        return {"installer_environment": installer_environment}
