@@ -50,7 +50,7 @@ options:
     description:
       - The user's own variables, in the structure of C(environmentVariables) in a CcRuntime - C(name), and C(value) or C(valueFrom),
         which can only be the node's name.
-      - C($(NAME\)) in a value stands for a variable before it, as in a container.
+      - V($(NAME\)) in a value stands for a variable before it, as in a container.
     type: list
     elements: dict
     default: []
