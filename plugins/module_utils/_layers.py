@@ -18,6 +18,9 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._t
 #: What is called with each member of an archive, and the archive, to read the member's content from.
 Visit = t.Callable[[tarfile.TarInfo, tarfile.TarFile], None]
 
+#: What a payload should be where only its artifacts count.
+_ARTIFACTS = "artifacts that are plain files, directories and links inside the payload"
+
 #: Bytes that may come of very few: guest images have long runs of zeros.
 _UNSUSPICIOUS = 1 << 30
 
@@ -37,13 +40,23 @@ class Limits:
 
 
 class Layers:
-    """The layers of one image. ``progress`` is told how many bytes of them, as they are stored, have been read."""
+    """The layers of one image. ``progress`` is told how many bytes of them, as they are stored, have been read; ``expected`` is
+    what refusals of a member say that the payload should be.
+    """
 
-    def __init__(self, source: Source, image: Image, limits: Limits, progress: t.Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        image: Image,
+        limits: Limits,
+        progress: t.Callable[[int], None],
+        expected: str = _ARTIFACTS,
+    ) -> None:
         self._source = source
         self._image = image
         self._limits = limits
         self._progress = progress
+        self._expected = expected
         self._members = 0
         self._bytes = 0
         self._stored = 0
@@ -102,7 +115,7 @@ class Layers:
     def hostile(self, name: str, found: str) -> Refusal:
         """Return the refusal of a member, by its name."""
         return Refusal(
-            "artifacts that are plain files, directories and links inside the payload",
+            self._expected,
             f"{name!r} in {self._source.title}: {found}",
             "Do not use this payload unless you know why it is like that. Nothing was installed.",
         )

@@ -19,7 +19,13 @@ from pathlib import Path
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import How
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Limits
-from ansible_collections.confidential_containers.runtime.tests.unit.archives import ROOT, OciArchive, extract, tree_of
+from ansible_collections.confidential_containers.runtime.tests.unit.archives import (
+    ROOT,
+    OciArchive,
+    extract,
+    surroundings,
+    tree_of,
+)
 
 PREFIX = "/opt/confidential-containers"
 #: How many members CI takes, and "make fuzz".
@@ -90,17 +96,6 @@ def archive(chance: random.Random, path: Path) -> int:
         layers.append(made.layer(b"".join(member(chance) for _member in range(number)) + bytes(1024), ""))
     made.write(path, made.image(*layers))
     return members
-
-
-def surroundings(directory: Path) -> dict[str, tuple[t.Any, ...]]:
-    """Return all that is around the destination."""
-    found = {}
-    for path in [directory, *sorted(directory.rglob("*"))]:
-        if "destination" not in path.parts:
-            state = path.lstat()
-            content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
-            found[str(path)] = (state.st_mode, state.st_nlink, state.st_ino, state.st_uid, content)
-    return found
 
 
 def check_inside(destination: Path) -> None:

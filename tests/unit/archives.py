@@ -15,7 +15,9 @@ import tarfile
 import typing as t
 from pathlib import Path
 
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _rootfs
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import How, Unpacked, unpack
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Limits
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import Reference
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._tarball import open_source
 
@@ -48,12 +50,12 @@ def file(name: str, content: bytes = b"", mode: int = 0o644, **fields: t.Any) ->
     return entry(name, tarfile.REGTYPE, content, mode=mode, **fields)
 
 
-def directory(name: str, mode: int = 0o755) -> Entry:
-    return entry(name, tarfile.DIRTYPE, mode=mode)
+def directory(name: str, mode: int = 0o755, **fields: t.Any) -> Entry:
+    return entry(name, tarfile.DIRTYPE, mode=mode, **fields)
 
 
-def link(name: str, target: str) -> Entry:
-    return entry(name, tarfile.SYMTYPE, linkname=target, mode=0o777)
+def link(name: str, target: str, **fields: t.Any) -> Entry:
+    return entry(name, tarfile.SYMTYPE, linkname=target, mode=0o777, **fields)
 
 
 def hard_link(name: str, target: str) -> Entry:
@@ -81,6 +83,15 @@ def members(*entries: Entry) -> bytes:
 
 def tar(*entries: Entry) -> bytes:
     return members(*entries) + bytes(2 * tarfile.BLOCKSIZE)
+
+
+def raw(*entries: Entry) -> bytes:
+    """Return a tar archive of names that tarfile would not write as they are."""
+    blocks = b""
+    for info, content in entries:
+        blocks += info.tobuf(tarfile.PAX_FORMAT if info.pax_headers else tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+        blocks += content + bytes(-len(content) % tarfile.BLOCKSIZE)
+    return blocks + bytes(2 * tarfile.BLOCKSIZE)
 
 
 class OciArchive:
@@ -156,6 +167,13 @@ def extract(
         return unpack(source, image, None if destination is None else str(destination), how or How())
 
 
+def extract_root(path: Path, destination: Path, transport: str = "oci-archive", limits: Limits | None = None) -> None:
+    """Unpack the whole of an image as a root file system."""
+    with open_source(Reference(transport, str(path))) as source:
+        [image] = source.images()
+        _rootfs.unpack(source, image, str(destination), limits)
+
+
 def tree_of(root: Path) -> dict[str, dict[str, t.Any]]:
     """Look at a directory on disk and describe it as an extraction does."""
     found: dict[str, dict[str, t.Any]] = {}
@@ -169,4 +187,15 @@ def tree_of(root: Path) -> dict[str, dict[str, t.Any]]:
         else:
             content = path.read_bytes()
             found[name] = {"type": "file", "mode": mode, "size": len(content), "digest": digest_of(content)}
+    return found
+
+
+def surroundings(directory: Path) -> dict[str, tuple[t.Any, ...]]:
+    """Return all that is around the directory ``destination`` somewhere below a directory."""
+    found = {}
+    for path in [directory, *sorted(directory.rglob("*"))]:
+        if "destination" not in path.parts:
+            state = path.lstat()
+            content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
+            found[str(path)] = (state.st_mode, state.st_nlink, state.st_ino, state.st_uid, content)
     return found
