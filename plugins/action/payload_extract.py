@@ -14,6 +14,7 @@ import typing as t
 from dataclasses import replace
 
 from ansible import constants
+from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _extract,
@@ -111,10 +112,10 @@ class ActionModule(RuntimeAction):
 
     def _sent(self, reference: Reference, options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         """Let the node look for what the controller has, and send it when it is not there."""
-        digest = ""
+        digest, whole = "", boolean(options.get("whole", False))
         if reference.transport in ("tarball", "dir"):
-            digest = once(_RUN_TMP, str(reference), lambda: _digest_of(reference))
-        with _tarball.open_source(reference, digest=digest) as source:
+            digest = once(_RUN_TMP, f"{reference} {whole}", lambda: _digest_of(reference, whole))
+        with _tarball.open_source(reference, digest=digest, whole=whole) as source:
             images = source.images()
             options["identities"] = [image.identity() for image in images]
             found = self.node("payload_extract", task_vars, **options)
@@ -123,7 +124,7 @@ class ActionModule(RuntimeAction):
             identity = select(options["identities"], found["architecture"], str(options.get("digest", "")))
             image = next(image for image in images if image.digest == identity["digest"])
             if self._task.check_mode:
-                return {**found, **_foresee(source, image, options, found)}
+                return {**found, **({"changed": True} if whole else _foresee(source, image, options, found))}
             target = self._connection._shell.join_path(self._connection._shell.tmpdir, "payload")
             convert = [layer for layer in image.layers if layer.compression == "zstd" and not found["zstd"]]
             with _files_to_send(source, image, convert) as (files, options["plain"]):
@@ -158,8 +159,8 @@ def _read(path: str) -> str:
         ) from error
 
 
-def _digest_of(reference: Reference) -> str:
-    with _tarball.open_source(reference) as source:
+def _digest_of(reference: Reference, whole: bool) -> str:
+    with _tarball.open_source(reference, whole=whole) as source:
         return str(source.images()[0].digest)
 
 
@@ -184,7 +185,7 @@ def _files_to_send(
         elif directory:
             files[""] = os.path.join(made, "payload")
             with open(files[""], "wb") as packed:
-                packed.writelines(_tarball.tar_of(source.path))
+                packed.writelines(t.cast(_tarball.Tarball, source).packed())
         yield files or {"": source.path}, plain
 
 
@@ -192,17 +193,18 @@ def _foresee(
     source: _tarball.Source, image: Image, options: dict[str, t.Any], found: dict[str, t.Any]
 ) -> dict[str, t.Any]:
     """Return what the node would find in a payload that it does not have: read here, nothing is sent."""
-    asked, node = options.get("handlers") or [], (found["architecture"], found["capabilities"])
+    asked, candidates = options.get("handlers") or [], options.get("candidates") or []
+    node = (found["architecture"], found["capabilities"])
     how = _extract.How(
         prefix=options.get("prefix"),
         architecture=found["architecture"],
-        choose=lambda shims: _shims.chosen_shims(shims, asked, *node),
+        choose=lambda shims: _shims.chosen_shims(shims, asked, *node, candidates),
     )
     unpacked = _extract.unpack(source, image, None, how)
     layout = t.cast(_layouts.Layout, unpacked.layout)
     prefix = options.get("prefix") or layout.prefix
     offered = _shims.offered(unpacked.tree, layout, prefix, unpacked.components.needed if unpacked.components else None)
-    choice = _shims.choose(offered, asked, *node, options.get("own_handlers") or [])
+    choice = _shims.choose(offered, asked, *node, options.get("own_handlers") or [], candidates)
     return {
         "changed": True,
         "layout": layout.name,

@@ -62,6 +62,10 @@ def _row(node: str, info: t.Mapping[str, t.Any]) -> tuple[str, ...]:
         paths = [path for path, found in info["drift"].items() if found == state]
         remarks += [f"{state}: {', '.join(paths[:3])}{' …' if len(paths) > 3 else ''}"] if paths else []
     remarks += [f"left out: {name} {reason}" for name, reason in info["excluded"].items()]
+    behind = list(info["left_behind"])
+    remarks += (
+        [f"left behind by the installer: {', '.join(behind[:3])}{' …' if len(behind) > 3 else ''}"] if behind else []
+    )
     remarks += ["an interrupted run waits for the next one"] if info["interrupted"] else []
     damaged = unserved or set(info["drift"].values()) - {"edited"} or info["interrupted"]
     state = "absent" if not info["installed"] else "damaged" if damaged or info["problems"] else "installed"

@@ -75,6 +75,9 @@ class Image:
     layers: tuple[Layer, ...]
     #: Directories in which the artifacts can be.
     bases: tuple[str, ...] = (_layouts.ARTIFACTS,)
+    #: With which a program of the image runs: its environment (``NAME=value``) and its working directory.
+    environment: tuple[str, ...] = ()
+    directory: str = "/"
 
     @property
     def config(self) -> str:
@@ -275,6 +278,7 @@ class Archive:
             architecture=configuration.get("architecture", ""),
             names=names,
             layers=tuple(self._oci_layer(descriptor) for descriptor in manifest["layers"]),
+            **_how_it_runs(configuration),
         )
 
     def _oci_layer(self, descriptor: t.Mapping[str, t.Any]) -> Layer:
@@ -310,6 +314,7 @@ class Archive:
                     architecture=configuration.get("architecture", ""),
                     names=tuple(entry.get("RepoTags") or ()),
                     layers=tuple(self._docker_layer(name, diff) for name, diff in zip(members, diff_ids)),
+                    **_how_it_runs(configuration),
                 )
             )
         return images
@@ -319,6 +324,15 @@ class Archive:
         if size is None:
             raise self._damaged(f"layer {member}", "as a file", "none")
         return Layer(member, diff_id, size, "")
+
+
+def _how_it_runs(configuration: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return what an image's configuration says about the programs in it."""
+    settings = configuration.get("config") or {}
+    return {
+        "environment": tuple(str(variable) for variable in settings.get("Env") or ()),
+        "directory": str(settings.get("WorkingDir") or "/"),
+    }
 
 
 def select(

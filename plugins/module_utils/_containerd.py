@@ -51,6 +51,19 @@ class Engine:
         """Return plain data, for a module's result."""
         return {**asdict(self), "version": self.version_text}
 
+    def identity(self) -> dict[str, t.Any]:
+        """Return what a receipt remembers of it."""
+        return {key: self.facts()[key] for key in ("name", "version", "unit", "config")}
+
+    def plain(self) -> dict[str, t.Any]:
+        """Return what :meth:`from_plain` takes."""
+        return {**asdict(self), "version": list(self.version)}
+
+    @classmethod
+    def from_plain(cls, plain: t.Mapping[str, t.Any]) -> Engine:
+        """Return the engine that a document of ours describes."""
+        return cls(**{**plain, "version": tuple(plain["version"])})
+
 
 @dataclass(frozen=True)
 class Overrides:

@@ -15,29 +15,44 @@ import sys
 import typing as t
 from dataclasses import asdict
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files, _state, _transaction, _unit
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
+    _files,
+    _installer,
+    _state,
+    _transaction,
+    _unit,
+)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._change import Change
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._transaction import Outcome
 
 _DIRECTORY = "/run/confidential-containers"
 _ORDER = _DIRECTORY + "/order.json"
 _RESULT = _DIRECTORY + "/result.json"
 
 
-def order(state: State, journal: Journal, engine: Engine, change: t.Mapping[str, t.Any], **how: t.Any) -> None:
-    """Leave the order for the unit: ``change`` and ``how`` as ``_transaction.carry_out`` takes them, as plain data."""
+#: What can be ordered: from the plain data of an order, its ``work``, to the outcome, which is a dataclass, too.
+_KINDS: t.Mapping[str, t.Callable[..., t.Any]] = {
+    "change": lambda state, journal, engine, work, **how: _transaction.carry_out(
+        state, journal, engine, Change.from_plain(work), **how
+    ),
+    "installer": _installer.carry_out,
+}
+
+
+def order(state: State, journal: Journal, engine: Engine, kind: str, work: t.Mapping[str, t.Any], **how: t.Any) -> None:
+    """Leave an order for the unit. ``work`` and ``how`` are what the function of the ``kind`` takes, as plain data."""
     _transaction.begin(state, journal)
     _files.make_directories(_DIRECTORY, mode=0o700)
     _files.remove_file(_RESULT)
-    facts = {**engine.facts(), "version": list(engine.version)}
-    _files.write_json(_ORDER, {"run": journal.run, "engine": facts, "change": change, "how": how})
+    _files.write_json(
+        _ORDER, {"run": journal.run, "engine": engine.plain(), "kind": kind, "work": dict(work), "how": how}
+    )
 
 
-def carried_out(run: str) -> Outcome:
+def carried_out(run: str) -> dict[str, t.Any]:
     """Have the unit carry out the order of ``run``, and return what it did, or raise its refusal."""
     _unit.start()
     result = t.cast(
@@ -52,7 +67,7 @@ def carried_out(run: str) -> Outcome:
     _files.remove_file(_RESULT)
     if "refusal" in result:
         raise Refusal(**result["refusal"])
-    return Outcome(**result["outcome"])
+    return t.cast("dict[str, t.Any]", result["outcome"])
 
 
 def unheard() -> str:
@@ -78,9 +93,9 @@ def main() -> None:
         result: dict[str, t.Any] = {"run": run}
         try:
             if journal and request and request["run"] == run:
-                engine = Engine(**{**request["engine"], "version": tuple(request["engine"]["version"])})
-                change = Change.from_plain(request["change"])
-                result["outcome"] = asdict(_transaction.carry_out(state, journal, engine, change, **request["how"]))
+                engine = Engine.from_plain(request["engine"])
+                work = _KINDS[request["kind"]]
+                result["outcome"] = asdict(work(state, journal, engine, request["work"], **request["how"]))
                 said = "carried out"
             else:
                 said = _transaction.recover(state)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _artifacts, _files
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _artifacts, _files, _state
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
 
@@ -46,12 +46,13 @@ def find(state: State, digest: str) -> dict[str, t.Any] | None:
     return None
 
 
-def forget(state: State, but: str = "") -> None:
-    """Remove every payload that is extracted, completely or not; but not the one of that digest if it is to be kept."""
+def forget(state: State, everything: bool = False) -> None:
+    """Remove every payload that is extracted, completely or not, but for those that are kept for what is or was installed."""
+    kept = set() if everything else _state.digests(state.receipt())
     for name in os.listdir(state.payloads) if os.path.isdir(state.payloads) else ():
         directory = os.path.join(state.payloads, name)
         payload = _files.read_json(os.path.join(directory, "payload.json"))
-        if payload and payload.get("keep") and payload["digest"] == but:
+        if payload and payload.get("keep") and payload["digest"] in kept:
             continue
         if payload:
             _files.remove_tree(payload["staged"])

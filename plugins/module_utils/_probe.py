@@ -14,6 +14,8 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine, run
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
+#: Seconds that an engine gets at least to come back with the configuration of before: giving up early helps nobody.
+PATIENCE = 300.0
 #: The plugin that Kubernetes talks to; on 2.x others do its work.
 _CRI = "io.containerd.grpc.v1.cri"
 
@@ -57,13 +59,13 @@ def _is_up(engine: Engine) -> bool:
 def restart(engine: Engine, handlers: t.Collection[str], timeout: float) -> list[str]:
     """Restart the unit once, and wait until it serves ``handlers``: both within ``timeout`` seconds. Returns all it serves."""
     deadline = time.monotonic() + timeout
-    before = _invocation(engine)
+    before = invocation(engine)
     # Earlier starts and failures do not count against the unit's start limit.
     run(["systemctl", "reset-failed", "--", engine.unit])
     done = run(["systemctl", "restart", "--", engine.unit], timeout=timeout)
     if done.returncode != 0:
         raise Refusal(f"{engine.unit} to restart", done.stderr.strip(), f"See 'journalctl -u {engine.unit}'.")
-    if _invocation(engine) == before:
+    if invocation(engine) == before:
         raise Refusal(
             f"a new start of {engine.unit} after its configuration was written",
             "the daemon of before",
@@ -72,7 +74,7 @@ def restart(engine: Engine, handlers: t.Collection[str], timeout: float) -> list
     return probe(engine, handlers, deadline - time.monotonic())
 
 
-def _invocation(engine: Engine) -> str:
+def invocation(engine: Engine) -> str:
     """Return what systemd calls this start of the unit; another one with every start."""
     return run(["systemctl", "show", "--property=InvocationID", "--value", "--", engine.unit]).stdout.strip()
 

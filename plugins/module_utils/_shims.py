@@ -93,6 +93,8 @@ class Choice:
 
 
 _NOT_ASKED = "not asked for in coco_handlers"
+_NOT_NAMED = "not named in the CcRuntime"
+_NOT_OFFERED = "not in the payload"
 _FLAW = "has a placeholder for a distribution's own QEMU or firmware in its configuration, and does not run from the payload alone"
 
 
@@ -142,12 +144,17 @@ def missing(shim: str, architecture: str, capabilities: t.Mapping[str, bool], as
 
 
 def chosen_shims(
-    shims: t.Iterable[str], asked: t.Collection[str], architecture: str, capabilities: t.Mapping[str, bool]
+    shims: t.Iterable[str],
+    asked: t.Collection[str],
+    architecture: str,
+    capabilities: t.Mapping[str, bool],
+    candidates: t.Collection[str] = (),
 ) -> list[str]:
     """Return the shims whose components are to be unpacked: :func:`choose`, which also refuses, for a start."""
     if asked:
         return [shim for shim in shims if f"kata-{shim}" in asked]
-    return [shim for shim in shims if not missing(shim, architecture, capabilities)]
+    named = [shim for shim in shims if not candidates or f"kata-{shim}" in candidates]
+    return [shim for shim in named if not missing(shim, architecture, capabilities, asked=bool(candidates))]
 
 
 def reasons(handlers: t.Iterable[Handler], architecture: str, capabilities: t.Mapping[str, bool]) -> dict[str, str]:
@@ -164,10 +171,12 @@ def choose(
     architecture: str,
     capabilities: t.Mapping[str, bool],
     own: t.Collection[str] = (),
+    candidates: t.Collection[str] = (),
 ) -> Choice:
     """Choose among the payload's handlers: those that were asked for, or every one that the node can run.
 
-    ``own`` are names that may be asked for, too, and are none of the payload's business.
+    ``own`` are names that may be asked for, too, and are none of the payload's business. ``candidates`` were asked for as far as
+    a node can run them: with any, no other is chosen.
     """
     names = [handler.name for handler in handlers]
     unknown = [name for name in asked if name not in names and name not in own]
@@ -177,13 +186,13 @@ def choose(
             f"no configuration for {', '.join(unknown)}; the payload offers {', '.join(names) or 'no handler at all'}",
             "Name handlers that the payload offers, or leave coco_handlers empty.",
         )
-    excluded = {}
+    excluded = {} if asked else {name: _NOT_OFFERED for name in candidates if name not in names}
     chosen = []
     for handler in handlers:
-        if asked and handler.name not in asked:
-            excluded[handler.name] = _NOT_ASKED
+        if (asked or candidates) and handler.name not in (asked or candidates):
+            excluded[handler.name] = _NOT_ASKED if asked else _NOT_NAMED
             continue
-        lack = handler.flaw or missing(handler.shim, architecture, capabilities, asked=bool(asked))
+        lack = handler.flaw or missing(handler.shim, architecture, capabilities, asked=bool(asked or candidates))
         if not lack:
             chosen.append(handler)
         elif asked:

@@ -48,6 +48,7 @@ class State:
         ``left`` (entries of files that their admin edited and that stay when the payload goes),
         ``kept`` [path below the prefix] of the user's files that are kept aside, ``directories`` [path],
         ``edits`` {path: {before, after, builtin, disabled}} (see ``_change``), ``links`` {path: target},
+        ``installer`` {done: {command: {digest, fingerprint, …}}, left} of commands that payloads themselves bring (see ``_installer``),
         ``handlers`` and ``proxy_plugins`` {name: table}, ``engine`` {name, version, config, unit}, ``collection``,
         ``installed_at``, ``changed_at``.
         """
@@ -79,7 +80,14 @@ class State:
 
 def is_installed(receipt: t.Mapping[str, t.Any]) -> bool:
     """Tell whether anything of ours is on the node that ``uninstall`` would remove."""
-    return any(receipt.get(part) for part in ("tree", "edits", "links", "handlers"))
+    parts = ("tree", "edits", "links", "handlers")
+    return any(receipt.get(part) for part in parts) or "install" in receipt.get("installer", {}).get("done", {})
+
+
+def digests(receipt: t.Mapping[str, t.Any]) -> set[str]:
+    """Return the digests of all payloads that the receipt knows: what is installed or was last, and those that commands ran of."""
+    commands = receipt.get("installer", {}).get("done", {}).values()
+    return {receipt.get("payload", {}).get("digest", ""), *(command["digest"] for command in commands)}
 
 
 @contextlib.contextmanager

@@ -40,22 +40,32 @@ class Source(t.Protocol):
 
 
 def open_source(
-    reference: Reference, path: str = "", digest: str = "", plain: t.Mapping[str, str] | None = None
+    reference: Reference,
+    path: str = "",
+    digest: str = "",
+    plain: t.Mapping[str, str] | None = None,
+    whole: bool = False,
 ) -> Source:
-    """Open what ``reference`` names, or a copy of it at ``path``. ``digest``: see Tarball, ``plain``: see Archive."""
+    """Open what ``reference`` names, or a copy of it at ``path``. ``digest``, ``whole``: see Tarball, ``plain``: see Archive."""
     if reference.transport in ("tarball", "dir"):
-        return Tarball(reference, path, digest, plain)
+        return Tarball(reference, path, digest, plain, whole)
     return Archive(reference, path, plain=plain)
 
 
 class Tarball:
     """A tar archive of artifacts, compressed or not; or a directory of them. ``digest`` spares reading it to know its own:
-    whoever unpacks it checks it again."""
+    whoever unpacks it checks it again. ``whole``: a directory is taken with all that is in it, not only its part for the node."""
 
     def __init__(
-        self, reference: Reference, path: str = "", digest: str = "", plain: t.Mapping[str, str] | None = None
+        self,
+        reference: Reference,
+        path: str = "",
+        digest: str = "",
+        plain: t.Mapping[str, str] | None = None,
+        whole: bool = False,
     ) -> None:
         self._plain = plain or {}
+        self._whole = whole
         self.path = self.title = path or reference.path
         self._kind = "directory" if reference.transport == "dir" else "file"
         self._digest = digest
@@ -95,15 +105,17 @@ class Tarball:
         return self._open()
 
     def _open(self) -> t.IO[bytes]:
-        return (
-            t.cast("t.IO[bytes]", _Generated(tar_of(self.path))) if os.path.isdir(self.path) else open(self.path, "rb")
-        )
+        return t.cast("t.IO[bytes]", _Generated(self.packed())) if os.path.isdir(self.path) else open(self.path, "rb")
+
+    def packed(self) -> t.Iterator[bytes]:
+        """Return a directory as a tar stream."""
+        return tar_of(self.path, self._whole)
 
 
-def tar_of(root: str) -> t.Iterator[bytes]:
+def tar_of(root: str, whole: bool = False) -> t.Iterator[bytes]:
     """Return the artifacts below ``root`` as a tar stream: of an image's whole file system, only its part for the node."""
     start = os.path.join(root, _layouts.ARTIFACTS)
-    for path in _walk(start if os.path.isdir(start) else root):
+    for path in _walk(start if os.path.isdir(start) and not whole else root):
         yield from _member(path, os.path.relpath(path, root))
     yield bytes(2 * tarfile.BLOCKSIZE)
 

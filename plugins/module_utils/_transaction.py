@@ -19,6 +19,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _artifacts,
     _cri,
     _files,
+    _installer,
     _links,
     _payloads,
     _probe,
@@ -31,8 +32,6 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
-#: Seconds that an engine gets at least to come back with the configuration of before: giving up early helps nobody.
-_PATIENCE = 300.0
 _WRITTEN = "the engine's configuration to be written"
 
 
@@ -121,14 +120,13 @@ def carry_out(
 def recover(state: State) -> str:
     """End a run that was interrupted: finish it when it was committed, else roll it back. Returns what was done, or ''."""
     journal = Journal.find(state)
-    done = ""
-    if journal and journal.parts["committed"]:
-        finish(state, journal)
-        done = "finished"
-    elif journal:
-        roll_back(state, journal)
-        done = "rolled back"
-    return done
+    if journal is None:
+        return ""
+    if "installer" in journal.parts:
+        (_installer.finish if journal.parts["committed"] else _installer.roll_back)(state, journal)
+    else:
+        (finish if journal.parts["committed"] else roll_back)(state, journal)
+    return "finished" if journal.parts["committed"] else "rolled back"
 
 
 def finish(state: State, journal: Journal) -> None:
@@ -142,7 +140,7 @@ def finish(state: State, journal: Journal) -> None:
     artifacts = journal.parts.get("artifacts")
     if artifacts:
         _artifacts.prune(artifacts["prefix"], artifacts)
-        _payloads.forget(state, but=_installed(state))
+        _payloads.forget(state)
     _files.remove_empty_directories(directories - needed)
     if artifacts:
         _artifacts.give_back(artifacts["prefix"], artifacts["give_back"])
@@ -164,14 +162,14 @@ def roll_back(state: State, journal: Journal) -> None:
             _files.remove_file(_files.temporary(path))
             _files.set_link(path, target)
         _files.remove_empty_directories(config["directories"])
-        engine = Engine(**{**config["engine"], "version": tuple(config["engine"]["version"])})
+        engine = Engine.from_plain(config["engine"])
         new = set(journal.parts["receipt"]["handlers"]) - set(config["served"])
         if config["restarting"] or _has_loaded(engine, new):
-            _probe.restart(engine, config["served"], max(config["timeout"], _PATIENCE))
+            _probe.restart(engine, config["served"], max(config["timeout"], _probe.PATIENCE))
     artifacts = journal.parts.get("artifacts")
     if artifacts:
         _artifacts.put_back(artifacts["prefix"], artifacts)
-        _payloads.forget(state, but=_installed(state))
+        _payloads.forget(state)
     journal.close()
 
 
@@ -182,11 +180,6 @@ def tidy(state: State) -> None:
     _unit.disable(state.journal)
     _files.remove_tree(_validate.TRIAL)
     state.remove_if_empty()
-
-
-def _installed(state: State) -> str:
-    """Return the digest of the payload that is installed, or was last: the one that may be kept."""
-    return str(state.receipt().get("payload", {}).get("digest", ""))
 
 
 def _has_loaded(engine: Engine, handlers: set[str]) -> bool:
@@ -216,7 +209,7 @@ def _undo(
         "files": files,
         "links": {path: os.readlink(path) if os.path.islink(path) else None for path in links},
         "directories": sorted(set(directories)),
-        "engine": {**engine.facts(), "version": list(engine.version)},
+        "engine": engine.plain(),
         "served": list(present),
         "restarting": False,
         "timeout": timeout,
@@ -248,7 +241,7 @@ def _receipt(receipt: t.Mapping[str, t.Any], journal: Journal, engine: Engine, c
         "links": dict(change.links),
         "handlers": {name: dict(table) for name, table in change.handlers.items()},
         "proxy_plugins": {name: dict(table) for name, table in change.proxies.items()},
-        "engine": {key: engine.facts()[key] for key in ("name", "version", "unit", "config")},
+        "engine": engine.identity(),
     }
 
 

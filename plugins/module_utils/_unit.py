@@ -23,6 +23,8 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 NAME = "confidential-containers-transaction.service"
 _PATH = f"/etc/systemd/system/{NAME}"
 _WANTED = f"/etc/systemd/system/multi-user.target.wants/{NAME}"
+#: What is there of it while a run is open, temporary names included.
+PATHS = (_PATH, _WANTED, _files.temporary(_PATH), _files.temporary(_WANTED))
 _PACKAGE = __name__.rpartition(".")[0]
 _MAIN = f"from {_PACKAGE}._handover import main\n\nmain()\n"
 

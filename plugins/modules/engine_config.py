@@ -296,10 +296,10 @@ def main() -> t.NoReturn:
             else:
                 journal = _open(state, params["run"])
                 how = {"timeout": params["engine_timeout"], "ignore_pods": params["ignore_running_pods"]}
-                _handover.order(state, journal, engine, _plan(params), **how)
+                _handover.order(state, journal, engine, "change", _plan(params), **how)
         # The unit takes the lock itself.
         if journal:
-            result.update(_result(_handover.carried_out(journal.run)))
+            result.update(_result(_transaction.Outcome(**_handover.carried_out(journal.run))))
         return {**result, "changed": bool(result["changed"] or recovered), "recovered": recovered}
 
     _module.enter(module, act)

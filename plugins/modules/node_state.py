@@ -11,7 +11,8 @@ short_description: Remove what this collection remembers on a node
 version_added: 0.1.0
 author: The confidential_containers.runtime authors (@confidential-containers)
 description:
-  - The last step of a cleanup. Removes staged payloads, what a pull that was killed left in the engine's content store, and
+  - The last step of a cleanup. Brings back what commands of a payload have left changed (see
+    M(confidential_containers.runtime.payload_command)), and has the engine serve what it is configured with then. Removes staged payloads, what a pull that was killed left in the engine's content store, and
     the state directory C(/var/lib/confidential-containers) of a node on which nothing is installed.
 options:
   state:
@@ -19,6 +20,10 @@ options:
     type: str
     default: absent
     choices: [absent]
+  engine_timeout:
+    description: Seconds that a restart of the engine may take until its CRI serves again.
+    type: int
+    default: 120
 extends_documentation_fragment:
   - confidential_containers.runtime._attributes
   - confidential_containers.runtime._engine
@@ -38,13 +43,17 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+edited:
+  description: Files that a payload's command left behind, and that somebody has edited since. They stay.
+  returned: success
+  type: list
+  elements: str
 recovered:
   description: What was done about an interrupted run, V(finished) or V(rolled back); empty when there was none.
   returned: success
   type: str
 """
 
-import contextlib
 import os
 import typing as t
 
@@ -53,19 +62,36 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _containerd,
     _files,
+    _installer,
     _module,
     _payloads,
     _registry,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import is_installed
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State, is_installed
+
+
+def _forget(module: AnsibleModule, state: State) -> list[str]:
+    """Forget all; return the files that a payload's command left behind and somebody has edited since."""
+    restored, edited = _installer.remove_left(state)
+    try:
+        engine = _containerd.detect(_module.overrides(module.params))
+    except Refusal:
+        engine = None  # and nothing in it that a pull could have left
+    if engine and restored:
+        _installer.serve_configured(engine, module.params["engine_timeout"])
+    if engine:
+        _registry.clean(engine)
+    _payloads.forget(state, everything=True)
+    _files.remove_tree(state.directory)
+    return edited
 
 
 def main() -> t.NoReturn:
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "default": "absent", "choices": ["absent"]},
-            **_module.ENGINE_OPTIONS,
+            **_module.RESTART_OPTIONS,
         },
         supports_check_mode=True,
     )
@@ -81,14 +107,8 @@ def main() -> t.NoReturn:
                     "Uninstall first: ansible-playbook confidential_containers.runtime.uninstall.",
                 )
             changed = os.path.isdir(state.directory)
-            if not module.check_mode:
-                _payloads.forget(state)
-                with contextlib.suppress(
-                    Refusal
-                ):  # without an engine there is nothing that a pull could have left in it
-                    _registry.clean(_containerd.detect(_module.overrides(module.params)))
-                _files.remove_tree(state.directory)
-            return {"changed": bool(changed or recovered), "recovered": recovered}
+            edited = [] if module.check_mode else _forget(module, state)
+            return {"changed": bool(changed or recovered), "recovered": recovered, "edited": edited}
 
     _module.enter(module, act)
 

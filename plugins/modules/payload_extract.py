@@ -54,6 +54,13 @@ options:
     type: list
     elements: str
     default: []
+  candidates:
+    description:
+      - The handlers to choose from when O(handlers) is empty. Those of them that the payload lacks or the node cannot run are left
+        out, with the reason. All that the payload offers by default.
+    type: list
+    elements: str
+    default: []
   edited_config:
     description: With V(replace), a payload with a configuration file that the admin has edited is not taken for installed.
     type: str
@@ -63,6 +70,12 @@ options:
     description:
       - Read every file that is installed, and compare its digest with the one that it had. Otherwise a file that has the size,
         the modification time and the inode that it had counts as unchanged.
+    type: bool
+    default: false
+  whole:
+    description:
+      - Keep the whole image on the node, for M(confidential_containers.runtime.payload_command), instead of staging its artifacts.
+        Its layers are verified and stay as they are stored, until the cleanup.
     type: bool
     default: false
   keep:
@@ -169,25 +182,30 @@ digest_kind:
   returned: success
   type: str
 found:
-  description: Whether the payload was V(installed), V(staged) or V(absent) when the module began.
+  description: Whether the payload was V(installed), V(staged), V(kept) as a whole, or V(absent) when the module began.
   returned: success
   type: str
+contract:
+  description: Of an image that is kept as a whole, which installer it brings; empty for one that nobody knows.
+  returned: with O(whole), when the image is on the node
+  type: str
+  sample: confidential-containers
 layout:
   description: The payload's layout.
-  returned: success
+  returned: success, without O(whole)
   type: str
 prefix:
   description: Where the artifacts go.
-  returned: success
+  returned: success, without O(whole)
   type: str
 handlers:
   description: The handlers to serve, as M(confidential_containers.runtime.runtime_handlers) takes them.
-  returned: success
+  returned: success, without O(whole)
   type: list
   elements: dict
 excluded:
   description: Handlers of the payload that are left out, with the reason.
-  returned: success
+  returned: success, without O(whole)
   type: dict
   sample: {kata-qemu-snp: "needs AMD SEV-SNP, which this node does not have"}
 edited:
@@ -217,6 +235,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _containerd,
     _extract,
     _files,
+    _kept,
     _layers,
     _layouts,
     _module,
@@ -251,6 +270,12 @@ class Extraction:
         self.progress = Progress()
 
     def run(self) -> dict[str, t.Any]:
+        if self.params["whole"] and self.reference.transport == "tarball":
+            raise Refusal(
+                "a payload with an installer of its own, for coco_installer=payload",
+                f"a release tarball, {self.reference}",
+                "Name an image, or leave coco_installer out: a tarball is installed natively.",
+            )
         if self.params["prefix"]:
             _layouts.check_prefix(self.params["prefix"])
         if self.reference.transport == _reference.REGISTRY:
@@ -266,7 +291,7 @@ class Extraction:
             # What is known here of the payload may be more than the controller knows before it has read it.
             return self._look(self._select([self._known(one["digest"]) or one for one in identities]))
         known = identities[0]["digest"] if identities and identities[0]["digest_kind"] in ("file", "directory") else ""
-        with open_source(self.reference, path, known, self.params["plain"]) as source:
+        with open_source(self.reference, path, known, self.params["plain"], self.params["whole"]) as source:
             return self._from(source)
 
     def _from_registry(self) -> dict[str, t.Any]:
@@ -287,7 +312,10 @@ class Extraction:
             return self._from(source)
 
     def _known(self, digest: str) -> Identity | None:
-        """Return the payload with this among its digests that is installed or staged."""
+        """Return the payload with this among its digests that is installed, staged or kept as a whole."""
+        if self.params["whole"]:
+            kept = _kept.find(self.state, digest)
+            return kept.images()[0].identity() if kept else None
         installed = self.receipt.get("payload", {}) if self.receipt.get("tree") else {}
         return installed if digest in installed.get("chain", {}) else _payloads.find(self.state, digest)
 
@@ -300,7 +328,8 @@ class Extraction:
         result = self._look(identity)
         if result["found"] != "absent":
             return result
-        return self._stage(source, next(image for image in images if image.digest == identity["digest"]), identity)
+        image = next(image for image in images if image.digest == identity["digest"])
+        return self._keep(source, image, result) if self.params["whole"] else self._stage(source, image, identity)
 
     def _select(self, identities: t.Sequence[Identity]) -> Identity:
         return select(identities, _node.architecture(), self.params["digest"])
@@ -308,6 +337,18 @@ class Extraction:
     def _look(self, identity: Identity) -> dict[str, t.Any]:
         """Say what is on the node, without reading the payload."""
         digest = identity["digest"]
+        absent = {
+            "changed": False,
+            "found": "absent",
+            "digest": digest,
+            "digest_kind": identity["digest_kind"],
+            "architecture": _node.architecture(),
+            "capabilities": _node.capabilities(),
+            "zstd": _streams.has_zstd(),
+        }
+        if self.params["whole"]:
+            kept = _kept.find(self.state, digest)
+            return {**absent, "found": "kept", "contract": kept.contract_name} if kept else absent
         installed = self.receipt.get("payload", {})
         if digest in installed.get("chain", {installed.get("digest"): ""}) and self.receipt.get("tree"):
             drifted = _artifacts.drift(self.receipt["prefix"], self.receipt["tree"], self.params["verify"])
@@ -322,15 +363,7 @@ class Extraction:
             if staged.get("keep", False) != self.params["keep"] and not self.check_mode:
                 _payloads.remember(self.state, {**staged, "keep": self.params["keep"]})
             return self._result("staged", staged)
-        return {
-            "changed": False,
-            "found": "absent",
-            "digest": digest,
-            "digest_kind": identity["digest_kind"],
-            "architecture": _node.architecture(),
-            "capabilities": _node.capabilities(),
-            "zstd": _streams.has_zstd(),
-        }
+        return absent
 
     def _suffices(self, payload: t.Mapping[str, t.Any]) -> bool:
         """Tell whether all components that are needed now were unpacked."""
@@ -338,7 +371,22 @@ class Extraction:
         return components is None or _components.Components(**components).suffice(self._shims(components["needed"]))
 
     def _shims(self, offered: t.Iterable[str]) -> list[str]:
-        return _shims.chosen_shims(offered, self.params["handlers"], _node.architecture(), _node.capabilities())
+        asked, candidates = self.params["handlers"], self.params["candidates"]
+        return _shims.chosen_shims(offered, asked, _node.architecture(), _node.capabilities(), candidates)
+
+    def _keep(self, source: Source, image: Image, result: dict[str, t.Any]) -> dict[str, t.Any]:
+        if self.check_mode:
+            return {**result, "changed": True}
+        self.state.create()
+        refuse_no_room(self.state.directory, image)
+        limits, reference = limits_of(self.params["limits"]), str(self.reference)
+        try:
+            kept = _kept.keep(self.state, source, image, reference, limits, self._reading(image, "kept"))
+        except BaseException:
+            _files.remove_tree(self.state.payload(image.digest))
+            _payloads.forget(self.state)
+            raise
+        return {**result, "changed": True, "contract": kept.contract_name}
 
     def _stage(self, source: Source, image: Image, identity: Identity) -> dict[str, t.Any]:
         how = _extract.How(
@@ -346,7 +394,7 @@ class Extraction:
             architecture=_node.architecture(),
             limits=limits_of(self.params["limits"]),
             choose=self._shims,
-            progress=self._reading(image),
+            progress=self._reading(image, "unpacked"),
         )
         if self.check_mode:
             found = _extract.unpack(source, image, None, how)
@@ -361,14 +409,14 @@ class Extraction:
             result = self._result("absent", payload)
             _files.sync_filesystem(staged)
         except BaseException:
-            _payloads.forget(self.state, but=self.receipt.get("payload", {}).get("digest", ""))
+            _payloads.forget(self.state)
             raise
         _payloads.remember(self.state, payload)
         return {**result, "changed": True}
 
-    def _reading(self, image: Image) -> t.Callable[[int], None]:
+    def _reading(self, image: Image, what: str) -> t.Callable[[int], None]:
         total = sum(layer.size or 0 for layer in image.layers)
-        return lambda done: self.progress.tell("unpacked", done, total)
+        return lambda done: self.progress.tell(what, done, total)
 
     def _payload(self, found: _extract.Unpacked, identity: Identity, staged: str) -> dict[str, t.Any]:
         layout = t.cast(_layouts.Layout, found.layout)
@@ -400,7 +448,12 @@ class Extraction:
         components = payload.get("components")
         offered = _shims.offered(payload["tree"], layout, prefix, components["needed"] if components else None)
         choice = _shims.choose(
-            offered, self.params["handlers"], _node.architecture(), _node.capabilities(), self.params["own_handlers"]
+            offered,
+            self.params["handlers"],
+            _node.architecture(),
+            _node.capabilities(),
+            self.params["own_handlers"],
+            self.params["candidates"],
         )
         return {
             "changed": False,
@@ -443,10 +496,12 @@ def main() -> t.NoReturn:
             "digest": {"type": "str", "default": ""},
             "prefix": {"type": "path"},
             "handlers": {"type": "list", "elements": "str", "default": []},
+            "candidates": {"type": "list", "elements": "str", "default": []},
             "own_handlers": {"type": "list", "elements": "str", "default": []},
             "edited_config": {"type": "str", "default": "keep", "choices": ["keep", "replace"]},
             "verify": {"type": "bool", "default": False},
             "keep": {"type": "bool", "default": False},
+            "whole": {"type": "bool", "default": False},
             "limits": {
                 "type": "dict",
                 "options": {"bytes": {"type": "int"}, "members": {"type": "int"}, "ratio": {"type": "int"}},

@@ -98,7 +98,9 @@ installed:
   returned: success
   type: bool
 receipt:
-  description: What is installed - payload, prefix, handlers, number of files, version of the collection, times.
+  description:
+    - What is installed - payload, prefix, handlers, number of files, version of the collection, times; C(installer), V(native) or
+      V(payload), and C(commands), those that payloads brought and that were run.
   returned: success
   type: dict
 drift:
@@ -110,6 +112,12 @@ excluded:
   returned: success
   type: dict
   sample: {kata-qemu-snp: "needs AMD SEV-SNP, which this node does not have"}
+left_behind:
+  description:
+    - What commands of a payload have left behind on a node on which nothing is installed, by path - V(added), V(changed) or
+      V(removed). A cleanup brings it back.
+  returned: success
+  type: dict
 interrupted:
   description: Whether a run was interrupted and waits to be rolled back or finished by the next one.
   returned: success
@@ -130,6 +138,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _containerd,
     _cri,
     _engines,
+    _installer,
     _layouts,
     _module,
     _node,
@@ -219,10 +228,21 @@ def _installation(state: _state.State, verify: bool, problems: list[str]) -> dic
         interrupted = Journal.find(state) is not None
     except Refusal as refusal:
         problems.append(str(refusal))
-        return {"installed": True, "receipt": {}, "drift": {}, "excluded": {}, "interrupted": False}
+        unknown: dict[str, t.Any] = {"commands": [], "installer": "native"}
+        return {
+            "installed": True,
+            "receipt": unknown,
+            "drift": {},
+            "excluded": {},
+            "left_behind": {},
+            "interrupted": False,
+        }
     shown: dict[str, t.Any] = {
         key: receipt[key] for key in ("payload", "prefix", "collection", "installed_at", "changed_at") if key in receipt
     }
+    commands = receipt.get("installer", {}).get("done", {})
+    shown["commands"] = sorted(commands)
+    shown["installer"] = "payload" if "install" in commands else "native"
     installed = _state.is_installed(receipt)
     if installed:
         shown["handlers"] = sorted(receipt.get("handlers", {}))
@@ -230,8 +250,12 @@ def _installation(state: _state.State, verify: bool, problems: list[str]) -> dic
     return {
         "installed": installed,
         "receipt": shown,
-        "drift": _artifacts.drift(receipt.get("prefix", "/"), receipt.get("tree", {}), verify),
+        "drift": {
+            **_artifacts.drift(receipt.get("prefix", "/"), receipt.get("tree", {}), verify),
+            **(_installer.damage(receipt) if installed else {}),
+        },
         "excluded": _excluded(receipt),
+        "left_behind": {} if installed else _installer.left_behind(receipt),
         "interrupted": interrupted,
     }
 

@@ -109,3 +109,12 @@ class Node:
     def pod(self, handler: str, *command: str) -> str:
         """Run a command in a pod (by default one that tells what its kernel said), and return what it prints."""
         return testbed("pod", self.name, handler, "--", *(command or ("dmesg",)))
+
+    def pod_that_stays(self, handler: str) -> str:
+        """Start a pod that runs on, and return its name as the collection tells it."""
+        name = testbed("pod", self.name, handler, "--keep").split()[-1]
+        return next(line.split()[1] for line in testbed("pods", self.name).splitlines() if name[:12] in line)
+
+    def remove_pods(self) -> None:
+        """Remove the test's pods."""
+        testbed("rmpods", self.name)

@@ -20,6 +20,7 @@ CLEAN: dict[str, t.Any] = {
     "pods": {"": ["kube-system/proxy"]},
     "drift": {},
     "excluded": {},
+    "left_behind": {},
     "interrupted": False,
     "installed": False,
     "problems": [],

@@ -1,0 +1,135 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""The table of installers that payloads bring: how the operator's published samples run them. Facts: its samples for releases
+0.2 to 0.8 of Confidential Containers, and those of enclave-cc.
+
+A command of the contract is one of ``install``, ``uninstall``, ``cleanup``, ``pre_install``, ``post_uninstall``.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+Volume = t.Dict[str, t.Any]
+
+
+@dataclass(frozen=True)
+class Contract:
+    """How one kind of installer is run.
+
+    ``script`` is the path in the image that tells it, beside ``root``, the directory of its artifacts ('': any); ``commands`` maps
+    commands to argv, ``directories`` mount paths to their directories or sockets on the node and what a volume's type is.
+    """
+
+    name: str
+    script: str
+    root: str
+    commands: t.Mapping[str, t.Sequence[str]]
+    directories: t.Mapping[str, tuple[str, str]]
+
+    def volumes(self) -> list[Volume]:
+        """Return the volumes, as a CcRuntime manifest writes them."""
+        return [
+            {"name": _name(path), "hostPath": {"path": path, "type": kind}} for path, kind in self.directories.values()
+        ]
+
+    def mounts(self) -> list[Volume]:
+        """Return where they are mounted."""
+        return [{"name": _name(path), "mountPath": mount} for mount, (path, _kind) in self.directories.items()]
+
+
+def _name(path: str) -> str:
+    return path.strip("/").replace("/", "-").replace("_", "-") or "host"
+
+
+def _same(*paths: str) -> dict[str, tuple[str, str]]:
+    return {path: (path, "") for path in paths}
+
+
+def _deploy(script: str) -> dict[str, list[str]]:
+    words = {"install": "install", "uninstall": "cleanup", "cleanup": "reset"}
+    return {command: [f"/{script}", word] for command, word in words.items()}
+
+
+_KATA = "opt/kata-artifacts/scripts/kata-deploy.sh"
+_ENCLAVE = "opt/enclave-cc-artifacts/scripts/enclave-cc-deploy.sh"
+_HOOKS = "opt/confidential-containers-pre-install-artifacts/scripts"
+_SYSTEMD = _same("/var/run/dbus", "/run/systemd")
+
+CONTRACTS = (
+    Contract(
+        name="confidential-containers",
+        script=_KATA,
+        root="opt/kata-artifacts/opt/confidential-containers",
+        commands=_deploy(_KATA),
+        directories={
+            **_same("/etc/containerd", "/usr/local/bin"),
+            **_SYSTEMD,
+            "/opt/confidential-containers": ("/opt/confidential-containers", "DirectoryOrCreate"),
+        },
+    ),
+    Contract(
+        name="kata",
+        script=_KATA,
+        root="opt/kata-artifacts/opt/kata",
+        commands=_deploy(_KATA),
+        directories={
+            **_same("/etc/containerd", "/usr/local/bin"),
+            **_SYSTEMD,
+            "/opt/kata": ("/opt/kata", "DirectoryOrCreate"),
+            "/host": ("/", ""),
+        },
+    ),
+    Contract(
+        name="enclave-cc",
+        script=_ENCLAVE,
+        root="",
+        commands=_deploy(_ENCLAVE),
+        directories={
+            **_same("/etc/containerd", "/usr/local/bin"),
+            **_SYSTEMD,
+            "/etc/enclave-cc": ("/etc/enclave-cc", "DirectoryOrCreate"),
+            "/opt/confidential-containers": ("/opt/confidential-containers", "DirectoryOrCreate"),
+        },
+    ),
+    Contract(
+        name="hooks",
+        script=f"{_HOOKS}/pre-install.sh",
+        root="",
+        # The operator runs these, whatever the manifest's own command is.
+        commands={
+            "pre_install": ["/bin/sh", "-c", f"/{_HOOKS}/pre-install.sh"],
+            "post_uninstall": ["/bin/sh", "-c", f"/{_HOOKS}/post-uninstall.sh"],
+        },
+        directories={},
+    ),
+)
+
+
+def by_name(name: str) -> Contract | None:
+    """Return the contract that was recognised when a payload was kept; None: it is a stranger's."""
+    return next((contract for contract in CONTRACTS if contract.name == name), None)
+
+
+def recognise(paths: t.Collection[str]) -> str:
+    """Return the name of the contract that an image follows, '' for none. ``paths`` are those of :func:`tells` in it."""
+    return next(
+        (
+            contract.name
+            for contract in CONTRACTS
+            if contract.script in paths and (not contract.root or contract.root in paths)
+        ),
+        "",
+    )
+
+
+def tells(path: str) -> str:
+    """Return which path of the table a member of an image shows to be there, '' for none."""
+    for contract in CONTRACTS:
+        for known in (contract.script, contract.root):
+            if known and (path == known or path.startswith(f"{known}/")):
+                return known
+    return ""

@@ -1,0 +1,527 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""A payload's own commands, with the safety of a transaction around programs that know of none: record → run → probe → note the
+difference, or put everything back.
+
+Parts of its journal: ``installer`` what :func:`roll_back` needs, ``receipt`` and ``committed`` as everywhere. Parts of
+``receipt["installer"]``: ``done`` the last commands, each with what it was told; ``left`` how the node differs from what it was
+before the first of them (see ``_record``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import time
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
+    _containerd,
+    _cri,
+    _dump,
+    _files,
+    _kept,
+    _layouts,
+    _probe,
+    _record,
+    _rootfs,
+    _service,
+    _unit,
+    _validate,
+    _volumes,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Limits
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._progress import Progress
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
+
+COMMANDS = ("pre_install", "install", "uninstall", "post_uninstall", "cleanup")
+#: The commands that a command makes undone.
+_UNDOES = {
+    "pre_install": ("post_uninstall", "cleanup"),
+    "install": ("uninstall", "post_uninstall", "cleanup"),
+    "uninstall": ("install",),
+    "post_uninstall": ("pre_install",),
+    "cleanup": ("uninstall",),
+}
+#: Commands whose work is judged by what they leave: a failure after it is only told. Real ones end with removing the directory
+#: on which the artifacts are mounted, which no system lets them.
+_JUDGED_BY_RESULT = ("uninstall", "post_uninstall", "cleanup")
+#: Directories whose content is recorded, beside that of the engine's configuration and the volumes.
+_RECORDED = ("/usr/local/bin", "/etc/systemd/system", *(layout.prefix for layout in _layouts.LAYOUTS))
+#: Volumes below these are recorded, too: others are the system's own, or of no size that could be copied.
+_INSTALLED = ("/etc/", "/opt/", "/usr/local/")
+#: Seconds that a command may still have to say something once the engine serves what it should.
+_GRACE = 10.0
+_PERIOD = 0.5
+#: Lines of a command's output that are returned.
+_LINES = 200
+_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#: Names of variables whose values are not repeated.
+_SECRET = re.compile(r"(?i)pass|secret|token|key|auth|crypt|credential")
+_KUBECONFIG = "/run/confidential-containers.kubeconfig"
+
+# Answers the questions that installers of the contract ask, and says on stderr what it does not do.
+_STUB = """\
+#!/bin/sh
+case "$*" in
+*containerRuntimeVersion*) echo "containerd://{version}" ;;
+*Ready*) echo True ;;
+esac
+echo "kubectl (stub of confidential_containers.runtime): nothing was done about: $*" >&2
+"""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be run: one ``command`` of the payload with ``digest``, and how.
+
+    ``argv``, ``volumes``, ``mounts`` as the contract has them; ``environment`` by name; ``kubectl``: none, stub, or the path of a
+    kubeconfig on the node; ``finished``: a path on the node that appears when the work is done; ``handlers``: what the engine is to
+    serve afterwards (none named: anything new); ``known``: all that the user said of the contract, for the commands to come.
+    """
+
+    command: str
+    digest: str
+    argv: t.Sequence[str]
+    volumes: t.Sequence[t.Mapping[str, t.Any]]
+    mounts: t.Sequence[t.Mapping[str, t.Any]]
+    environment: t.Mapping[str, str] = field(default_factory=dict)
+    kubectl: str = "none"
+    finished: str = ""
+    handlers: t.Sequence[str] = ()
+    timeout: float = 600.0
+    known: t.Mapping[str, t.Any] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        """What makes two runs of a command the same."""
+        what = [self.digest, self.argv, self.volumes, self.mounts, dict(self.environment), self.kubectl, self.handlers]
+        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass
+class Outcome:
+    """What a command did: to the engine, to files (path → added, changed, removed), and what it said."""
+
+    changed: bool = True
+    restarted: bool = False
+    served: t.Sequence[str] = ()
+    handlers: t.Sequence[str] = ()
+    files: t.Mapping[str, str] = field(default_factory=dict)
+    output: t.Sequence[str] = ()
+    status: int = 0
+    warning: str = ""
+
+
+def is_done(receipt: t.Mapping[str, t.Any], order: Order, engine: Engine) -> bool:
+    """Tell whether there is nothing to do: the command was run like that, and what it made is there and served."""
+    installer = receipt.get("installer", {})
+    done = installer.get("done", {}).get(order.command)
+    if done is None or done["fingerprint"] != order.fingerprint:
+        return False
+    if order.command != "install":
+        return True
+    configuration = os.path.dirname(os.path.realpath(engine.config)) + "/"
+    damaged = {path for path in _record.edited(installer["left"]) if not path.startswith(configuration)}
+    return not damaged and set(receipt.get("handlers", {})) <= set(_probe.served(engine))
+
+
+def check(state: State, engine: Engine, order: Order, ignore_pods: bool) -> list[_volumes.Bind]:
+    """Refuse what cannot be run; nothing is changed. Returns what is to be mounted."""
+    binds = _volumes.plan(order.volumes, order.mounts, _working(state))
+    _volumes.missing(binds)
+    _probe.served(engine)
+    if order.command == "uninstall":
+        _validate.refuse_pods(engine, set(state.receipt().get("handlers", {})), ignore_pods)
+    if order.kubectl not in ("none", "stub") and not os.path.isfile(order.kubectl):
+        raise Refusal(
+            "none, stub or the path of a kubeconfig on the node in coco_installer_kubectl", order.kubectl, "Correct it."
+        )
+    return binds
+
+
+def carry_out(
+    state: State, journal: Journal, engine: Engine, plain: t.Mapping[str, t.Any], timeout: float, ignore_pods: bool
+) -> Outcome:
+    """Run one command. Returns with its work done and the engine serving, or raises with the node as before."""
+    order = Order(**plain)
+    began = time.time()
+    try:
+        receipt = state.receipt()
+        owned = set(receipt.get("handlers", {}))
+        kept = _find(state, order)
+        binds = check(state, engine, order, ignore_pods)
+        before = _probe.served(engine)
+        invocation = _probe.invocation(engine)
+        journal.record(
+            installer={
+                "created": _volumes.missing(binds),
+                "engine": engine.plain(),
+                "served": before,
+                "invocation": invocation,
+                "timeout": timeout,
+            }
+        )
+        _record.take(_store(state), _recorded(engine, binds), _unit.PATHS)
+        _volumes.create(journal.parts["installer"]["created"])
+        command = _prepared(state, kept, order, engine, binds)
+        outcome = _run(engine, order, command, set(before) - owned)
+        _settle(engine, order, outcome, set(before) - owned, invocation, timeout)
+    except (Refusal, OSError) as error:
+        raise _undone(state, journal, engine, error, began) from error
+    changed = _record.changes(_store(state))
+    outcome.files = {path: _word(*pair) for path, pair in changed.items()}
+    journal.record(receipt=_receipt(state, receipt, kept, order, outcome, changed, engine))
+    finish(state, journal)
+    return outcome
+
+
+def finish(state: State, journal: Journal) -> None:
+    """Commit: from here on the command has been run. May be repeated."""
+    journal.record(committed=True)
+    _service.remove()
+    receipt = journal.parts["receipt"]
+    for path, item in receipt["installer"]["left"].items():
+        original, copy = _original(state, path), _record.saved(_store(state), path)
+        if item["before"] and item["before"]["type"] != "directory" and not os.path.lexists(original):
+            _files.make_directories(os.path.dirname(original), mode=0o700)
+            os.rename(copy, original)
+    state.write_receipt(receipt)
+    _tidy(state, journal)
+    journal.close()
+
+
+def roll_back(state: State, journal: Journal) -> list[str]:
+    """End the command, put back all that it did, and have the engine serve as before; return the paths. May be repeated."""
+    _service.remove()
+    part = journal.parts["installer"]
+    changed = _record.restore(_store(state))
+    _tidy(state, journal)
+    engine = Engine.from_plain(part["engine"])
+    if changed:
+        _containerd.run(["systemctl", "daemon-reload"])
+    if changed or not _serves(engine, part["served"]) or _probe.invocation(engine) != part["invocation"]:
+        _probe.restart(engine, part["served"], max(part["timeout"], _probe.PATIENCE))
+    journal.close()
+    return changed
+
+
+def remove_left(state: State) -> tuple[list[str], list[str]]:
+    """Bring back what commands have left changed; return the paths, and those that somebody has edited since, which stay."""
+    left: _record.Left = state.receipt().get("installer", {}).get("left", {})
+    edited = _record.edited(left)
+    wanted = {path: item["before"] for path, item in left.items() if path not in edited}
+    _record.put_back(wanted, lambda path: _original(state, path))
+    return sorted(wanted), sorted(path for path in edited if _record.look(path))
+
+
+def serve_configured(engine: Engine, timeout: float) -> bool:
+    """Have an engine serve what it is configured with; return whether that took a restart."""
+    configured = set(_dump.served(_containerd.dump(engine, engine.config)[0]))
+    if _serves(engine, configured):
+        return False
+    _probe.restart(engine, configured, timeout)
+    return True
+
+
+def damage(receipt: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """Return what commands of the payload have made and is no longer as they left it: path → missing, or edited."""
+    left: _record.Left = receipt.get("installer", {}).get("left", {})
+    return {path: "edited" if _record.look(path) else "missing" for path in sorted(_record.edited(left))}
+
+
+def left_behind(receipt: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """Return how a node still differs from what it was before the first command: path → added, changed or removed."""
+    left: _record.Left = receipt.get("installer", {}).get("left", {})
+    return {path: _word(item["before"], item["after"]) for path, item in sorted(left.items())}
+
+
+def _original(state: State, path: str) -> str:
+    """Return where the bytes of a path are kept that it had before the first command."""
+    return f"{state.directory}/before{path}"
+
+
+def _root(state: State) -> str:
+    return os.path.join(state.directory, "root")
+
+
+def _working(state: State) -> str:
+    """Return where volumes are that a command has for itself."""
+    return os.path.join(state.directory, "volumes")
+
+
+def _tidy(state: State, journal: Journal) -> None:
+    """Remove what only the command needed; what it was given and is still empty is made again for the next one."""
+    for directory in (_root(state), _working(state)):
+        _files.remove_tree(directory)
+    recorded = set(journal.parts.get("receipt", {}).get("installer", {}).get("left", {}))
+    created = journal.parts["installer"]["created"]
+    _volumes.remove_created([entry for entry in created if entry["path"] not in recorded])
+
+
+def _store(state: State) -> str:
+    """Return where the record of the command at work is."""
+    return os.path.join(state.journal, "before")
+
+
+def _find(state: State, order: Order) -> _kept.Kept:
+    kept = _kept.find(state, order.digest)
+    if kept is None:
+        raise Refusal(
+            f"the layers of payload {order.digest} on the node, kept there since it was installed",
+            "none of them",
+            "Run the install playbook with this payload once more: then they are there again.",
+        )
+    return kept
+
+
+def _recorded(engine: Engine, binds: t.Iterable[_volumes.Bind]) -> list[str]:
+    volumes = [bind.source for bind in binds if not bind.read_only and f"{bind.source}/".startswith(_INSTALLED)]
+    return [os.path.dirname(os.path.realpath(engine.config)), *_RECORDED, *volumes]
+
+
+def _prepared(
+    state: State, kept: _kept.Kept, order: Order, engine: Engine, binds: t.Sequence[_volumes.Bind]
+) -> _service.Command:
+    """Make the command's root file system, and return what to start in it."""
+    root = _root(state)
+    _files.remove_tree(root)
+    _files.make_directories(root, mode=0o755)
+    (image,) = kept.images()
+    total = sum(layer.size or 0 for layer in image.layers)
+    progress = Progress()
+    _rootfs.unpack(kept, image, root, Limits(), lambda done: progress.tell("unpacked for the installer", done, total))
+    progress.end()
+    for bind in binds:
+        _rootfs.make_mount_point(root, bind.target, os.path.isdir(bind.source))
+    variables = dict(pair.partition("=")[::2] for pair in (_PATH, *image.environment))
+    options = _volumes.bind_options(binds)
+    if order.kubectl == "stub":
+        _stub(root, variables["PATH"].split(":"), binds, engine)
+    elif order.kubectl != "none":
+        _rootfs.make_mount_point(root, _KUBECONFIG, directory=False)
+        options += _volumes.bind_options(
+            [_volumes.Bind(order.kubectl, _KUBECONFIG, True, "File", "coco_installer_kubectl")]
+        )
+        variables["KUBECONFIG"] = _KUBECONFIG
+    for path in ("/etc/resolv.conf", "/etc/hosts"):
+        if os.path.exists(path):
+            _rootfs.make_mount_point(root, path, directory=False)
+            options += _volumes.bind_options([_volumes.Bind(os.path.realpath(path), path, True, "File", path)])
+    variables.update(order.environment)
+    directory = image.directory if os.path.isdir(_rootfs.resolve(root, image.directory)) else "/"
+    argv = [_program(root, order.argv[0], variables["PATH"].split(":"), binds, kept.title), *order.argv[1:]]
+    return _service.Command(argv, directory, variables, root, options)
+
+
+def _program(root: str, name: str, places: t.Sequence[str], binds: t.Sequence[_volumes.Bind], title: str) -> str:
+    """Return the path of a command's program inside of the root."""
+    candidates = [name] if name.startswith("/") else [f"{place}/{name}" for place in places]
+    for path in candidates:
+        if os.path.isfile(_rootfs.resolve(root, path)) or os.path.isfile(_mounted(path, binds)):
+            return path
+    raise Refusal(
+        f"the program {name} of the command in {title}", "none", "Correct the command, or use another payload."
+    )
+
+
+def _mounted(path: str, binds: t.Iterable[_volumes.Bind]) -> str:
+    """Return where on the node a path is that a volume brings into the root, '' for none."""
+    found = [bind for bind in binds if path.startswith(f"{bind.target}/")]
+    bind = max(found, key=lambda bind: len(bind.target)) if found else None
+    return bind.source + path[len(bind.target) :] if bind else ""
+
+
+def _stub(root: str, places: t.Sequence[str], binds: t.Sequence[_volumes.Bind], engine: Engine) -> None:
+    """Put a kubectl that does nothing in the place of each one that the command would find."""
+    # One that a volume brings is the node's: it is not for us to replace.
+    paths = [path for path in (f"{place}/kubectl" for place in places) if not _mounted(path, binds)]
+    present = [path for path in paths if os.path.lexists(_rootfs.resolve(root, path))]
+    for path in present or paths[:1]:
+        _rootfs.make_mount_point(root, path, directory=False)
+        with open(_rootfs.resolve(root, path), "w", encoding="utf-8") as stream:
+            stream.write(_STUB.format(version=engine.version_text))
+            os.fchmod(stream.fileno(), 0o755)
+
+
+def _run(engine: Engine, order: Order, command: _service.Command, foreign: set[str]) -> Outcome:
+    """Run the command until it has ended or done its work."""
+    invocation = _probe.invocation(engine)
+    started = _service.start(command)
+    deadline = time.monotonic() + order.timeout
+    served_since: float | None = None
+    how = ""
+    while not how:
+        time.sleep(_PERIOD)
+        found = _service.look()
+        now = time.monotonic()
+        if not found.alive:
+            how = "ended"
+        elif (order.finished and os.path.lexists(order.finished)) or _service.is_idle():
+            how = "idle"
+        elif (
+            order.command == "install"
+            and _probe.invocation(engine) != invocation
+            and _installed(engine, order, foreign)
+        ):
+            served_since = served_since or now
+            how = "served" if now > served_since + _GRACE else ""
+        if not how and now > deadline:
+            how = "late"
+    said = _masked(_service.output(started)[-_LINES:], order.environment)
+    outcome = Outcome(output=said, status=found.status if how == "ended" else 0)
+    _service.remove()
+    if how == "late":
+        raise Refusal(
+            f"{order.command} of the payload to end within {order.timeout:.0f} s (coco_installer_timeout)",
+            f"that it was still at work; its last words: {_last(said)}",
+            "Give it more time, or name in coco_installer_done what appears when its work is done.",
+        )
+    if how == "ended" and (found.status or found.result not in ("success", "")):
+        failed = f"exit status {found.status}" if found.result in ("success", "exit-code") else found.result
+        outcome.warning = f"{order.command} of the payload ended with {failed}; its last words: {_last(said)}"
+        if order.command not in _JUDGED_BY_RESULT:
+            raise Refusal(
+                f"{order.command} of the payload to succeed ({' '.join(order.argv)})",
+                f"{failed}; its last words: {_last(said)}",
+                _hint(said, order),
+            )
+    return outcome
+
+
+def _hint(said: t.Sequence[str], order: Order) -> str:
+    if order.kubectl == "none" and any("kubectl" in line for line in said):
+        return "It asks kubectl: coco_installer_kubectl=stub answers for it, the path of a kubeconfig lets it reach the cluster."
+    return "Its whole output is in the node's journal: journalctl -t confidential-containers-installer."
+
+
+def _last(said: t.Sequence[str]) -> str:
+    return " / ".join(line for line in said[-5:] if line.strip()) or "none"
+
+
+def _masked(lines: t.Iterable[str], environment: t.Mapping[str, str]) -> list[str]:
+    secrets = [value for name, value in environment.items() if _SECRET.search(name) and len(value) > 3]
+    result = []
+    for line in lines:
+        for secret in secrets:
+            line = line.replace(secret, "…")
+        result.append(line)
+    return result
+
+
+def _installed(engine: Engine, order: Order, foreign: set[str]) -> bool:
+    """Tell whether the engine serves what it should after an installation."""
+    try:
+        status = _cri.status(engine.socket)
+    except _cri.CriError:
+        return False
+    new = set(status.handlers) - foreign
+    return status.ready and (set(order.handlers) <= new if order.handlers else bool(new))
+
+
+def _serves(engine: Engine, handlers: t.Collection[str]) -> bool:
+    try:
+        status = _cri.status(engine.socket)
+    except _cri.CriError:
+        return not handlers  # a CRI that was disabled
+    return status.ready and set(status.handlers) == set(handlers)
+
+
+def _settle(engine: Engine, order: Order, outcome: Outcome, foreign: set[str], invocation: str, timeout: float) -> None:
+    """Have the engine serve what it is configured with now, and judge that. Raises a refusal that says what is wrong."""
+    configured = set(_dump.served(_containerd.dump(engine, engine.config)[0]))
+    try:
+        now = set(_cri.status(engine.socket).handlers)
+        stale = not configured <= now or bool((now - foreign) - configured)
+    except _cri.CriError:
+        # A restart that is under way needs no second one.
+        now = set(_probe.probe(engine, (), timeout))
+        stale = not configured <= now
+    if stale:
+        # Many scripts leave the restart to a later command; until then the engine would serve what is not there any more.
+        _probe.restart(engine, configured, timeout)
+    outcome.served = _probe.probe(engine, foreign, timeout)
+    outcome.restarted = _probe.invocation(engine) != invocation
+    new = set(outcome.served) - foreign
+    outcome.handlers = sorted(new)
+    missing = sorted(set(order.handlers) - new) if order.handlers else []
+    if order.command == "install" and (missing or not new):
+        raise Refusal(
+            f"{engine.unit} to serve {', '.join(order.handlers) or 'a new handler'} after install of the payload",
+            f"{', '.join(sorted(new)) or 'none'} new, beside {', '.join(sorted(foreign))}",
+            _hint(outcome.output, order),
+        )
+    if order.command == "uninstall" and new:
+        raise Refusal(
+            f"no handler of the payload in {engine.unit} after its uninstall",
+            f"{', '.join(sorted(new))}{'; ' + outcome.warning if outcome.warning else ''}",
+            _hint(outcome.output, order),
+        )
+
+
+def _undone(state: State, journal: Journal, engine: Engine, error: Refusal | OSError, began: float) -> Refusal:
+    """Roll back, and return what to tell the user."""
+    words = _probe.last_words(engine, began)
+    expected, found, remedy = (
+        (error.expected, error.found, error.remedy) if isinstance(error, Refusal) else ("no error", str(error), "")
+    )
+    try:
+        if "installer" not in journal.parts:
+            journal.close()
+            return Refusal(expected, found, remedy)
+        done = {path: _word(*pair) for path, pair in _record.changes(_store(state)).items()}
+        roll_back(state, journal)
+        listed = ", ".join(f"{path} ({word})" for path, word in list(done.items())[:8])
+        more = f" and {len(done) - 8} more" if len(done) > 8 else ""
+        remedy += f" It had touched {listed}{more}: all as before now." if done else " The node is as before."
+    except (Refusal, OSError) as second:
+        remedy += f" Putting it back failed, too, and is tried again by the next run: {second}"
+    return Refusal(expected, found, f"{remedy} The engine said:\n{words}" if words else remedy)
+
+
+def _word(before: _record.Entry | None, after: _record.Entry | None) -> str:
+    return "added" if before is None else "removed" if after is None else "changed"
+
+
+def _receipt(
+    state: State,
+    receipt: t.Mapping[str, t.Any],
+    kept: _kept.Kept,
+    order: Order,
+    outcome: Outcome,
+    changed: _record.Changes,
+    engine: Engine,
+) -> dict[str, t.Any]:
+    """Return the receipt as it is after the command."""
+    installer = receipt.get("installer", {})
+    old: _record.Left = installer.get("left", {})
+    for path in _record.edited(old) - set(changed):
+        old[path]["edited"] = True
+
+    def is_as_before(path: str, item: dict[str, t.Any]) -> bool:
+        original = _original(state, path)
+        copy = original if os.path.lexists(original) else _record.saved(_store(state), path)
+        return _record.same(item["before"], item["after"], copy, path)
+
+    left = _record.merge(old, changed, is_as_before)
+    done = {name: known for name, known in installer.get("done", {}).items() if name not in _UNDOES[order.command]}
+    done[order.command] = {"digest": order.digest, "fingerprint": order.fingerprint, **order.known}
+    result = {**receipt, "installer": {"done": done, "left": left}}
+    if order.command in ("install", "uninstall"):
+        (image,) = kept.images()
+        result["handlers"] = {name: {} for name in outcome.handlers} if order.command == "install" else {}
+        result["payload"] = {
+            "reference": kept.title,
+            **{key: getattr(image, key) for key in ("digest", "digest_kind", "architecture")},
+            "chain": dict(image.chain),
+        }
+        result["engine"] = engine.identity()
+    return result

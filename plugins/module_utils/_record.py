@@ -1,0 +1,195 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""What a node's directories hold before somebody else's program changes them: to say afterwards what it did, and to undo it.
+
+A record is a directory of ours with an index and a copy of everything. An entry of the index says what stands at a path:
+``type`` (file, link, directory, other), ``mode``, ``uid``, ``gid``, of files ``size``, ``mtime_ns``, ``ctime_ns`` and ``inode``, of
+links ``target``.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import stat
+import typing as t
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _containerd, _files
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+
+Entry = t.Dict[str, t.Any]
+Index = t.Dict[str, Entry]
+#: By path: what stood there before and what stands there now; None: nothing.
+Changes = t.Dict[str, t.Tuple[t.Optional[Entry], t.Optional[Entry]]]
+#: By path: ``before`` and ``after`` as in Changes; ``edited``, when somebody has changed it since.
+Left = t.Dict[str, t.Dict[str, t.Any]]
+
+#: Bytes that a copy leaves free.
+_SPARE = 64 << 20
+#: What tells that nobody has written to a file meanwhile.
+_UNTOUCHED = ("mtime_ns", "ctime_ns", "inode")
+_TYPES = {stat.S_IFREG: "file", stat.S_IFLNK: "link", stat.S_IFDIR: "directory"}
+
+
+def look(path: str) -> Entry | None:
+    """Return what stands at a path, None for nothing."""
+    try:
+        found = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    kind = _TYPES.get(stat.S_IFMT(found.st_mode), "other")
+    entry: Entry = {"type": kind, "mode": stat.S_IMODE(found.st_mode), "uid": found.st_uid, "gid": found.st_gid}
+    if kind == "file":
+        times = {"mtime_ns": found.st_mtime_ns, "ctime_ns": found.st_ctime_ns, "inode": found.st_ino}
+        return {**entry, "size": found.st_size, **times}
+    return {**entry, "target": os.readlink(path)} if kind == "link" else entry
+
+
+def index(roots: t.Iterable[str], excluded: t.Collection[str] = ()) -> Index:
+    """Return all that stands at and below some directories; ``excluded`` paths are none of it."""
+    found: Index = {}
+    waiting = list(roots)
+    while waiting:
+        path = waiting.pop()
+        entry = look(path) if path not in excluded and path not in found else None
+        if entry is not None:
+            found[path] = entry
+            if entry["type"] == "directory":
+                waiting += [os.path.join(path, name) for name in os.listdir(path)]
+    return found
+
+
+def take(store: str, roots: t.Collection[str], excluded: t.Collection[str] = ()) -> None:
+    """Record what stands at and below some directories in ``store``, which must not exist. Links in their own paths are
+    followed. Raises a refusal when there is no room for the copy.
+    """
+    roots = outermost(map(os.path.realpath, roots))
+    found = index(roots, excluded)
+    _files.make_directories(store, mode=0o700)
+    needed = sum(entry["size"] for entry in found.values() if entry["type"] == "file") + _SPARE
+    there = os.statvfs(store)
+    if there.f_bavail * there.f_frsize < needed:
+        raise Refusal(
+            f"room for a copy of what the installer may change: {needed >> 20} MiB in {store}",
+            f"{there.f_bavail * there.f_frsize >> 20} MiB free",
+            "Make room there.",
+        )
+    present = [root for root in roots if root in found]
+    if present:
+        _copy(["--parents", *present], os.path.join(store, "copy"))
+    _files.write_json(
+        os.path.join(store, "index.json"), {"roots": roots, "excluded": sorted(excluded), "entries": found}
+    )
+
+
+def outermost(paths: t.Iterable[str]) -> list[str]:
+    """Return those of some directories that are in none of the others."""
+    found: list[str] = []
+    for path in sorted(set(paths)):
+        if not any(path.startswith(f"{other.rstrip('/')}/") for other in found):
+            found.append(path)
+    return found
+
+
+def saved(store: str, path: str) -> str:
+    """Return where a record has its copy of a path."""
+    return f"{store}/copy{path}"
+
+
+def changes(store: str) -> Changes:
+    """Return what differs from the record now; nothing where none was taken."""
+    record = _files.read_json(os.path.join(store, "index.json"))
+    if record is None:
+        return {}
+    before: Index = record["entries"]
+    after = index(record["roots"], record["excluded"])
+    return {
+        path: (before.get(path), after.get(path))
+        for path in sorted({*before, *after})
+        if not same(before.get(path), after.get(path), saved(store, path), path)
+    }
+
+
+def same(old: Entry | None, new: Entry | None, copy: str, path: str) -> bool:
+    """Tell whether two entries stand for the same thing; the bytes of files are compared only where somebody wrote to them."""
+    if old is None or new is None:
+        return old is new
+    if any(old.get(key) != new.get(key) for key in ("type", "mode", "uid", "gid", "size", "target")):
+        return False
+    if old["type"] != "file" or all(old[key] == new[key] for key in _UNTOUCHED):
+        return True
+    return filecmp.cmp(copy, path, shallow=False)
+
+
+def restore(store: str) -> list[str]:
+    """Put back all that a record says; return the paths that had changed. May be repeated."""
+    changed = changes(store)
+    put_back({path: before for path, (before, _after) in changed.items()}, lambda path: saved(store, path))
+    return list(changed)
+
+
+def put_back(wanted: t.Mapping[str, Entry | None], copy_of: t.Callable[[str], str]) -> None:
+    """Bring paths back to what stood there; None: nothing. First goes what is too much, which also makes room."""
+    for path in sorted(wanted, reverse=True):
+        found, before = look(path), wanted[path]
+        if found is not None and (before is None or before["type"] != found["type"]):
+            if found["type"] == "directory":
+                # What is in it and none of ours to remove keeps it.
+                _files.remove_empty_directories([path])
+            else:
+                _files.remove_file(path)
+    for path in sorted(wanted):
+        before = wanted[path]
+        if before is not None and before["type"] == "directory":
+            if not os.path.isdir(path):
+                os.mkdir(path)
+            os.chown(path, before["uid"], before["gid"])
+            os.chmod(path, before["mode"])
+        elif before is not None:
+            new = _files.temporary(path)
+            _files.remove_file(new)
+            _copy(["--no-target-directory", copy_of(path)], new)
+            os.rename(new, path)
+            _files.fsync_directory(os.path.dirname(path))
+
+
+def merge(left: Left, changed: Changes, is_as_before: t.Callable[[str, dict[str, t.Any]], bool]) -> Left:
+    """Return what differs from the very beginning, after one more command: ``left`` of the commands before it, and what that
+    one has ``changed``. What it has brought back is left no more.
+    """
+    result = {path: dict(item) for path, item in left.items()}
+    for path, (before, after) in changed.items():
+        item = result.setdefault(path, {"before": before, "edited": False})
+        item["after"] = after
+        if is_as_before(path, item):
+            del result[path]
+    return result
+
+
+def edited(left: Left) -> set[str]:
+    """Return the paths that somebody has changed since the last command."""
+    found = set()
+    for path, item in left.items():
+        now, after = look(path), item["after"]
+        if item["edited"] or not _untouched(after, now):
+            found.add(path)
+    return found
+
+
+def _untouched(after: Entry | None, now: Entry | None) -> bool:
+    if after is None or now is None:
+        return after is now
+    # A link that was added to a file, or a label that was set, changes nothing that counts.
+    return all(after.get(key) == now.get(key) for key in {*after, *now} - {"ctime_ns"})
+
+
+def _copy(what: t.Sequence[str], target: str) -> None:
+    """Copy with all that the system knows of files: attributes, holes, labels."""
+    if what[0] == "--parents":
+        _files.make_directories(target, mode=0o700)
+    done = _containerd.run(["cp", "--archive", "--reflink=auto", *what, target], timeout=3600)
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines()
+        raise Refusal(f"a copy in {target}", lines[-1] if lines else f"exit status {done.returncode} of cp", "")

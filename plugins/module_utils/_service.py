@@ -1,0 +1,169 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""One command of a payload, in a root file system of its own, as a service of the node's systemd.
+
+It runs as the operator runs it: as root, with all capabilities, in the node's own process and network namespaces. Both ways
+to reach the node's systemd work: ``nsenter -t 1``, and ``systemctl`` over the bus. The latter has to be told that this root is
+no chroot in which there is nothing to do (it would say so and exit with 0), and to take the bus, because the contract mounts
+that and not systemd's private socket.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import run
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+
+NAME = "confidential-containers-installer.service"
+_PATH = f"/run/systemd/system/{NAME}"
+_ENVIRONMENT = "/run/confidential-containers/installer.env"
+#: What makes systemctl work in another root.
+_SYSTEMCTL = {"SYSTEMD_IGNORE_CHROOT": "1", "SYSTEMCTL_FORCE_BUS": "1"}
+#: Commands that wait for nothing: the script in which one runs has done its work.
+_IDLE = (["sleep", "infinity"], ["sleep", "inf"], ["tail", "-f", "/dev/null"])
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+# Type=exec: a start that fails because the program is not there says so. What the script has forked ends with it, as in a
+# container.
+_UNIT = """\
+# Written by Ansible (confidential_containers.runtime) while a payload's own installer runs; gone afterwards.
+[Unit]
+Description=Installer of a Confidential Containers payload
+
+[Service]
+Type=exec
+RemainAfterExit=yes
+RootDirectory={root}
+MountAPIVFS=yes
+WorkingDirectory={directory}
+EnvironmentFile={environment}
+ExecStart={argv}
+StandardInput=null
+StandardOutput=journal
+StandardError=journal
+SyslogIdentifier=confidential-containers-installer
+KillMode=control-group
+TimeoutStopSec=10
+{binds}
+"""
+
+
+@dataclass(frozen=True)
+class Command:
+    """``argv`` begins with an absolute path inside of ``root``, as ``directory`` is one; ``binds`` are lines of a unit."""
+
+    argv: t.Sequence[str]
+    directory: str
+    environment: t.Mapping[str, str]
+    root: str
+    binds: t.Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Running:
+    """What systemd says of a command: does it still run, its exit ``status``, and in words how it ended."""
+
+    alive: bool
+    status: int
+    result: str
+    invocation: str
+
+
+def unit(command: Command) -> str:
+    """Return the text of the unit."""
+    return _UNIT.format(
+        root=command.root.replace("%", "%%"),
+        directory=command.directory.replace("%", "%%"),
+        environment=_ENVIRONMENT,
+        argv=" ".join(_quoted(word).replace("$", "$$") for word in command.argv),
+        binds="\n".join(command.binds).replace("%", "%%"),
+    )
+
+
+def environment(variables: t.Mapping[str, str]) -> str:
+    """Return variables as a file that systemd reads. Not as lines of the unit: those are shown to everybody who asks."""
+    for name, value in variables.items():
+        if not _VARIABLE.fullmatch(name) or "\0" in value:
+            raise Refusal(
+                "names and values of environment variables", repr(name), "Correct coco_environment_variables."
+            )
+    escaped = ((name, re.sub(r"([\"\\`$])", r"\\\1", value)) for name, value in variables.items())
+    return "".join(f'{name}="{value}"\n' for name, value in escaped)
+
+
+def start(command: Command) -> str:
+    """Start a command, and return what systemd calls this start of it."""
+    _files.make_directories(os.path.dirname(_ENVIRONMENT), mode=0o700)
+    text = environment({**command.environment, **_SYSTEMCTL})
+    _files.write_atomically(_ENVIRONMENT, text.encode(), mode=0o600)
+    _files.make_directories(os.path.dirname(_PATH))
+    _files.write_atomically(_PATH, unit(command).encode(), mode=0o600)
+    run(["systemctl", "daemon-reload"])
+    done = run(["systemctl", "start", "--", NAME], timeout=120)
+    if done.returncode != 0:
+        words = output(look().invocation) or done.stderr.strip().splitlines()
+        raise Refusal(
+            f"{command.argv[0]} of the payload to start", " / ".join(words[-3:]), "Correct the command, or the payload."
+        )
+    return look().invocation
+
+
+def look() -> Running:
+    """Return what the command is doing."""
+    names = ("ActiveState", "SubState", "ExecMainStatus", "Result", "InvocationID")
+    shown = run(["systemctl", "show", f"--property={','.join(names)}", "--", NAME])
+    found = dict(line.partition("=")[::2] for line in shown.stdout.splitlines())
+    alive = found.get("ActiveState") in ("activating", "active") and found.get("SubState") != "exited"
+    status = found.get("ExecMainStatus", "")
+    return Running(
+        alive, int(status) if status.isdigit() else 0, found.get("Result", ""), found.get("InvocationID", "")
+    )
+
+
+def is_idle() -> bool:
+    """Tell whether the command only waits for its own end: installers of a DaemonSet never exit, or they would be run again."""
+    return any(words[-len(idle) :] == idle for words in _processes() for idle in _IDLE)
+
+
+def _processes() -> t.Iterator[list[str]]:
+    """Return the command lines of the service's processes, programs without their directories."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as stream:
+                if f"/{NAME}" not in stream.read():
+                    continue
+            with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as stream:
+                words = stream.read().split("\0")[:-1]
+        except OSError:
+            continue  # it has ended
+        yield [os.path.basename(word) for word in words[:1]] + words[1:]
+
+
+def output(invocation: str) -> list[str]:
+    """Return the lines that the command has written so far."""
+    shown = run(["journalctl", "--output=cat", "--no-pager", "--quiet", f"_SYSTEMD_INVOCATION_ID={invocation}"])
+    return shown.stdout.splitlines() if invocation else []
+
+
+def remove() -> None:
+    """End the command, whatever it is doing, and leave nothing of it. May be repeated."""
+    if not (os.path.lexists(_PATH) or os.path.lexists(_ENVIRONMENT)):
+        return
+    run(["systemctl", "stop", "--", NAME], timeout=60)
+    run(["systemctl", "reset-failed", "--", NAME])
+    for path in (_PATH, _ENVIRONMENT):
+        _files.remove_file(_files.temporary(path))
+        _files.remove_file(path)
+    run(["systemctl", "daemon-reload"])
+
+
+def _quoted(word: str) -> str:
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("\n", "\\n")
+    return f'"{escaped}"'

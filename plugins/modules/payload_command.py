@@ -1,0 +1,287 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: payload_command
+short_description: Run a command that a payload brings, as the operator would, and undo it when it breaks the node
+version_added: 0.1.0
+author: The confidential_containers.runtime authors (@confidential-containers)
+description:
+  - Runs the installer of a payload image that M(confidential_containers.runtime.payload_extract) keeps on the node as a whole. The
+    image is the root file system; the command runs in it as root, as a service of the node's systemd, with the volumes of the
+    contract mounted. Both C(nsenter) and C(systemctl) over the mounted bus reach the node's systemd.
+  - What the engine's configuration directory, the prefixes of payloads, C(/usr/local/bin), C(/etc/systemd/system) and the volumes
+    below C(/etc), C(/opt) and C(/usr/local) hold is recorded before. Afterwards the engine is asked whether it serves. If it does
+    not, or the command fails, all is put back, and the engine is restarted with it.
+  - An engine that does not serve what it is configured with in the end is restarted once more.
+  - A command that never exits is ended when its work is done - when it only waits (C(sleep infinity)), when the engine was
+    restarted and serves the handlers, or when O(done) appears.
+  - Nothing happens when the same command was run in the same way before, and what it has installed is there and served.
+options:
+  command:
+    description: Which command of the contract to run.
+    type: str
+    required: true
+    choices: [pre_install, install, uninstall, post_uninstall, cleanup]
+  digest:
+    description:
+      - The payload's digest, as M(confidential_containers.runtime.payload_extract) returned it. By default, the one that was
+        installed.
+    type: str
+  commands:
+    description:
+      - The programs and arguments, by command, where they differ from those that the payload's layout is known for. Those that are
+        given with V(install) are remembered for the other commands.
+    type: dict
+    default: {}
+  volumes:
+    description:
+      - Volumes, as a C(CcRuntime) has them in C(installerVolumes) - a list of mappings with C(name), and C(hostPath) or C(emptyDir).
+        By default those that were given with V(install), or those that the payload's layout is known for.
+    type: list
+    elements: dict
+  volume_mounts:
+    description: Where the volumes are mounted, as a C(CcRuntime) has it in C(installerVolumeMounts).
+    type: list
+    elements: dict
+  environment:
+    description: Variables, by name. They are not shown, and what a command prints of secret ones is masked.
+    type: json
+  kubectl:
+    description:
+      - What a command finds that calls C(kubectl) - V(none), its own one without a configuration; V(stub), one that answers what
+        installers ask, and does nothing; or the path of a kubeconfig on the node.
+    type: str
+    default: none
+  done:
+    description: A path on the node that appears when the command's work is done, although it goes on running.
+    type: path
+    default: ""
+  handlers:
+    description: The handlers that the engine is to serve after V(install). By default at least one that it did not serve before.
+    type: list
+    elements: str
+    default: []
+  timeout:
+    description: Seconds that the command may take.
+    type: int
+    default: 600
+  ignore_running_pods:
+    description: Run V(uninstall) although pods use the handlers.
+    type: bool
+    default: false
+  engine_timeout:
+    description: Seconds that a restart of the engine may take until its CRI serves again.
+    type: int
+    default: 120
+extends_documentation_fragment:
+  - confidential_containers.runtime._attributes
+  - confidential_containers.runtime._engine
+attributes:
+  check_mode:
+    support: partial
+    details:
+      - What a stranger's program would do is unknown. Its arguments, mounts and the names of its variables are shown.
+  diff_mode:
+    support: full
+    details:
+      - Shows the paths that were added, changed and removed, not their contents.
+  idempotent:
+    support: full
+seealso:
+  - module: confidential_containers.runtime.payload_extract
+"""
+
+EXAMPLES = r"""
+- name: Keep a payload image with an installer of its own
+  confidential_containers.runtime.payload_extract:
+    payload: oci-archive:/srv/payloads/runtime-payload.oci.tar
+    whole: true
+  register: payload
+
+- name: Let it install itself
+  confidential_containers.runtime.payload_command:
+    command: install
+    digest: "{{ payload.digest }}"
+    environment:
+      NODE_NAME: "{{ inventory_hostname }}"
+    kubectl: stub
+
+- name: Let it remove itself again
+  confidential_containers.runtime.payload_command:
+    command: uninstall
+"""
+
+RETURN = r"""
+argv:
+  description: The program and its arguments.
+  returned: when it is known
+  type: list
+  elements: str
+handlers:
+  description: The handlers that the engine serves because of the payload.
+  returned: when the command was run
+  type: list
+  elements: str
+served:
+  description: All handlers that the engine serves.
+  returned: when the command was run
+  type: list
+  elements: str
+restarted:
+  description: Whether the engine was restarted, by the command or after it.
+  returned: when the command was run
+  type: bool
+files:
+  description: The paths that the command has V(added), V(changed) or V(removed).
+  returned: when the command was run
+  type: dict
+output:
+  description: The last lines that the command has printed. All of them are in the node's journal.
+  returned: when the command was run
+  type: list
+  elements: str
+status:
+  description: Its exit status; 0 for a command that was ended when its work was done.
+  returned: when the command was run
+  type: int
+warning:
+  description: What went wrong after the work was done; empty when nothing did.
+  returned: when the command was run
+  type: str
+recovered:
+  description: What was done about an interrupted run, V(finished) or V(rolled back); empty when there was none.
+  returned: success
+  type: str
+"""
+
+import json
+import typing as t
+from dataclasses import asdict
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
+    _containerd,
+    _handover,
+    _installer,
+    _kept,
+    _module,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
+
+#: Commands of the payload that is installed; the others are of payloads of their own.
+_OF_THE_PAYLOAD = ("install", "uninstall", "cleanup")
+
+
+def _order(params: t.Mapping[str, t.Any], state: State) -> _installer.Order:
+    """Return what is to be run: what the user says, else what was said at the installation, else what the layout is known for."""
+    command = params["command"]
+    receipt = state.receipt()
+    done: t.Mapping[str, t.Any] = {}
+    if command in _OF_THE_PAYLOAD[1:]:
+        done = receipt.get("installer", {}).get("done", {})
+        done = done.get("install") or done.get("uninstall") or done.get("cleanup") or {}
+    digest = params["digest"] or done.get("digest", "")
+    kept = _kept.find(state, digest) if digest else None
+    contract = kept.contract if kept else None
+    commands = {**(contract.commands if contract else {}), **done.get("commands", {}), **params["commands"]}
+    known = {
+        "commands": {**done.get("commands", {}), **params["commands"]},
+        "volumes": _given(params["volumes"], done.get("volumes")),
+        "mounts": _given(params["volume_mounts"], done.get("mounts")),
+        "environment": _given(json.loads(params["environment"] or "null"), done.get("environment")),
+        "kubectl": params["kubectl"],
+    }
+    if command not in commands and kept:
+        raise Refusal(
+            f"a command for {command} of {kept.title}",
+            f"no installer that is known in it, and none in coco_{command}_cmd",
+            "Name its program and arguments there, or leave coco_installer out.",
+        )
+    variables = known["environment"] or {}
+    return _installer.Order(
+        command=command,
+        digest=digest,
+        argv=list(commands.get(command, ())),
+        volumes=_given(known["volumes"], contract.volumes() if contract else None) or [],
+        mounts=_given(known["mounts"], contract.mounts() if contract else None) or [],
+        environment={str(name): str(value) for name, value in variables.items()},
+        kubectl=params["kubectl"],
+        finished=params["done"],
+        handlers=params["handlers"] if command == "install" else (),
+        timeout=params["timeout"],
+        known=known,
+    )
+
+
+def _given(first: t.Any, second: t.Any) -> t.Any:
+    return second if first is None else first
+
+
+def _plan(order: _installer.Order) -> dict[str, t.Any]:
+    """Return what can be said of a command before it is run."""
+    paths = {volume.get("name"): volume.get("hostPath", {}).get("path", "") for volume in order.volumes}
+    lines = [
+        f"run {' '.join(order.argv) or f'{order.command} of the payload, known when it is on the node'}",
+        *(f"mount {paths.get(mount.get('name'))} at {mount.get('mountPath')}" for mount in order.mounts),
+        *(f"set {name}" for name in sorted(order.environment)),
+        "what it changes is unknown before it has run",
+    ]
+    return {"changed": True, "argv": list(order.argv), "diff": {"prepared": "\n".join(lines) + "\n"}}
+
+
+def main() -> t.NoReturn:
+    module = AnsibleModule(
+        argument_spec={
+            "command": {"type": "str", "required": True, "choices": list(_installer.COMMANDS)},
+            "digest": {"type": "str"},
+            "commands": {"type": "dict", "default": {}},
+            "volumes": {"type": "list", "elements": "dict"},
+            "volume_mounts": {"type": "list", "elements": "dict"},
+            # As one text: as a mapping, each of its values would be masked wherever it stands in a result, "true" included.
+            "environment": {"type": "json", "no_log": True},
+            "kubectl": {"type": "str", "default": "none"},
+            "done": {"type": "path", "default": ""},
+            "handlers": {"type": "list", "elements": "str", "default": []},
+            "timeout": {"type": "int", "default": 600},
+            "ignore_running_pods": {"type": "bool", "default": False},
+            **_module.RESTART_OPTIONS,
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+
+    def act() -> dict[str, t.Any]:
+        result: dict[str, t.Any] = {"changed": False}
+        journal = None
+        with _module.session(module) as (state, recovered):
+            engine = _containerd.detect(_module.overrides(params))
+            order = _order(params, state)
+            if not _installer.is_done(state.receipt(), order, engine):
+                _installer.check(state, engine, order, params["ignore_running_pods"])
+                result.update(_plan(order))
+                if not module.check_mode:
+                    journal = Journal(state)
+                    how = {"timeout": params["engine_timeout"], "ignore_pods": params["ignore_running_pods"]}
+                    _handover.order(state, journal, engine, "installer", asdict(order), **how)
+        # The unit takes the lock itself.
+        if journal:
+            outcome = _handover.carried_out(journal.run)
+            lines = [f"{word} {path}\n" for path, word in outcome["files"].items()]
+            result.update({**outcome, "diff": {"prepared": "".join(lines)}})
+            if outcome["warning"]:
+                module.warn(outcome["warning"])
+        return {**result, "changed": bool(result["changed"] or recovered), "recovered": recovered}
+
+    _module.enter(module, act)
+
+
+if __name__ == "__main__":
+    main()

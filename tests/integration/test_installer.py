@@ -1,0 +1,307 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Payloads that install themselves: the design document's own example, real scripts in real images, and bad ones."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node
+
+DEPLOY = "/opt/kata-artifacts/scripts/kata-deploy.sh"
+PREFIX = "/opt/confidential-containers"
+
+#: The design document's example: how the payload is mounted, and its three commands.
+VOLUMES = {
+    "containerd-conf": ("/etc/containerd/", ""),
+    "kata-artifacts": (f"{PREFIX}/", "DirectoryOrCreate"),
+    "dbus": ("/var/run/dbus/system_bus_socket", ""),
+    "systemd": ("/run/systemd/system", ""),
+    "local-bin": ("/usr/local/bin/", ""),
+}
+
+
+def manifest(image: str, **config: t.Any) -> dict[str, t.Any]:
+    """Return a CcRuntime as the operator's users have it."""
+    return {
+        "apiVersion": "confidentialcontainers.org/v1beta1",
+        "kind": "CcRuntime",
+        "metadata": {"name": "ccruntime-sample"},
+        "spec": {
+            "runtimeName": "kata",
+            "ccNodeSelector": {"matchLabels": {"node.kubernetes.io/worker": ""}},
+            "config": {
+                "installType": "bundle",
+                "payloadImage": image,
+                "installDoneLabel": {"katacontainers.io/kata-runtime": "true"},
+                "uninstallDoneLabel": {"katacontainers.io/kata-runtime": "cleanup"},
+                "installerVolumeMounts": [{"name": name, "mountPath": path} for name, (path, _kind) in VOLUMES.items()],
+                "installerVolumes": [
+                    {"name": name, "hostPath": {"path": path, "type": kind}} for name, (path, kind) in VOLUMES.items()
+                ],
+                "installCmd": [DEPLOY, "install"],
+                "uninstallCmd": [DEPLOY, "cleanup"],
+                "cleanupCmd": [DEPLOY, "reset"],
+                "runtimeClasses": [
+                    {"name": "kata-qemu", "snapshotter": "", "pulltype": ""},
+                    {"name": "kata-gvisor", "snapshotter": "", "pulltype": ""},
+                ],
+                "environmentVariables": [
+                    {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+                    {"name": "CONFIGURE_CC", "value": "yes"},
+                ],
+                **config,
+            },
+        },
+    }
+
+
+def processes(node: Node) -> str:
+    """Return what is left of an installer on a node."""
+    return node.sh(
+        "systemctl list-units --all --no-legend 'confidential-containers*'; ls -d /run/confidential-containers/* "
+        "/run/systemd/system/confidential* /var/lib/confidential-containers/root",
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["1.7", "2.1"])
+def test_the_operator_s_manifest(nodes: list[Node], archive: str, number: int) -> None:
+    """Install, again, uninstall, cleanup: as with native modules, by the payload's own script over the mounted bus."""
+    node = nodes[number]
+    before = node.snapshot()
+    variables: dict[str, t.Any] = {"coco_ccruntime": manifest(archive), "coco_installer": "payload"}
+    foreseen = node.play("install", "--check", "--diff", **variables)
+    assert foreseen.status == 0, foreseen.output
+    for said in (f"{DEPLOY} install", f"mount {PREFIX}/ at {PREFIX}/", "set CONFIGURE_CC", "unknown before it has run"):
+        assert said in foreseen.output, foreseen.output
+    assert not node.remembers()
+
+    run = node.play("install", "--diff", **variables)
+    assert run.status == 0, run.output
+    assert "serves kata-gvisor, kata-qemu" in run.output
+    assert f"added {PREFIX}/bin/runsc" in run.output.replace("\\n", "\n")
+    for handler in ("kata-qemu", "kata-gvisor"):
+        assert "Starting gVisor" in node.pod(handler)
+    assert not processes(node)
+    status = node.play("status").output
+    assert "installed" in status
+    assert "kata-gvisor kata-qemu" in status
+    engine = node.engine()
+    run = node.play("install", **variables)
+    assert (run.status, run.recap(node.name, "changed")) == (0, 0), run.output
+    assert node.engine() == engine
+
+    node.sh(f"rm {PREFIX}/bin/runsc")
+    assert "missing: " in node.play("status").output
+    run = node.play("install", **variables)
+    assert (run.status, run.recap(node.name, "changed") > 0) == (0, True), run.output
+    assert "Starting gVisor" in node.pod("kata-qemu")
+
+    refused = node.play("cleanup", **variables)
+    assert "Uninstall first" in refused.output
+    for playbook in ("uninstall", "cleanup"):
+        for again in (False, True):
+            run = node.play(playbook, **variables)
+            assert run.status == 0, run.output
+            assert run.recap(node.name, "changed") == 0 or not again, run.output
+    assert node.snapshot() == before
+    assert not processes(node)
+
+
+def test_what_is_remembered_is_enough_to_uninstall(node: Node, archive: str) -> None:
+    """An uninstallation that says nothing of how it was installed; refused under a pod, and refused natively."""
+    before = node.snapshot()
+    node.install(archive, coco_installer="payload", coco_handlers=["kata-qemu"])
+    assert node.sh("ls /usr/local/bin").split() == ["containerd-shim-kata-qemu-v2"]
+    run = node.play("install", coco_payload=archive)
+    assert "Found an installation with coco_installer=payload" in run.output
+    pod = node.pod_that_stays("kata-qemu")
+    run = node.play("uninstall")
+    assert run.status != 0
+    assert pod in run.output
+    node.remove_pods()
+    for playbook in ("uninstall", "cleanup"):
+        run = node.play(playbook)
+        assert run.status == 0, run.output
+    assert node.snapshot() == before
+
+
+#: Commands that do the work of the real script, in the ways of other payloads.
+WAYS = {
+    "never exits": [f"{DEPLOY} install", "sleep infinity"],
+    "nsenter": [
+        f"sed 's/systemctl \\(show\\|restart\\)/nsenter --target 1 --mount systemctl \\1/' {DEPLOY} > /deploy",
+        "grep -c nsenter /deploy",
+        "bash /deploy install",
+    ],
+    "leaves the restart to somebody else": [
+        f"sed 's/^restart() {{/restart() {{ return 0;/' {DEPLOY} > /deploy",
+        "bash /deploy install",
+    ],
+    "forks a daemon": [f"{DEPLOY} install", "setsid sleep 3600 >/dev/null 2>&1 &"],
+    "asks kubectl": [
+        'engine=$(kubectl get node "$NODE_NAME" -o jsonpath="{.status.nodeInfo.containerRuntimeVersion}")',
+        "[[ $engine == containerd://* ]]",
+        f"{DEPLOY} install",
+        'kubectl label node "$NODE_NAME" katacontainers.io/kata-runtime=true',
+    ],
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_ways_to_install(node: Node, archive: str, way: str) -> None:
+    before = node.snapshot()
+    script = "\n".join(["set -e", *WAYS[way]])
+    variables: dict[str, t.Any] = {"coco_installer": "payload", "coco_install_cmd": ["bash", "-c", script]}
+    if "kubectl" in script:
+        refused = node.play("install", coco_payload=archive, **variables)
+        assert "coco_installer_kubectl=stub" in refused.output
+        assert node.snapshot() == before
+        variables["coco_installer_kubectl"] = "stub"
+    node.install(archive, **variables)
+    assert "Starting gVisor" in node.pod("kata-gvisor")
+    assert not processes(node)
+    assert not node.sh("pgrep -f '^sleep 3600'", check=False)
+    for playbook in ("uninstall", "cleanup"):
+        assert node.play(playbook).status == 0
+    assert node.snapshot() == before
+
+
+HALF = f"mkdir -p {PREFIX}/bin && echo half > {PREFIX}/bin/half && rm -f /usr/local/bin/theirs"
+#: Installers that break the node; each must leave it as it was.
+BAD: dict[str, tuple[str, tuple[str, ...]]] = {
+    "fails after half of its work": (
+        f"{HALF}; echo '# half' >> /etc/containerd/config.toml; echo what a pity; exit 3",
+        ("exit status 3", "what a pity", f"{PREFIX}/bin/half (added)", "/usr/local/bin/theirs (removed)"),
+    ),
+    "hangs": (f"{HALF}; sleep 600", ("to end within 10 s", "coco_installer_done")),
+    "stops the engine": (f"{HALF}; systemctl stop containerd.service", ("containerd.service to serve",)),
+    "writes what is no TOML": (
+        f"{HALF}; echo '[[[' >> /etc/containerd/config.toml; systemctl restart containerd.service || true",
+        ("/etc/containerd/config.toml (changed)",),
+    ),
+    "takes a handler away": (
+        f"{HALF}; sed -i 's/nightly-runc/kata-other/' /etc/containerd/config.toml; systemctl restart containerd.service",
+        ("nightly-runc",),
+    ),
+    "does nothing": ("true", ("a new handler",)),
+    "is not there": ("", ("the program /no/such.sh",)),
+    "leaves what is no engine any more": (
+        f"{HALF}; rm -r /etc/containerd/*; mkdir /etc/containerd/config.toml; systemctl restart containerd.service",
+        ("/etc/containerd/config.toml (changed)",),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_installers(node: Node, archive: str, kind: str) -> None:
+    """A clear error, the engine up, all as before; and the next run, with the payload's real script, is fine."""
+    script, says = BAD[kind]
+    node.sh("echo theirs > /usr/local/bin/theirs")
+    before = node.snapshot()
+    command = ["bash", "-c", script] if script else ["/no/such.sh"]
+    run = node.play(
+        "install", coco_payload=archive, coco_installer="payload", coco_install_cmd=command, coco_installer_timeout=10
+    )
+    assert run.status != 0, run.output
+    assert "Traceback" not in run.output
+    for said in says:
+        assert said in run.output, run.output
+    assert node.snapshot() == before
+    assert "plain" in node.pod("", "echo", "plain")
+    assert "nightly-runc" in node.sh("containerd config dump")
+    assert not processes(node)
+    node.sh("rm /usr/local/bin/theirs")
+
+
+def test_a_full_disk(node: Node, archive: str) -> None:
+    node.sh(f"mkdir -p {PREFIX} && mount -t tmpfs -o size=20m tmpfs {PREFIX}")
+    try:
+        before = node.snapshot()
+        run = node.play("install", coco_payload=archive, coco_installer="payload")
+        assert "No space left on device" in run.output
+        assert node.snapshot() == before
+        assert "plain" in node.pod("", "echo", "plain")
+    finally:
+        node.sh(f"umount {PREFIX} && rmdir {PREFIX}")
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "says"),
+    [
+        ("/srv/missing", "Directory", "/srv/missing"),
+        ("/etc/hostname", "Socket", "/etc/hostname"),
+        ("/etc/hostname", "Directory", "/etc/hostname"),
+        ("/srv/no/parent", "FileOrCreate", "/srv/no"),
+        ("/etc", "BlockDevice", "/etc"),
+    ],
+)
+def test_volumes_that_cannot_be(node: Node, archive: str, path: str, kind: str, says: str) -> None:
+    before = node.snapshot()
+    given = {"name": "x", "hostPath": {"path": path, "type": kind}}
+    run = node.play(
+        "install",
+        coco_payload=archive,
+        coco_installer="payload",
+        coco_installer_volumes=[given],
+        coco_installer_volume_mounts=[{"name": "x", "mountPath": "/mnt"}],
+    )
+    assert run.status != 0
+    assert says in run.output
+    assert kind in run.output
+    assert node.snapshot() == before
+
+
+def test_what_an_uninstaller_leaves_behind(node: Node, archive: str) -> None:
+    """Told by status, brought back by cleanup; what the admin has edited meanwhile stays."""
+    before = node.snapshot()
+    leave = f"echo '# left' >> /etc/containerd/config.toml; mkdir -p {PREFIX}/left; echo left > {PREFIX}/left/behind; echo x > {PREFIX}/left/mine"
+    variables: dict[str, t.Any] = {
+        "coco_installer": "payload",
+        "coco_uninstall_cmd": ["bash", "-c", f"{DEPLOY} cleanup; {leave}; rm -rf {PREFIX}; exit 1"],
+    }
+    node.install(archive, **variables)
+    run = node.play("uninstall", **variables)
+    assert run.status == 0, run.output
+    assert "ended with exit status 1" in run.output
+    node.sh(f"mkdir -p {PREFIX}/left && echo mine > {PREFIX}/left/mine")
+    status = node.play("status").output
+    assert "left behind by the installer: /etc/containerd/config.toml" in status
+    run = node.play("cleanup", **variables)
+    assert run.status == 0, run.output
+    assert not node.remembers()
+    node.sh(f"rm -rf {PREFIX}")
+    assert node.snapshot() == before
+
+
+def test_hooks(node: Node, archive: str) -> None:
+    """Before the installation and after the uninstallation, with images and volumes of their own, natively, too."""
+    before = node.snapshot()
+    volumes = {
+        "volumes": [{"name": "units", "hostPath": {"path": "/etc/systemd/system/", "type": ""}}],
+        "volumeMounts": [{"name": "units", "mountPath": "/units"}],
+    }
+    note = 'printf \'[Service]\\nExecStart=/bin/true\\n# %s %s\\n\' "$NODE_NAME" "$WORD" > /units/hook.service'
+    variables: dict[str, t.Any] = {
+        "coco_pre_install": {
+            **volumes,
+            "image": archive,
+            "cmd": ["sh", "-c", note],
+            "environmentVariables": [{"name": "WORD", "value": "a 'b' \"c\" $d %e"}],
+        },
+        "coco_post_uninstall": {**volumes, "image": archive, "cmd": ["sh", "-c", "rm /units/hook.service"]},
+    }
+    node.install(archive, **variables)
+    assert f"# {node.name} a 'b' \"c\" $d %e" in node.sh("cat /etc/systemd/system/hook.service")
+    run = node.play("install", coco_payload=archive, **variables)
+    assert run.recap(node.name, "changed") == 0, run.output
+    for playbook in ("uninstall", "cleanup"):
+        run = node.play(playbook, **variables)
+        assert run.status == 0, run.output
+        assert not node.sh("ls /etc/systemd/system/hook.service", check=False)
+    assert node.snapshot() == before

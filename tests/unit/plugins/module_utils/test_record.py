@@ -1,0 +1,179 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What stood there before somebody else's program, and bringing it back."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _record
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A directory with a bit of everything."""
+    root = tmp_path / "etc"
+    (root / "conf.d").mkdir(parents=True)
+    (root / "empty").mkdir(mode=0o700)
+    (root / "config.toml").write_text("version = 2\n")
+    (root / "config.toml").chmod(0o640)
+    (root / "conf.d/a.toml").write_text("a = 1\n")
+    (root / "link").symlink_to("config.toml")
+    os.mkfifo(root / "fifo")
+    return root
+
+
+def listing(root: Path) -> dict[str, t.Any]:
+    """Return all that counts of a directory."""
+    found = {}
+    for path, entry in _record.index([str(root)]).items():
+        content = Path(path).read_bytes() if entry["type"] == "file" else b""
+        found[path] = ({key: entry[key] for key in entry if key not in ("mtime_ns", "ctime_ns", "inode")}, content)
+    return found
+
+
+CHANGES = {
+    "nothing": "true",
+    "written again": "echo 'version = 2' > config.toml",
+    "written": "echo 'version = 3' > config.toml",
+    "replaced": "cp conf.d/a.toml new; mv new config.toml",
+    "another mode": "chmod 600 config.toml",
+    "another mode of a directory": "chmod 755 empty",
+    "removed": "rm config.toml",
+    "a directory removed": "rm -r conf.d",
+    "all removed": "cd ..; rm -r etc",
+    "added": "echo b > conf.d/b.toml",
+    "a directory added": "mkdir -p x/y; touch x/y/z",
+    "another link": "ln -sfn conf.d link",
+    "a file becomes a directory": "rm config.toml; mkdir -p config.toml/x",
+    "a directory becomes a file": "rm -r conf.d; echo x > conf.d",
+    "a directory becomes a link": "rm -r conf.d; ln -s /etc conf.d",
+    "the fifo removed": "rm fifo",
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_all_comes_back(tmp_path: Path, root: Path, what: str) -> None:
+    store = str(tmp_path / "store")
+    before = listing(root)
+    _record.take(store, [str(root)])
+    subprocess.run(["sh", "-ec", CHANGES[what]], cwd=root, check=True)
+    changed = listing(root) != before
+    assert bool(_record.changes(store)) is changed
+    for _again in range(2):
+        assert bool(_record.restore(store)) is changed
+        assert listing(root) == before
+        changed = False
+
+
+def test_what_changed_has_a_name(tmp_path: Path, root: Path) -> None:
+    store = str(tmp_path / "store")
+    _record.take(store, [str(root), str(tmp_path / "none")])
+    (root / "config.toml").write_text("x")
+    (root / "link").unlink()
+    (tmp_path / "none").mkdir()
+    found = {os.path.relpath(path, tmp_path): pair for path, pair in _record.changes(store).items()}
+    assert {path: [bool(one) for one in pair] for path, pair in found.items()} == {
+        "etc/config.toml": [True, True],
+        "etc/link": [True, False],
+        "none": [False, True],
+    }
+    _record.restore(store)
+    assert not (tmp_path / "none").exists()
+
+
+def test_what_is_excluded_stays(tmp_path: Path, root: Path) -> None:
+    store, ours = str(tmp_path / "store"), root / "ours.service"
+    ours.write_text("1")
+    _record.take(store, [str(root)], [str(ours)])
+    ours.write_text("2")
+    assert _record.restore(store) == []
+    ours.unlink()
+    assert _record.restore(store) == []
+
+
+def test_a_directory_that_is_reached_through_a_link(tmp_path: Path, root: Path) -> None:
+    (tmp_path / "alias").symlink_to(root)
+    store = str(tmp_path / "store")
+    _record.take(store, [str(tmp_path / "alias"), str(root / "conf.d")])
+    (root / "conf.d/a.toml").write_text("other")
+    assert _record.restore(store) == [str(root / "conf.d/a.toml")]
+    assert (root / "conf.d/a.toml").read_text() == "a = 1\n"
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        (["/opt/kata", "/opt/kata/bin", "/opt/kata-2", "/opt/kata"], ["/opt/kata", "/opt/kata-2"]),
+        (["/", "/etc"], ["/"]),
+        ([], []),
+    ],
+)
+def test_outermost(paths: list[str], expected: list[str]) -> None:
+    assert _record.outermost(paths) == expected
+
+
+def test_a_copy_that_has_no_room(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_record, "_SPARE", 1 << 60)
+    with pytest.raises(Refusal, match="room for a copy"):
+        _record.take(str(tmp_path / "store"), [str(root)])
+
+
+def test_without_a_record_nothing_has_changed(tmp_path: Path) -> None:
+    assert _record.changes(str(tmp_path / "none")) == {}
+    assert _record.restore(str(tmp_path / "none")) == []
+
+
+# Over several commands.
+
+
+def command(tmp_path: Path, root: Path, left: _record.Left, script: str, number: int) -> _record.Left:
+    """Run one command between a record and its comparison."""
+    store = str(tmp_path / f"store-{number}")
+    for path in _record.edited(left):
+        left[path]["edited"] = True
+    _record.take(store, [str(root)])
+    subprocess.run(["sh", "-ec", script], cwd=root, check=True)
+
+    def is_as_before(path: str, item: dict[str, t.Any]) -> bool:
+        return _record.same(item["before"], item["after"], _record.saved(str(tmp_path / "store-0"), path), path)
+
+    return _record.merge(left, _record.changes(store), is_as_before)
+
+
+@pytest.mark.parametrize(
+    ("scripts", "left"),
+    [
+        (["echo x > new"], {"new"}),
+        (["echo x > new", "rm new"], set()),
+        (["echo x >> config.toml", "echo 'version = 2' > config.toml"], set()),
+        (["echo x >> config.toml", "rm config.toml"], {"config.toml"}),
+        (["rm config.toml", "echo 'version = 2' > config.toml; chmod 640 config.toml"], set()),
+        (["rm config.toml", "echo other > config.toml"], {"config.toml"}),
+        (["mkdir d; echo x > d/f", "rm d/f"], {"d"}),
+        (["echo x > new", "true", "echo y > new"], {"new"}),
+    ],
+)
+def test_what_is_left_after_several_commands(tmp_path: Path, root: Path, scripts: list[str], left: set[str]) -> None:
+    found: _record.Left = {}
+    for number, script in enumerate(scripts):
+        found = command(tmp_path, root, found, script, number)
+    assert {os.path.relpath(path, root) for path in found} == left
+    assert _record.edited(found) == set()
+
+
+@pytest.mark.parametrize("script", ["echo mine >> new", "rm new", "chmod 600 new", "rm new; mkdir new"])
+def test_an_edit_in_between_is_seen(tmp_path: Path, root: Path, script: str) -> None:
+    left = command(tmp_path, root, {}, "echo x > new", 0)
+    subprocess.run(["sh", "-ec", script], cwd=root, check=True)
+    assert _record.edited(left) == {str(root / "new")}
+    left = command(tmp_path, root, left, "true", 1)
+    assert left[str(root / "new")]["edited"]
