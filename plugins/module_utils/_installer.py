@@ -260,6 +260,7 @@ def _working(state: State) -> str:
 
 def _tidy(state: State, journal: Journal) -> None:
     """Remove what only the command needed; what it was given and is still empty is made again for the next one."""
+    Progress().end()
     for directory in (_root(state), _working(state)):
         _files.remove_tree(directory)
     recorded = set(journal.parts.get("receipt", {}).get("installer", {}).get("left", {}))
@@ -298,8 +299,9 @@ def _prepared(
     (image,) = kept.images()
     total = sum(layer.size or 0 for layer in image.layers)
     progress = Progress()
-    _rootfs.unpack(kept, image, root, Limits(), lambda done: progress.tell("unpacked for the installer", done, total))
-    progress.end()
+    _rootfs.unpack(
+        kept, image, root, Limits(), lambda done: progress.tell(f"unpacked for {order.command}", done, total)
+    )
     for bind in binds:
         _rootfs.make_mount_point(root, bind.target, os.path.isdir(bind.source))
     variables = dict(pair.partition("=")[::2] for pair in (_PATH, *image.environment))
@@ -355,8 +357,9 @@ def _stub(root: str, places: t.Sequence[str], binds: t.Sequence[_volumes.Bind], 
 def _run(engine: Engine, order: Order, command: _service.Command, foreign: set[str]) -> Outcome:
     """Run the command until it has ended or done its work."""
     invocation = _probe.invocation(engine)
+    progress = Progress()
     started = _service.start(command)
-    deadline = time.monotonic() + order.timeout
+    began = time.monotonic()
     served_since: float | None = None
     how = ""
     while not how:
@@ -374,8 +377,10 @@ def _run(engine: Engine, order: Order, command: _service.Command, foreign: set[s
         ):
             served_since = served_since or now
             how = "served" if now > served_since + _GRACE else ""
-        if not how and now > deadline:
+        if not how and now > began + order.timeout:
             how = "late"
+        progress.tell(f"{order.command} of the payload at work for {now - began:.0f} s")
+    progress.end()
     said = _masked(_service.output(started)[-_LINES:], order.environment)
     outcome = Outcome(output=said, status=found.status if how == "ended" else 0)
     _service.remove()

@@ -111,10 +111,10 @@ def probe(engine: Engine, handlers: t.Collection[str], timeout: float) -> list[s
             if time.monotonic() < min(began + 1, deadline):
                 time.sleep(0.02)  # an engine that is just starting needs its processor time
                 continue
-            # An active daemon with a failed CRI plugin never recovers by itself, a failed unit neither.
+            # An active daemon with a failed CRI plugin never recovers by itself, nor does a unit that is not about to start.
             broken = {name: state for name, state in cri_plugins(engine).items() if state != "ok"}
             state = run(["systemctl", "is-active", "--", engine.unit]).stdout.strip()
-            failed = bool(broken) or state == "failed"
+            failed = bool(broken) or state in ("failed", "inactive")
             found = ", ".join(f"plugin {name}: {state}" for name, state in broken.items()) or f"{error} ({state})"
         if failed or time.monotonic() > deadline:
             raise Refusal(

@@ -25,8 +25,8 @@ class Progress:
         self._path = path
         self._next = 0.0
 
-    def tell(self, what: str, done: int, total: int = 0) -> None:
-        """Note that so many bytes of ``what`` are done."""
+    def tell(self, what: str, done: int = 0, total: int = 0) -> None:
+        """Note that so many bytes of ``what`` are done; without bytes, ``what`` is all there is to say."""
         now = time.monotonic()
         if now < self._next:
             return

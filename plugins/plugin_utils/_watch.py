@@ -10,7 +10,7 @@ import time
 import typing as t
 from concurrent import futures
 
-#: What, bytes done, bytes in all (0: unknown).
+#: What, bytes done, bytes in all (0: unknown). Work that is not counted in bytes has neither.
 Entry = tuple[str, int, int]
 
 #: Seconds until the first line, and between two.
@@ -42,6 +42,8 @@ def watch(
 def line(entry: Entry, rate: float = 0.0) -> str:
     """Return one line about an entry; ``rate`` is in bytes per second."""
     what, done, total = entry
+    if not (done or total):
+        return what
     mib = 1 << 20
     share = f" of {total // mib} MiB ({min(done * 100 // total, 100)} %)" if total else " MiB"
     return f"{done // mib}{share} {what}" + (f", {rate / mib:.1f} MiB/s" if rate > 0 else "")

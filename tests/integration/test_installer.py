@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 import typing as t
 
 import pytest
@@ -53,6 +55,7 @@ def manifest(image: str, **config: t.Any) -> dict[str, t.Any]:
                 "environmentVariables": [
                     {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
                     {"name": "CONFIGURE_CC", "value": "yes"},
+                    {"name": "ACCESS_TOKEN", "value": "hunter3-not-real"},
                 ],
                 **config,
             },
@@ -88,6 +91,7 @@ def test_the_operator_s_manifest(nodes: list[Node], archive: str, number: int) -
     for handler in ("kata-qemu", "kata-gvisor"):
         assert "Starting gVisor" in node.pod(handler)
     assert not processes(node)
+    assert "hunter3" not in node.sh("journalctl --boot") + run.output
     status = node.play("status").output
     assert "installed" in status
     assert "kata-gvisor kata-qemu" in status
@@ -305,3 +309,88 @@ def test_hooks(node: Node, archive: str) -> None:
         assert run.status == 0, run.output
         assert not node.sh("ls /etc/systemd/system/hook.service", check=False)
     assert node.snapshot() == before
+
+
+@pytest.mark.parametrize("how", ["the transaction is killed", "ansible-playbook is killed", "the power is cut"])
+def test_an_interruption(node: Node, archive: str, how: str) -> None:
+    """While the installer is at work, with half of it done."""
+    node.sh("echo theirs > /usr/local/bin/theirs")
+    before = node.snapshot()
+    script = f"{HALF}; sed -i s/nightly-runc/other/ /etc/containerd/config.toml; systemctl restart containerd.service; sleep 20; exit 1"
+    variables = {"coco_payload": archive, "coco_installer": "payload", "coco_install_cmd": ["bash", "-c", script]}
+    with node.started("install", **variables) as process:
+        deadline = time.monotonic() + 120
+        while "other" not in node.sh("grep runc /etc/containerd/config.toml"):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        if how == "the power is cut":
+            process.kill()
+            node.cut_power()
+        elif how == "ansible-playbook is killed":
+            process.kill()
+        else:
+            node.sh("systemctl kill --signal=SIGKILL confidential-containers-transaction.service")
+    while node.sh("ls -d /var/lib/confidential-containers/journal", check=False):
+        assert time.monotonic() < deadline + 60
+        time.sleep(0.5)
+    assert "nightly-runc" in node.sh("containerd config dump")
+    assert "plain" in node.pod("", "echo", "plain")
+    assert not node.sh("systemctl list-units --all --no-legend 'confidential-containers*'")
+    node.install(archive, coco_installer="payload")
+    assert "Starting gVisor" in node.pod("kata-qemu")
+    for playbook in ("uninstall", "cleanup"):
+        assert node.play(playbook).status == 0
+    assert node.snapshot() == before
+    node.sh("rm /usr/local/bin/theirs")
+
+
+def handlers(node: Node) -> dict[str, dict[str, t.Any]]:
+    """Return the tables of our handlers, as the engine's CRI has them."""
+    config = json.loads(node.sh(CRI_CONFIG))
+    return {name: table for name, table in config["containerd"]["runtimes"].items() if name.startswith("kata-")}
+
+
+CRI_CONFIG = """python3 - <<'END'
+import json, re, subprocess
+dump = subprocess.run(["containerd", "config", "dump"], capture_output=True, text=True, check=True).stdout
+found, table = {}, None
+for line in dump.splitlines():
+    header = re.fullmatch(r"\\s*\\[plugins\\..*\\.containerd\\.runtimes\\.([^.]+)(\\.options)?\\]", line)
+    if line.lstrip().startswith("["):
+        table = found.setdefault(header[1], {}) if header else None
+    elif table is not None and " = " in line and line.split(" = ")[1] not in ('""', "[]", "false", "0"):
+        table[line.split(" = ")[0].strip()] = line.split(" = ")[1]
+print(json.dumps({"containerd": {"runtimes": found}}))
+END"""
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["1.7", "2.1"])
+def test_the_same_payload_natively_and_by_its_own_script(nodes: list[Node], archive: str, number: int) -> None:
+    """What differs on the node: docs/coming-from-the-operator.md has it as a table."""
+    node = nodes[number]
+    wanted = ["kata-gvisor", "kata-qemu"]
+    found = {}
+    for installer in ("native", "payload"):
+        node.install(archive, coco_installer=installer, coco_handlers=wanted)
+        files = node.sh(
+            f"cd {PREFIX} && find . -printf '%y %m %P %l\\n' | sort && find . -type f -exec sha256sum {{}} + | sort"
+        )
+        found[installer] = (
+            files,
+            handlers(node),
+            node.sh("ls /usr/local/bin; ls /etc/containerd /etc/containerd/conf.d", check=False),
+        )
+        for handler in wanted:
+            assert "Starting gVisor" in node.pod(handler)
+        for playbook in ("uninstall", "cleanup"):
+            assert node.play(playbook).status == 0
+    native, payload = found["native"], found["payload"]
+    assert native[0] == payload[0]
+    assert sorted(native[1]) == sorted(payload[1]) == wanted
+    for handler in wanted:
+        ours, theirs = native[1][handler], payload[1][handler]
+        assert {key: value for key, value in ours.items() if key != "container_annotations"} == theirs
+    # Natively, links for old versions only, and from containerd 2 on a drop-in.
+    assert "containerd-shim-kata-qemu-v2" in payload[2]
+    assert ("containerd-shim-kata-qemu-v2" in native[2]) is False
+    assert ("99-confidential-containers.toml" in native[2]) is (number == 1)

@@ -46,6 +46,10 @@ def test_an_unknown_total() -> None:
     assert _watch.line(("pulled", 5 << 20, 0), 1.5 * (1 << 20)) == "5 MiB pulled, 1.5 MiB/s"
 
 
+def test_work_that_is_not_counted() -> None:
+    assert _watch.line(("at work for 7 s", 0, 0)) == "at work for 7 s"
+
+
 def test_progress_in_a_file(tmp_path: Path) -> None:
     path = tmp_path / "progress"
     progress = _progress.Progress(str(path))
