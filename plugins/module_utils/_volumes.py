@@ -56,8 +56,8 @@ _KINDS = {
 
 #: What Kubernetes allows as a volume's name.
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-#: systemd writes settings to a file of the unit without quoting them, and reads them again at every daemon-reload; from 257 on
-#: it takes no quotes at all.
+#: What systemd may take for something else. However it is quoted: a transient unit's settings are written to a file without
+#: quotes, and read again at every daemon-reload; and some versions refuse paths with quotes in them.
 _UNFIT = re.compile(r"[\s:\"'\\\x00-\x1f\x7f]")
 
 
@@ -81,7 +81,7 @@ class Bind:
 def plan(volumes: t.Any, mounts: t.Any, working: str, names: tuple[str, str] = (VOLUMES, MOUNTS)) -> list[Bind]:
     """Return the binds that volumes and volume mounts, in the structure of the CRD, stand for.
 
-    ``working`` is the directory below which an emptyDir is made; ``names`` are those of the variables.
+    ``working`` is a directory of root's alone, below which an emptyDir is made; ``names`` are those of the variables.
     """
     sources: dict[str, tuple[str, str, str]] = {}
     for number, volume in enumerate(_list(volumes, names[0])):
@@ -91,7 +91,7 @@ def plan(volumes: t.Any, mounts: t.Any, working: str, names: tuple[str, str] = (
             raise _wrong(f"{entry}.name", "a name of its own", f"{name!r}, as in {sources[name][2]}")
         sources[name] = path, kind, entry
     binds: list[Bind] = []
-    used: dict[str, str] = {}
+    used: set[str] = set()
     targets: dict[str, str] = {}
     for number, mount in enumerate(_list(mounts, names[1])):
         entry = f"{names[1]}[{number}]"
@@ -100,7 +100,8 @@ def plan(volumes: t.Any, mounts: t.Any, working: str, names: tuple[str, str] = (
             raise _wrong(f"{entry}.name", f"a volume of {names[0]}", repr(name))
         if target in targets:
             raise _wrong(f"{entry}.mountPath", "a path of its own", f"{target}, as in {targets[target]}")
-        targets[target] = used[name] = entry
+        targets[target] = entry
+        used.add(name)
         path, kind, volume_entry = sources[name]
         binds.append(Bind(path, target, read_only, kind, volume_entry))
     for name, (_path, _kind, entry) in sources.items():
