@@ -36,6 +36,7 @@ _SPEC: dict[str, dict[str, t.Any]] = {
             "privileged_without_host_devices": {"type": "bool"},
             "pod_annotations": {"type": "list", "elements": "str"},
             "container_annotations": {"type": "list", "elements": "str"},
+            "links": {"type": "dict"},
         },
     },
     "overrides": {"type": "dict", "default": {}},

@@ -155,8 +155,32 @@ class _Unpacker:
             raise self._layers.hostile(member.name, "a name that is not UTF-8") from error
         if "\0" in path + member.linkname:
             raise self._layers.hostile(member.name, "a NUL in its name")
-        if relative:
-            self._artifact(number, layout, relative, member, tar, bases)
+        if relative in layout.systems and member.isreg():
+            self._system(layout.systems[relative], member, tar)
+        place = layout.place(relative)
+        if place:
+            self._artifact(number, layout, place, member, tar, bases)
+
+    def _system(self, directory: str, member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
+        """Unpack the archive of a root file system, which a shim makes the root of a process: as with other images, devices and
+        setuid bits are left out, and its links, which lead somewhere in it, stay as they are."""
+        self._archives += 1
+        number = self._archives
+
+        def visit(inner: tarfile.TarInfo, archive: tarfile.TarFile) -> None:
+            name = posixpath.normpath(inner.name.lstrip("/"))
+            if ".." in name.split("/"):
+                raise self._layers.hostile(inner.name, "a name that climbs out of its directory")
+            if name != "." and (inner.isdir() or inner.isreg() or inner.issym() or inner.islnk()):
+                inner.mode &= 0o1777
+                inner.linkname = (
+                    posixpath.join(directory, inner.linkname.lstrip("/")) if inner.islnk() else inner.linkname
+                )
+                self._entry(number, posixpath.join(directory, name), inner, archive, inner.linkname)
+
+        stored = io.BufferedReader(t.cast("io.RawIOBase", tar.extractfile(member)))
+        compression = _streams.compression_of(stored.peek(8))
+        self._layers.archive(t.cast("t.IO[bytes]", stored), compression, visit)
 
     def _component(self, component: str, member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
         """Unpack the tarball of a component, if a shim that is wanted needs it."""
@@ -197,9 +221,12 @@ class _Unpacker:
         """Remove what a lower layer had: one entry, or the whole content of an opaque directory."""
         if self.result.layout is None or name == _WHITEOUT:
             return
-        root = posixpath.join(self._image.bases[0], self.result.layout.root)
+        layout = self.result.layout
+        root = layout.roots(self._image.bases)[0]
         hidden = directory if name == _OPAQUE else posixpath.join(directory, name[len(_WHITEOUT) :])
         below = "" if f"{root}/".startswith(f"{hidden}/") else _layouts.inside(hidden, root)
+        if below:
+            below = layout.systems.get(below) or layout.place(below)
         if below is None:
             return
         for entry in sorted(self.result.tree, reverse=True):
@@ -231,6 +258,17 @@ class _Unpacker:
             raise self._layers.hostile(member.name, "a device, a FIFO or another special file")
         if member.mode & 0o6000 and not member.issym():
             raise self._layers.hostile(member.name, "a setuid or setgid bit")
+        target = ""
+        if member.issym():
+            self._check_link(layout, path, member)
+            target = self._relocation.link(member.linkname) if self._relocation else member.linkname
+        elif member.islnk():
+            located = _layouts.locate(posixpath.normpath(member.linkname), bases)
+            target = (layout.place(located[1]) or "") if located and located[0] is layout else ""
+        self._entry(number, path, member, tar, target)
+
+    def _entry(self, number: int, path: str, member: tarfile.TarInfo, tar: tarfile.TarFile, target: str) -> None:
+        """Take a member over. ``target`` is where a link leads; of a hard link, the path below the prefix."""
         self._parents(number, posixpath.dirname(path), member.name)
         before = self.result.tree.get(path)
         if before and self._archive_of[path] == number and not (member.isdir() and before["type"] == "directory"):
@@ -248,14 +286,10 @@ class _Unpacker:
             return
         self._replace(path)
         if member.issym():
-            self._check_link(layout, path, member)
-            target = self._relocation.link(member.linkname) if self._relocation else member.linkname
             self.result.tree[path] = {"type": "link", "target": target}
             if self._destination is not None:
                 os.symlink(target, self._on_disk(path))
         elif member.islnk():
-            located = _layouts.locate(posixpath.normpath(member.linkname), bases)
-            target = located[1] if located and located[0] is layout else ""
             if self.result.tree.get(target, {}).get("type") != "file":
                 raise self._layers.hostile(member.name, f"a hard link to {member.linkname!r}, which is no artifact")
             self.result.tree[path] = dict(self.result.tree[target])
@@ -266,7 +300,10 @@ class _Unpacker:
             if posixpath.basename(posixpath.dirname(path)) == "bin":
                 mode |= 0o111
             stream = t.cast("t.IO[bytes]", tar.extractfile(member))
-            if path in layout.configurations.values() and not self._image.architecture:
+            if (
+                path in t.cast(_layouts.Layout, self.result.layout).configurations.values()
+                and not self._image.architecture
+            ):
                 stream = self._of_this_machine(member, stream)
             self.result.tree[path] = self._file(path, mode, member, stream)
 

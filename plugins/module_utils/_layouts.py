@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 import posixpath
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
@@ -30,13 +30,35 @@ class Layout:
     ``root`` is the directory whose content goes to the prefix, relative to where a payload keeps what it has for the node;
     ``prefix`` the one that the payload's binaries and configuration files were built for; ``configurations`` maps each
     directory of configuration files (``configuration-<shim>.toml``) to the shim binary that reads them, both relative to
-    ``root``.
+    the prefix.
+
+    An artifact that lies flat in ``root`` is one of ``files`` (name → path below the prefix), or of ``systems``: an archive of a root
+    file system, and the directory below the prefix to which it is unpacked. ``links`` (path on the node → path below the prefix)
+    are for shims that look elsewhere.
     """
 
     name: str
     root: str
     prefix: str
     configurations: t.Mapping[str, str]
+    #: Whether ``root`` starts at the image's own root, wherever other payloads keep what they have for the node.
+    anchored: bool = False
+    files: t.Mapping[str, str] = field(default_factory=dict)
+    systems: t.Mapping[str, str] = field(default_factory=dict)
+    links: t.Mapping[str, str] = field(default_factory=dict)
+    #: What an engine calls its handlers and shims.
+    handler: str = "kata-{shim}"
+    runtime_type: str = "io.containerd.kata-{shim}.v2"
+    #: Keys of each handler's table that are not as Kata's.
+    keys: t.Mapping[str, t.Any] = field(default_factory=dict)
+
+    def roots(self, bases: t.Sequence[str]) -> list[str]:
+        """Return the directories of a payload in which its artifacts can be."""
+        return [self.root] if self.anchored else [posixpath.join(base, self.root) for base in bases]
+
+    def place(self, path: str) -> str | None:
+        """Return where a path below the root goes below the prefix; None for what does not go there."""
+        return self.files.get(path) if self.files and path else path
 
 
 _KATA_CONFIGURATIONS = {
@@ -52,6 +74,33 @@ LAYOUTS = (
         configurations=_KATA_CONFIGURATIONS,
     ),
     Layout(name="kata", root="opt/kata", prefix="/opt/kata", configurations=_KATA_CONFIGURATIONS),
+    # Facts: enclave-cc's own installer, which does the same. What it decodes from its environment into the agent's root file
+    # system (configs/*.conf) is the user's, and nothing of the payload.
+    Layout(
+        name="enclave-cc",
+        root="opt/enclave-cc-artifacts",
+        prefix="/opt/confidential-containers",
+        configurations={"share/defaults/enclave-cc": "bin/containerd-shim-rune-v2"},
+        anchored=True,
+        files={
+            "containerd-shim-rune-v2": "bin/containerd-shim-rune-v2",
+            "shim-rune-config.toml": "share/defaults/enclave-cc/configuration-enclave-cc.toml",
+            "config.json": "share/enclave-cc-agent-instance/config.json",
+        },
+        systems={
+            "agent-instance.tar": "share/enclave-cc-agent-instance/rootfs",
+            "boot-instance.tar": "share/enclave-cc-boot-instance/rootfs",
+        },
+        links={"/etc/enclave-cc/config.toml": "share/defaults/enclave-cc/configuration-enclave-cc.toml"},
+        handler="{shim}",
+        runtime_type="io.containerd.rune.v2",
+        keys={
+            "config_path": "",
+            "privileged_without_host_devices": False,
+            "pod_annotations": (),
+            "container_annotations": (),
+        },
+    ),
 )
 
 #: Files that an admin may edit; dpkg calls them conffiles.
@@ -98,10 +147,9 @@ def locate(path: str, bases: t.Sequence[str]) -> tuple[Layout, str] | None:
 
     ``bases`` are the directories in which a payload of this kind can keep its artifacts.
     """
-    for base in bases:
-        rest = inside(path, base)
-        for layout in LAYOUTS:
-            relative = None if rest is None else inside(rest, layout.root)
+    for layout in LAYOUTS:
+        for root in layout.roots(bases):
+            relative = inside(path, root)
             if relative is not None:
                 return layout, relative
     return None

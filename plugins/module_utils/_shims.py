@@ -9,7 +9,7 @@ from __future__ import annotations
 import posixpath
 import re
 import typing as t
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._layouts import Layout
@@ -74,6 +74,8 @@ class Handler:
     privileged_without_host_devices: bool = True
     pod_annotations: tuple[str, ...] = ("io.katacontainers.*",)
     container_annotations: tuple[str, ...] = ("io.kubernetes.container.terminationMessage*",)
+    #: Links that the shim needs: path on the node → target.
+    links: t.Mapping[str, str] = field(default_factory=dict)
     #: Why no node can run it, as the payload is; '' when nothing is wrong with it.
     flaw: str = ""
 
@@ -81,7 +83,7 @@ class Handler:
         """Return plain data, for a module's result."""
         table = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
         del table["flaw"]
-        return table
+        return table if self.links else {key: value for key, value in table.items() if key != "links"}
 
 
 @dataclass(frozen=True)
@@ -113,16 +115,16 @@ def offered(
         binary = layout.configurations.get(directory)
         if match and binary in present and (shims is None or match.group("shim") in shims):
             shim = match.group("shim")
-            found.append(
-                Handler(
-                    name=f"kata-{shim}",
-                    shim=shim,
-                    runtime_type=f"io.containerd.kata-{shim}.v2",
-                    runtime_path=f"{prefix}/{binary}",
-                    config_path=f"{prefix}/{path}",
-                    flaw=_FLAW if tree[path].get("placeholder") else "",
-                )
+            handler = Handler(
+                name=layout.handler.format(shim=shim),
+                shim=shim,
+                runtime_type=layout.runtime_type.format(shim=shim),
+                runtime_path=f"{prefix}/{binary}",
+                config_path=f"{prefix}/{path}",
+                links={link: f"{prefix}/{target}" for link, target in layout.links.items()},
+                flaw=_FLAW if tree[path].get("placeholder") else "",
             )
+            found.append(replace(handler, **layout.keys))
     return found
 
 

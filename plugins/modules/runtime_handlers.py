@@ -56,6 +56,9 @@ options:
         description: Patterns of container annotations that are passed to the shim.
         type: list
         elements: str
+      links:
+        description: Links that the shim needs, path on the node to target.
+        type: dict
   overrides:
     description:
       - Changes to single handlers, by name. Values are the keys above and the other keys of a handler's table that the

@@ -124,7 +124,7 @@ def _with_own(
 def _handler_table(
     handler: t.Mapping[str, t.Any], override: t.Mapping[str, t.Any], version: t.Sequence[int]
 ) -> dict[str, t.Any]:
-    values = {**{key: value for key, value in handler.items() if key not in ("name", "shim")}, **override}
+    values = {**{key: value for key, value in handler.items() if key not in ("name", "shim", "links")}, **override}
     config_path = values.pop("config_path", "")
     options = {**({"ConfigPath": config_path} if config_path else {}), **override.get("options", {})}
     for key in override:
@@ -179,10 +179,10 @@ def shim_links(
     overrides: t.Mapping[str, t.Mapping[str, t.Any]],
     version: t.Sequence[int],
 ) -> dict[str, str]:
-    """Return the links to shims (path → target) for an engine that does not act on ``runtime_path``."""
+    """Return the links (path → target) that shims need, and those to shims, for an engine that does not act on ``runtime_path``."""
+    links = {path: target for handler in handlers for path, target in handler.get("links", {}).items()}
     if _engines.works("runtime_path", tuple(version)):
-        return {}
-    links: dict[str, str] = {}
+        return links
     for handler in _with_own(handlers, overrides):
         handler = {**handler, **overrides.get(handler["name"], {})}
         path = f"{_engines.SHIM_DIRECTORY}/{_engines.shim_name(handler['runtime_type'])}"

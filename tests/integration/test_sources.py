@@ -24,7 +24,7 @@ import zstandard
 
 from ansible_collections.confidential_containers.runtime.tests.integration.harness import ROOT, Node
 from ansible_collections.confidential_containers.runtime.tests.integration.registry import sh
-from ansible_collections.confidential_containers.runtime.tests.unit.archives import OciArchive, extract, file, tar
+from ansible_collections.confidential_containers.runtime.tests.unit.archives import OciArchive, extract, file, link, tar
 
 BUILT_FOR = "opt/confidential-containers"
 COMPRESS: dict[str, t.Callable[[bytes], bytes]] = {
@@ -242,6 +242,38 @@ def test_damage_that_only_a_digest_tells_and_a_payload_that_is_kept(
     assert node.play("uninstall").status == 0
     node.install(source["coco_payload"], coco_keep_payload=True)
     assert "Starting gVisor" in node.pod("kata-qemu")
+    for playbook in ("uninstall", "cleanup"):
+        assert node.play(playbook).status == 0
+    assert node.snapshot() == before
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["1.7", "2.1"])
+def test_enclave_cc(nodes: list[Node], root: Path, tmp_path: Path, number: int) -> None:
+    """Natively, where SGX is; the shim finds its configuration by a link outside of the prefix."""
+    node = nodes[number]
+    before = node.snapshot()
+    place = "opt/enclave-cc-artifacts"
+    shim = (root / "opt/kata-artifacts" / BUILT_FOR / "bin/containerd-shim-kata-v2").read_bytes()
+    system = tar(file("usr/bin/agent", b"agent"), link("bin", "usr/bin"))
+    image = OciArchive()
+    layer = image.layer(
+        tar(
+            file(f"{place}/containerd-shim-rune-v2", shim),
+            file(f"{place}/shim-rune-config.toml", b"log_level = 'info'\n"),
+            *(file(f"{place}/{name}-instance.tar", system) for name in ("agent", "boot")),
+        )
+    )
+    payload = f"oci-archive:{image.write(tmp_path / 'enclave.tar', image.image(layer))}"
+    run = node.play("install", coco_payload=payload)
+    assert "needs Intel SGX" in run.output
+    node.sh("mknod /dev/sgx_enclave c 10 125")
+    try:
+        assert "serves enclave-cc of payload" in node.install(payload)
+        assert "log_level" in node.sh("cat /etc/enclave-cc/config.toml")
+        assert "io.containerd.rune.v2" in node.sh("containerd config dump")
+        assert node.play("install", coco_payload=payload).recap(node.name, "changed") == 0
+    finally:
+        node.sh("rm /dev/sgx_enclave")
     for playbook in ("uninstall", "cleanup"):
         assert node.play(playbook).status == 0
     assert node.snapshot() == before

@@ -671,3 +671,65 @@ def test_capabilities(path: Path, destination: Path) -> None:
     assert os.getxattr(destination / "bin/x", "security.capability") == value
     assert os.listxattr(destination / "bin/y") == []
     assert found.tree["bin/x"] == {**found.tree["bin/y"], "capability": value.hex()}
+
+
+ENCLAVE = "opt/enclave-cc-artifacts"
+
+
+def enclave(*system: Entry) -> list[Entry]:
+    """Return a layer of an enclave-cc payload, with root file systems that have something of everything."""
+    usual = [
+        directory("."),
+        directory("./usr/bin"),
+        link("./bin", "usr/bin"),
+        file("./usr/bin/agent", b"a", mode=0o4755),
+    ]
+    return [
+        directory(ENCLAVE),
+        file(f"{ENCLAVE}/containerd-shim-rune-v2", b"shim"),
+        file(f"{ENCLAVE}/shim-rune-config.toml", b"root = '/opt/confidential-containers/share'\n"),
+        file(f"{ENCLAVE}/config.json", b"{}"),
+        file(f"{ENCLAVE}/agent-instance.tar", tar(*usual, *system)),
+        file(f"{ENCLAVE}/boot-instance.tar", tar(*usual)),
+        file(f"{ENCLAVE}/scripts/enclave-cc-deploy.sh", b"#!/bin/bash"),
+    ]
+
+
+def test_enclave_cc(tmp_path: Path) -> None:
+    """What its own installer makes of the flat payload: root file systems, the shim, configurations."""
+    more = [
+        link("./etc/mtab", "/proc/mounts"),
+        entry("./dev/null", tarfile.CHRTYPE),
+        hard_link("./usr/bin/agent-2", "usr/bin/agent"),
+    ]
+    (tmp_path / "staged").mkdir()
+    found = extract(simple(tmp_path / "payload.tar", enclave(*more)), tmp_path / "staged")
+    assert found.layout and found.layout.name == "enclave-cc"
+    agent = "share/enclave-cc-agent-instance"
+    assert {path for path, one in found.tree.items() if one["type"] != "directory"} == {
+        "bin/containerd-shim-rune-v2",
+        "share/defaults/enclave-cc/configuration-enclave-cc.toml",
+        f"{agent}/config.json",
+        *(f"{agent}/rootfs/{name}" for name in ("bin", "usr/bin/agent", "usr/bin/agent-2", "etc/mtab")),
+        *(f"share/enclave-cc-boot-instance/rootfs/{name}" for name in ("bin", "usr/bin/agent")),
+    }
+    assert found.tree["bin/containerd-shim-rune-v2"]["mode"] == 0o755
+    assert found.tree[f"{agent}/rootfs/usr/bin/agent"]["mode"] == 0o755  # no setuid bit
+    assert found.tree[f"{agent}/rootfs/etc/mtab"] == {"type": "link", "target": "/proc/mounts"}
+    assert (tmp_path / f"staged/{agent}/rootfs/usr/bin/agent-2").read_bytes() == b"a"
+
+
+@pytest.mark.parametrize(
+    ("member", "says"),
+    [
+        (file("../../../etc/passwd"), "climbs out"),
+        (file("bin/x"), "no directory"),  # through a link
+        (hard_link("x", "../../../../bin/containerd-shim-rune-v2"), "no artifact"),
+        (hard_link("x", "/etc/passwd"), "no artifact"),
+        (file("usr/bin/agent"), "twice"),
+    ],
+)
+def test_hostile_root_file_systems(tmp_path: Path, member: Entry, says: str) -> None:
+    (tmp_path / "staged").mkdir()
+    with pytest.raises(Refusal, match=says):
+        extract(simple(tmp_path / "payload.tar", enclave(member)), tmp_path / "staged")

@@ -29,7 +29,7 @@ def test_inside(path: str, root: str, relative: str | None) -> None:
     assert _layouts.inside(path, root) == relative
 
 
-CC, KATA = "confidential-containers", "kata"
+CC, KATA, ENCLAVE = "confidential-containers", "kata", "enclave-cc"
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,9 @@ CC, KATA = "confidential-containers", "kata"
         ("opt/kata-artifacts/opt/confidential-containers/bin/x", CC, "bin/x"),
         ("opt/kata-artifacts/opt/kata", KATA, ""),
         ("opt/kata-artifacts/opt/kata/bin/x", KATA, "bin/x"),
+        ("opt/enclave-cc-artifacts", ENCLAVE, ""),
+        ("opt/enclave-cc-artifacts/config.json", ENCLAVE, "config.json"),
+        ("opt/kata-artifacts/opt/enclave-cc-artifacts/config.json", None, None),
         ("opt/kata-artifacts/opt/kata-containers/bin/x", None, None),
         ("opt/kata-artifacts/scripts/kata-deploy.sh", None, None),
         ("opt/kata-artifacts", None, None),
@@ -56,8 +59,25 @@ def test_locate(path: str, layout: str | None, relative: str | None) -> None:
 @pytest.mark.parametrize("layout", _layouts.LAYOUTS, ids=lambda layout: layout.name)
 def test_a_layout_is_found_by_its_name_and_has_the_prefix_of_its_root(layout: _layouts.Layout) -> None:
     assert _layouts.by_name(layout.name) is layout
-    assert "/" + layout.root == layout.prefix
-    assert set(layout.configurations) == {"share/defaults/kata-containers", "share/defaults/kata-containers/runtime-rs"}
+    assert layout.anchored or "/" + layout.root == layout.prefix
+    kata = {"share/defaults/kata-containers", "share/defaults/kata-containers/runtime-rs"}
+    assert layout.anchored or set(layout.configurations) == kata
+    placed = {*layout.files.values(), *layout.systems.values()}
+    assert {*layout.links.values(), *(layout.configurations.values() if layout.files else ())} <= placed
+
+
+@pytest.mark.parametrize(
+    ("layout", "path", "place"),
+    [
+        (KATA, "bin/x", "bin/x"),
+        (KATA, "", ""),
+        (ENCLAVE, "", ""),
+        (ENCLAVE, "containerd-shim-rune-v2", "bin/containerd-shim-rune-v2"),
+        (ENCLAVE, "scripts/enclave-cc-deploy.sh", None),
+    ],
+)
+def test_place(layout: str, path: str, place: str | None) -> None:
+    assert _layouts.by_name(layout).place(path) == place
 
 
 @pytest.mark.parametrize("path", ["opt/kata/bin/x", "opt/kata-artifacts/opt/kata/bin/x"])

@@ -187,3 +187,51 @@ def test_no_choice(shims: str, asked: str, has: str, says: list[str]) -> None:
 def test_every_need_has_a_title() -> None:
     needs = set(itertools.chain.from_iterable(shim.capabilities for shim in _shims.SHIMS.values()))
     assert needs == set(_shims.CAPABILITIES)
+
+
+def test_the_handler_of_enclave_cc() -> None:
+    layout = _layouts.by_name("enclave-cc")
+    tree: dict[str, dict[str, str]] = {path: {} for path in layout.files.values()}
+    [handler] = _shims.offered(tree, layout, layout.prefix)
+    assert handler.table() == {
+        "name": "enclave-cc",
+        "shim": "enclave-cc",
+        "runtime_type": "io.containerd.rune.v2",
+        "runtime_path": "/opt/confidential-containers/bin/containerd-shim-rune-v2",
+        "config_path": "",
+        "privileged_without_host_devices": False,
+        "pod_annotations": [],
+        "container_annotations": [],
+        "links": {
+            "/etc/enclave-cc/config.toml": (
+                "/opt/confidential-containers/share/defaults/enclave-cc/configuration-enclave-cc.toml"
+            )
+        },
+    }
+    assert "Intel SGX" in _shims.missing("enclave-cc", "amd64", {"kvm": True})
+
+
+@pytest.mark.parametrize(
+    ("candidates", "chosen", "excluded"),
+    [
+        ((), ["kata-qemu"], {"kata-qemu-snp": "SEV-SNP", "kata-remote": "cannot be seen"}),
+        (
+            ("kata-remote", "kata-qemu-snp", "kata-clh"),
+            ["kata-remote"],
+            {"kata-qemu-snp": "SEV-SNP", "kata-qemu": "not named", "kata-clh": "not in"},
+        ),
+        (("kata-qemu",), ["kata-qemu"], {"kata-remote": "not named", "kata-qemu-snp": "not named"}),
+    ],
+)
+def test_what_a_manifest_names_is_chosen_where_it_runs(
+    candidates: tuple[str, ...], chosen: list[str], excluded: dict[str, str]
+) -> None:
+    paths = [GO, *(f"{DEFAULTS}/configuration-{shim}.toml" for shim in ("qemu", "qemu-snp", "remote"))]
+    offered = _shims.offered({path: {} for path in paths}, CC, "/x")
+    choice = _shims.choose(offered, [], "amd64", {"kvm": True}, candidates=candidates)
+    assert [handler.name for handler in choice.handlers] == chosen
+    assert set(choice.excluded) == set(excluded)
+    for name, reason in excluded.items():
+        assert reason in choice.excluded[name]
+    shims = _shims.chosen_shims(["qemu", "qemu-snp", "remote"], [], "amd64", {"kvm": True}, candidates)
+    assert [f"kata-{shim}" for shim in shims] == chosen
