@@ -65,6 +65,11 @@ class Kept:
         return _contracts.by_name(self.contract_name)
 
 
+def directory_of(state: State, digest: str) -> str:
+    """Return where an image is kept: not where the artifacts of the same payload are recorded."""
+    return f"{state.payload(digest)}-image"
+
+
 def find(state: State, digest: str) -> Kept | None:
     """Return the kept image with this among its digests."""
     for name in os.listdir(state.payloads) if os.path.isdir(state.payloads) else ():
@@ -79,7 +84,7 @@ def keep(
     state: State, source: Source, image: Image, reference: str, limits: Limits, progress: t.Callable[[int], None]
 ) -> Kept:
     """Keep an image. It is recorded when all of its layers are verified; the caller removes what a failure leaves."""
-    directory = state.payload(image.digest)
+    directory = directory_of(state, image.digest)
     state.create()
     _files.make_directories(directory, mode=0o700)
     found: set[str] = set()

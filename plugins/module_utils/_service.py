@@ -148,6 +148,7 @@ def _processes() -> t.Iterator[list[str]]:
 
 def output(invocation: str) -> list[str]:
     """Return the lines that the command has written so far."""
+    run(["journalctl", "--sync"])  # what was written last may still be on its way
     shown = run(["journalctl", "--output=cat", "--no-pager", "--quiet", f"_SYSTEMD_INVOCATION_ID={invocation}"])
     return shown.stdout.splitlines() if invocation else []
 

@@ -383,7 +383,7 @@ class Extraction:
         try:
             kept = _kept.keep(self.state, source, image, reference, limits, self._reading(image, "kept"))
         except BaseException:
-            _files.remove_tree(self.state.payload(image.digest))
+            _files.remove_tree(_kept.directory_of(self.state, image.digest))
             _payloads.forget(self.state)
             raise
         return {**result, "changed": True, "contract": kept.contract_name}
