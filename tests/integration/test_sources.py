@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import base64
 import gzip
-import io
 import json
 import lzma
 import os
 import shutil
 import subprocess
-import tarfile
 import typing as t
 from pathlib import Path
 
@@ -23,10 +21,23 @@ import yaml
 import zstandard
 
 from ansible_collections.confidential_containers.runtime.tests.integration.harness import ROOT, Node
+from ansible_collections.confidential_containers.runtime.tests.integration.payloads import (
+    BUILT_FOR,
+    KATA,
+    packed,
+    rebuild_for_kata,
+    unpacked,
+)
 from ansible_collections.confidential_containers.runtime.tests.integration.registry import sh
-from ansible_collections.confidential_containers.runtime.tests.unit.archives import OciArchive, extract, file, link, tar
+from ansible_collections.confidential_containers.runtime.tests.unit.archives import (
+    OciArchive,
+    extract,
+    file,
+    link,
+    tar,
+)
 
-BUILT_FOR = "opt/confidential-containers"
+ARTIFACTS = "opt/kata-artifacts"
 COMPRESS: dict[str, t.Callable[[bytes], bytes]] = {
     "gz": gzip.compress,
     "xz": lambda data: lzma.compress(data, preset=0),
@@ -37,21 +48,20 @@ COMPRESS: dict[str, t.Callable[[bytes], bytes]] = {
 @pytest.fixture(scope="module")
 def root(payload: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample payload, extracted."""
-    root = tmp_path_factory.mktemp("root")
-    artifacts = root / "opt/kata-artifacts" / BUILT_FOR
-    artifacts.mkdir(parents=True)
-    extract(Path(payload["oci_archive"]), artifacts)
+    root, _artifacts = unpacked(payload, tmp_path_factory.mktemp("root"))
     return root
 
 
-def packed(root: Path, *parts: str, root_name: str = BUILT_FOR) -> bytes:
-    """Return a release tarball of parts of the payload (none: of all), not yet compressed."""
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as archive:
-        for part in parts or (".",):
-            name = os.path.normpath(f"{root_name}/{part}")
-            archive.add(root / "opt/kata-artifacts" / BUILT_FOR / part, f"./{name}")
-    return stream.getvalue()
+@pytest.fixture(scope="module")
+def kata(payload: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artifacts of the sample payload as Kata builds them, for /opt/kata."""
+    root, _artifacts = unpacked(payload, tmp_path_factory.mktemp("kata"))
+    return rebuild_for_kata(root)
+
+
+def release(root: Path) -> bytes:
+    """Return a release tarball of an extracted payload, not yet compressed."""
+    return packed(root / ARTIFACTS / BUILT_FOR, name=f"./{BUILT_FOR}")
 
 
 def test_every_source_from_the_controller(node: Node, root: Path, payload: dict[str, str], tmp_path: Path) -> None:
@@ -62,7 +72,7 @@ def test_every_source_from_the_controller(node: Node, root: Path, payload: dict[
     sh(*copy, "--dest-compress", "--dest-compress-format=zstd", f"oci:{tmp_path}/layout:v1", f"oci:{tmp_path}/zstd:v1")
     sh(*copy, f"oci:{tmp_path}/zstd:v1", f"oci-archive:{tmp_path}/zstd.tar:v1")
     for ending, compress in COMPRESS.items():
-        (tmp_path / f"kata-static.tar.{ending}").write_bytes(compress(packed(root)))
+        (tmp_path / f"kata-static.tar.{ending}").write_bytes(compress(release(root)))
     sources = [
         f"oci:{tmp_path}/layout:v1",
         f"docker-archive:{payload['docker_archive']}",
@@ -108,7 +118,7 @@ def test_sources_on_the_node(nodes: list[Node], root: Path) -> None:
     place = "/root/payload.tar.zst"
     run = node.play("install", coco_payload=f"tarball:{place}", coco_payload_on="node")
     assert "nothing there" in run.output
-    send(node, zstandard.compress(packed(root)), place)
+    send(node, zstandard.compress(release(root)), place)
     node.install(f"tarball:{place}", coco_payload_on="node")
     node.sh(
         f"mkdir -p /root/payload/{BUILT_FOR} && cp -a /opt/confidential-containers/. /root/payload/{BUILT_FOR} && ls {parts}"
@@ -145,8 +155,52 @@ def test_another_prefix(nodes: list[Node], archive: str, number: int) -> None:
     assert node.snapshot() == before
 
 
-def test_components(node: Node, root: Path, tmp_path: Path) -> None:
-    """Only what the handlers need is unpacked, and more when they need more."""
+INSTALLER = [file(f"{ARTIFACTS}/scripts/kata-deploy.sh", b"#!/bin/sh\n", 0o755)]
+#: What only some releases of an era have beside the artifacts.
+MORE = {
+    "runtimeclasses/kata-qemu.yaml": b"kind: RuntimeClass\n",
+    "nydus-snapshotter/nydus-snapshotter.service": b"[Service]\n",
+    "node-feature-rules/x86_64-tee-keys.yaml": b"kind: NodeFeatureRule\n",
+}
+BESIDE = [file(f"{ARTIFACTS}/{name}", content) for name, content in MORE.items()]
+#: What an image of kata-deploy has beside /opt/kata-artifacts/opt/kata.
+ERAS = {
+    "Confidential Containers 0.8": [*INSTALLER, BESIDE[0]],
+    "Kata 3.2 to 3.25": [*INSTALLER, *BESIDE],
+    "Kata 3.26 to 3.31": [],
+}
+
+
+def test_the_eras_of_opt_kata(nodes: list[Node], kata: Path, tmp_path: Path) -> None:
+    """Images with and without an installer, and a release tarball; each is an upgrade of the one before."""
+    node = nodes[1]
+    before = node.snapshot()
+    image = OciArchive()
+    artifacts = image.layer(packed(kata, name=f"{ARTIFACTS}/{KATA}"), compression="")
+    base = image.layer(tar(file("usr/bin/sh", b"a distribution's", 0o755), link("etc/mtab", "/proc/mounts")))
+    payloads = {}
+    for era, beside in ERAS.items():
+        layers = [base, artifacts, *([image.layer(tar(*beside))] if beside else [])]
+        payloads[era] = f"oci-archive:{image.write(tmp_path / f'{era}.tar', image.image(*layers))}"
+    path = tmp_path / "kata-static-3.20.0-amd64.tar.zst"
+    path.write_bytes(zstandard.compress(packed(kata, name=f"./{KATA}")))
+    payloads["a release"] = f"tarball:{path}"
+
+    for era, payload in payloads.items():
+        output = node.install(payload)
+        assert "serves kata-gvisor, kata-qemu" in output, (era, output)
+        assert "below /opt/kata" in output, (era, output)
+        assert "Starting gVisor" in node.pod("kata-qemu"), era
+    assert node.play("install", coco_payload=payload).recap(node.name, "changed") == 0
+    assert not node.sh("ls -d /opt/confidential-containers", check=False)
+    assert sorted(node.sh("ls /opt/kata").split()) == ["bin", "libexec", "share"]
+    for playbook in ("uninstall", "cleanup"):
+        assert node.play(playbook).status == 0
+    assert node.snapshot() == before
+
+
+def test_components(node: Node, kata: Path, tmp_path: Path) -> None:
+    """As kata-deploy has them since 3.32: only what the handlers need is unpacked, and more when they need more."""
     components = {
         "shim": ["bin/containerd-shim-kata-v2", "share/defaults"],
         "runsc": ["bin/runsc"],
@@ -160,13 +214,16 @@ def test_components(node: Node, root: Path, tmp_path: Path) -> None:
         }
     }
     tarballs = [
-        file(f"opt/kata-artifacts/tarballs/kata-static-{name}.tar.zst", zstandard.compress(packed(root, *parts)))
+        file(
+            f"{ARTIFACTS}/tarballs/kata-static-{name}.tar.zst",
+            zstandard.compress(packed(kata, *parts, name=f"./{KATA}")),
+        )
         for name, parts in components.items()
     ]
     image = OciArchive()
     layers = [
         image.layer(tar(*tarballs)),
-        image.layer(tar(file("opt/kata-artifacts/shim-components.json", json.dumps(manifest).encode()))),
+        image.layer(tar(file(f"{ARTIFACTS}/shim-components.json", json.dumps(manifest).encode()))),
     ]
     payload = f"oci-archive:{image.write(tmp_path / 'components.tar', image.image(*layers))}"
     run = node.play("install", coco_payload=payload)
@@ -177,9 +234,9 @@ def test_components(node: Node, root: Path, tmp_path: Path) -> None:
     try:
         node.install(payload, coco_handlers=["kata-qemu"])
         assert "Starting gVisor" in node.pod("kata-qemu")
-        assert not node.sh("ls /opt/confidential-containers/libexec", check=False)
+        assert not node.sh("ls /opt/kata/libexec", check=False)
         assert "serves kata-gvisor, kata-qemu" in node.install(payload, coco_handlers=["kata-qemu", "kata-gvisor"])
-        assert node.sh("ls /opt/confidential-containers/libexec")
+        assert node.sh("ls /opt/kata/libexec")
         assert node.play("install", coco_payload=payload).recap(node.name, "changed") == 0
     finally:
         node.sh("apt-get purge --yes zstd >/dev/null 2>&1")
@@ -253,7 +310,7 @@ def test_enclave_cc(nodes: list[Node], root: Path, tmp_path: Path, number: int) 
     node = nodes[number]
     before = node.snapshot()
     place = "opt/enclave-cc-artifacts"
-    shim = (root / "opt/kata-artifacts" / BUILT_FOR / "bin/containerd-shim-kata-v2").read_bytes()
+    shim = (root / ARTIFACTS / BUILT_FOR / "bin/containerd-shim-kata-v2").read_bytes()
     system = tar(file("usr/bin/agent", b"agent"), link("bin", "usr/bin"))
     image = OciArchive()
     layer = image.layer(
