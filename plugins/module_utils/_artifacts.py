@@ -166,7 +166,23 @@ def plan(
             f"{', '.join(conflicts[:3])}{more}, which this collection did not put there",
             "Move them away, or set coco_conflicts=keep_aside: they come back when the runtime is uninstalled.",
         )
+    _refuse_immutable(prefix, result)
     return result
+
+
+def _refuse_immutable(prefix: str, plan: Plan) -> None:
+    """Refuse what would fail half-way, or when it is too late to go back: after the commit."""
+    changed = [os.path.join(prefix, path) for path in (*plan["replace"], *plan["remove"], *plan.kept)]
+    made = [*(os.path.join(prefix, path) for path in plan["add"]), *plan.directories]
+    touched = {*changed, *(os.path.dirname(path) for path in (*changed, *made))}
+    found = sorted(filter(_files.is_immutable, touched))
+    if found:
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        raise Refusal(
+            f"files and directories below {prefix} that can be replaced and removed",
+            f"{', '.join(found[:3])}{more}, immutable or append-only by an attribute of the file system",
+            "Take it away (chattr -i -a), and start again.",
+        )
 
 
 def swap(prefix: str, undo: t.Mapping[str, t.Any]) -> None:

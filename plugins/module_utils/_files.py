@@ -12,12 +12,21 @@ import json
 import os
 import shutil
 import stat
+import sys
 import typing as t
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
 #: Ending of our temporary files. Not ``.toml``: engines import ``*.toml``, hidden files included.
 TEMPORARY = ".confidential-containers~"
+
+# statx(2), which Python does not have before 3.15.
+_AT_FDCWD = -100
+_AT_SYMLINK_NOFOLLOW = 0x100
+_STATX_SIZE = 256
+_STATX_ATTRIBUTES = slice(8, 16)
+_STATX_ATTR_IMMUTABLE = 0x10
+_STATX_ATTR_APPEND = 0x20
 
 
 def sha256(data: bytes) -> str:
@@ -61,6 +70,16 @@ def sync_filesystem(path: str) -> None:
             raise OSError(number, os.strerror(number), path)
     finally:
         os.close(descriptor)
+
+
+def is_immutable(path: str) -> bool:
+    """Tell whether a file or directory is kept as it is, even from root: by ``chattr +i``, or ``+a``."""
+    found = ctypes.create_string_buffer(_STATX_SIZE)
+    statx = getattr(ctypes.CDLL(None), "statx", None)  # not in the C library of Ubuntu 18.04, for example
+    if statx is None or statx(_AT_FDCWD, os.fsencode(path), _AT_SYMLINK_NOFOLLOW, 0, found) != 0:
+        return False
+    attributes = int.from_bytes(found.raw[_STATX_ATTRIBUTES], sys.byteorder)
+    return bool(attributes & (_STATX_ATTR_IMMUTABLE | _STATX_ATTR_APPEND))
 
 
 def temporary(path: str) -> str:

@@ -109,8 +109,13 @@ def main() -> None:
             result["refusal"] = {part: getattr(refusal, part) for part in ("expected", "found", "remedy")}
             said = "refused or rolled back; the next run says why"
         except Exception as error:
-            said = f"failed: {type(error).__name__}"
-            result["refusal"] = {"expected": f"run {run} to go on", "found": said, "remedy": "Start again."}
+            # What the system says names a path at most; others could quote a configuration.
+            why = str(error) if isinstance(error, OSError) else type(error).__name__
+            result["refusal"] = {
+                "expected": f"run {run} to go on to its end",
+                "found": f"that it failed: {why}",
+                "remedy": "Start again.",
+            }
             raise
         finally:
             if run:

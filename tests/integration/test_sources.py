@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import json
 import lzma
@@ -334,3 +335,56 @@ def test_enclave_cc(nodes: list[Node], root: Path, tmp_path: Path, number: int) 
     for playbook in ("uninstall", "cleanup"):
         assert node.play(playbook).status == 0
     assert node.snapshot() == before
+
+
+PROTECT = """\
+import fcntl, os, sys
+GET, SET, IMMUTABLE = 0x80086601, 0x40086602, 0x10
+file = os.open(sys.argv[1], os.O_RDONLY)
+flags = int.from_bytes(fcntl.ioctl(file, GET, bytes(8)), sys.byteorder)
+fcntl.ioctl(file, SET, (flags ^ IMMUTABLE).to_bytes(8, sys.byteorder))
+"""
+
+
+@contextlib.contextmanager
+def immutable(node: Node, path: str) -> t.Iterator[None]:
+    """``chattr +i``, which nodes do not have."""
+    toggle = f"python3 - {path} <<'END'\n{PROTECT}END"
+    node.sh(toggle)
+    try:
+        yield
+    finally:
+        node.sh(toggle)
+
+
+def test_artifacts_that_the_file_system_keeps_as_they_are(node: Node, archive: str, payload_v2: dict[str, str]) -> None:
+    """A file or a directory is immutable, and the upgrade changes it: said before anything else changes."""
+    prefix = "/opt/confidential-containers"
+
+    def installed() -> dict[str, t.Any]:
+        """Return all but what is staged, and stays so for the next run."""
+        staged = ("/opt/.confidential-containers", "/var/lib/confidential-containers/payload")
+        return {path: entry for path, entry in node.snapshot().items() if not path.startswith(staged)}
+
+    node.install(archive)
+    before, engine = installed(), node.engine()
+    upgrade: dict[str, t.Any] = {"coco_payload": f"oci-archive:{payload_v2['oci_archive']}"}
+    for place, words in (
+        ("bin/kata-runtime", []),  # replaced
+        ("share/bash-completion/completions/kata-runtime", []),  # removed
+        ("libexec", []),  # something is added there
+        ("libexec", ["--check"]),
+    ):
+        with immutable(node, f"{prefix}/{place}"):
+            run = node.play("install", *words, **upgrade)
+        assert run.status != 0
+        assert f"Found {prefix}/{place}, immutable" in run.output, run.output
+        assert "chattr -i" in run.output
+        assert (installed(), node.engine()) == (before, engine)
+    with immutable(node, f"{prefix}/bin/runsc"):
+        node.install(upgrade["coco_payload"])  # what stays may be immutable
+        run = node.play("uninstall")
+        assert run.status != 0
+        assert f"Found {prefix}/bin/runsc, immutable" in run.output
+    assert node.play("uninstall").status == 0
+    assert not node.sh(f"ls -d {prefix}", check=False)

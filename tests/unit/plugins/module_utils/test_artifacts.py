@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _artifacts, _layouts
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _artifacts, _files, _layouts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import Entry, Tree
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import digest_of, tree_of
@@ -348,6 +348,41 @@ def test_an_upgrade_that_turns_a_directory_into_something_else_or_back_is_refuse
     install(prefix, old)
     with pytest.raises(Refusal, match="Uninstall the old payload first"):
         _artifacts.plan(str(prefix), signed(prefix), new)
+
+
+IMMUTABLE = {
+    # what the file system protects  → what the refusal of an upgrade names, None: none
+    "bin/other": "bin/other",  # replaced
+    "bin/gone": "bin/gone",  # removed
+    "bin/same": None,  # kept
+    CONFIGURATION: None,
+    "bin": "bin",  # in which a file is replaced, added or removed
+    "share": None,  # in which all stays
+    "": "",  # in which a directory is added
+}
+
+
+@pytest.mark.parametrize(("protected", "named"), IMMUTABLE.items(), ids=[name or "prefix" for name in IMMUTABLE])
+def test_what_the_file_system_keeps_as_it_is(
+    prefix: Path, monkeypatch: pytest.MonkeyPatch, protected: str, named: str | None
+) -> None:
+    """Refused before anything changes where it is in the way, and only there."""
+    install(prefix, ON_DISK)
+    tree = signed(prefix)
+    monkeypatch.setattr(_files, "is_immutable", lambda path: Path(path) == prefix / protected)
+    if named is None:
+        assert _artifacts.plan(str(prefix), tree, SECOND).changes
+    else:
+        with pytest.raises(Refusal, match="chattr") as refused:
+            _artifacts.plan(str(prefix), tree, SECOND)
+        assert refused.value.found.startswith(f"{prefix / named}, ")
+
+
+def test_an_immutable_file_of_the_user_s_is_not_kept_aside(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(prefix, {"bin/same": ("mine", 0o644)})
+    monkeypatch.setattr(_files, "is_immutable", lambda path: Path(path) == prefix / "bin/same")
+    with pytest.raises(Refusal, match="chattr"):
+        _artifacts.plan(str(prefix), {}, FIRST, keep_aside=True)
 
 
 # The swap, and the way back.

@@ -163,6 +163,14 @@ def _too_long(*_args: t.Any) -> None:
     raise TimeoutError("still looking for missing directories")
 
 
+def test_nothing_here_is_immutable(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    assert not any(
+        map(_files.is_immutable, (str(tmp_path), *(f"{tmp_path}/{name}" for name in ("file", "link", "no"))))
+    )
+
+
 def test_syncing_what_is_there(tmp_path: Path) -> None:
     _files.fsync_directory(str(tmp_path))
     _files.sync_filesystem(str(tmp_path))
