@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/containerd/containerd/events"
 	"github.com/containerd/containerd/namespaces"
 	"github.com/containerd/containerd/runtime/v2/shim"
 	"github.com/containerd/containerd/runtime/v2/task"
@@ -27,10 +28,19 @@ import (
 type kata struct{ shim.Shim }
 
 func main() {
-	shim.Run("io.containerd.kata.v2", func(ctx context.Context, id string, events shim.Publisher, cancel func()) (shim.Shim, error) {
-		upstream, err := gvisor.New(ctx, id, events, cancel)
+	shim.Run("io.containerd.kata.v2", func(ctx context.Context, id string, publisher shim.Publisher, cancel func()) (shim.Shim, error) {
+		upstream, err := gvisor.New(ctx, id, patient{publisher}, cancel)
 		return kata{upstream}, err
 	})
+}
+
+// patient is a publisher that has no errors: an event for an engine that is just restarting is sent again later, and gVisor's
+// shim would panic, which ends the pod.
+type patient struct{ shim.Publisher }
+
+func (p patient) Publish(ctx context.Context, topic string, event events.Event) error {
+	_ = p.Publisher.Publish(ctx, topic, event)
+	return nil
 }
 
 // Create makes a container of a request that was meant for Kata.
