@@ -59,3 +59,9 @@ def nodes(_nodes: list[Node], payload: dict[str, str]) -> t.Iterator[list[Node]]
 def node(nodes: list[Node]) -> Node:
     """The first of the nodes."""
     return nodes[0]
+
+
+@pytest.fixture(params=[0, 1], ids=["1.7", "2.1"])
+def each(request: pytest.FixtureRequest, nodes: list[Node]) -> Node:
+    """One of the nodes, in turns."""
+    return nodes[t.cast("int", request.param)]

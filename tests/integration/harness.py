@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import typing as t
 from pathlib import Path
 
@@ -26,6 +27,14 @@ def testbed(*words: str, check: bool = True) -> str:
     if check and done.returncode != 0:
         raise AssertionError(f"testbed {' '.join(words)}: {done.stdout}{done.stderr}")
     return done.stdout
+
+
+def eventually(holds: t.Callable[[], bool], timeout: float = 90) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + timeout
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 class Run(t.NamedTuple):
@@ -96,6 +105,10 @@ class Node:
     def engine(self) -> str:
         """Return what changes with every start of the engine."""
         return self.sh("systemctl show --property=InvocationID --value containerd.service").strip()
+
+    def starts(self) -> int:
+        """Return how often systemd has started the engine."""
+        return int(self.sh("journalctl --unit=containerd.service --output=cat | grep -c '^Started '"))
 
     def cut_power(self) -> None:
         """Cut the node's power and boot it again; its address may be another one afterwards."""

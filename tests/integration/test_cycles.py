@@ -18,11 +18,6 @@ def files(node: Node) -> str:
     )
 
 
-def starts(node: Node) -> int:
-    """Return how often systemd has started the engine."""
-    return int(node.sh("journalctl --unit=containerd.service --output=cat | grep -c '^Started '"))
-
-
 def test_row_4_cycles(nodes: list[Node], payload: dict[str, str], payload_v2: dict[str, str]) -> None:
     """Two payloads take turns, on both nodes: each cycle restarts the engine twice and leaves every byte as it was."""
     group = nodes[0].inventory["coco_nodes"]
@@ -33,12 +28,12 @@ def test_row_4_cycles(nodes: list[Node], payload: dict[str, str], payload_v2: di
         run = nodes[0].play(playbook, inventory=inventory, coco_serial="100%", **variables)
         assert run.status == 0, run.output
 
-    before = [(node.snapshot(), files(node), starts(node)) for node in nodes]
+    before = [(node.snapshot(), files(node), node.starts()) for node in nodes]
     cycles = int(os.environ.get("COCO_CYCLES", "10"))
     for cycle in range(cycles):
         play("install", coco_payload=f"oci-archive:{(payload, payload_v2)[cycle % 2]['oci_archive']}")
         play("uninstall")
         assert [files(node) for node in nodes] == [found for _snapshot, found, _starts in before], f"cycle {cycle + 1}"
     play("cleanup")
-    assert [starts(node) for node in nodes] == [number + 2 * cycles for _snapshot, _files, number in before]
+    assert [node.starts() for node in nodes] == [number + 2 * cycles for _snapshot, _files, number in before]
     assert [node.snapshot() for node in nodes] == [snapshot for snapshot, _files, _starts in before]

@@ -35,12 +35,6 @@ def uninstalled(node: Node) -> None:
         assert run.status == 0, run.output
 
 
-@pytest.fixture(params=[0, 1], ids=["1.7", "2.1"])
-def each(request: pytest.FixtureRequest, nodes: list[Node]) -> Node:
-    """One node after the other."""
-    return nodes[t.cast("int", request.param)]
-
-
 def test_row_5_a_disabled_cri(each: Node, archive: str) -> None:
     """Docker's package disables the CRI: refused before anything changes, or enabled, and disabled again."""
     with configured(each, f'printf \'disabled_plugins = ["cri"]\\n#root = "/x"\\n\' > {CONFIG}'):

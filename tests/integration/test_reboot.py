@@ -9,13 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import time
 import typing as t
 
 import pytest
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files
-from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node
+from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node, eventually
 
 JOURNAL = "/var/lib/confidential-containers/journal/journal.json"
 UNIT = "confidential-containers-transaction.service"
@@ -115,10 +114,3 @@ def test_engine_that_is_slower_than_its_time_limit(node: Node, archive: str) -> 
         assert "rolled back" in run.output
         assert node.sh("cat /etc/containerd/config.toml") == before
         assert node.pod("runc", "echo", "plain") == "plain\n"
-
-
-def eventually(holds: t.Callable[[], bool], timeout: float = 90) -> None:
-    deadline = time.monotonic() + timeout
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)

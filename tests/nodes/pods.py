@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import select
 import sys
+import time
 import typing as t
 import uuid
 
@@ -16,6 +19,8 @@ from images import POD_IMAGE
 
 SOCKET = "/run/containerd/containerd.sock"
 LABELS = {"testbed": "pod"}  # ours to remove
+# Who asks while an engine restarts asks again at once.
+RECONNECT = [(f"grpc.{which}_reconnect_backoff_ms", 100) for which in ("initial", "max")]
 
 
 class Cri:
@@ -28,7 +33,7 @@ class Cri:
             raise Failure("pods need the packages of tests/nodes/requirements.txt") from None
         self._rpc_error = grpc.RpcError
         # The node's file system as its init sees it, so that no port has to be opened.
-        channel = grpc.insecure_channel(f"unix:///proc/{nodes.pid(name)}/root{SOCKET}")
+        channel = grpc.insecure_channel(f"unix:///proc/{nodes.pid(name)}/root{SOCKET}", options=RECONNECT)
         self.api: t.Any = None
         for api, services in _versions():
             self.api, self._runtime = api, services.RuntimeServiceStub(channel)
@@ -108,6 +113,42 @@ def _exec(cri: Cri, container: str, command: t.Sequence[str]) -> int:
     sys.stdout.write(done.stdout.decode(errors="replace"))
     sys.stderr.write(done.stderr.decode(errors="replace"))
     return int(done.exit_code)
+
+
+def run_in(name: str, pods: t.Sequence[str], command: t.Sequence[str]) -> int:
+    """Run a command in each of these running pods; return the first exit code that is not 0."""
+    cri = Cri(name)
+    codes = [_exec(cri, _container(cri, pod), command) for pod in pods]
+    return next(filter(None, codes), 0)
+
+
+def keep_running_in(name: str, pods: t.Sequence[str], command: t.Sequence[str]) -> None:
+    """Run a command in running pods again and again, in turns, until our input ends, and print a line of JSON for each time.
+
+    The clock is the monotonic one, which all nodes have in common.
+    """
+    cri = Cri(name)
+    containers = [(pod, _container(cri, pod)) for pod in pods]
+    while True:
+        for pod, container in containers:
+            told = {"pod": pod, "began": time.monotonic(), "code": None, "output": "", "error": ""}
+            try:
+                done = cri("ExecSync", container_id=container, cmd=list(command))
+                told.update(code=done.exit_code, output=(done.stdout + done.stderr).decode(errors="replace"))
+            except Failure as error:
+                told["error"] = str(error)
+                time.sleep(0.02)  # while the engine is down
+            print(json.dumps({**told, "ended": time.monotonic()}), flush=True)
+            if select.select([sys.stdin], [], [], 0)[0]:
+                return
+
+
+def _container(cri: Cri, pod: str) -> str:
+    running = cri.api.ContainerStateValue(state=cri.api.ContainerState.Value("CONTAINER_RUNNING"))
+    found = cri("ListContainers", filter=cri.api.ContainerFilter(pod_sandbox_id=pod, state=running)).containers
+    if not found:
+        raise Failure(f"no container runs in a pod {pod}")
+    return str(found[0].id)
 
 
 def _remove(cri: Cri, pod: str) -> None:
