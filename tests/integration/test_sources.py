@@ -11,7 +11,6 @@ import contextlib
 import gzip
 import json
 import lzma
-import os
 import shutil
 import subprocess
 import typing as t
