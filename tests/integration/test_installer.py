@@ -7,12 +7,13 @@
 from __future__ import annotations
 
 import json
-import time
 import typing as t
+from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node
+from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node, eventually
+from ansible_collections.confidential_containers.runtime.tests.integration.registry import sh
 
 DEPLOY = "/opt/kata-artifacts/scripts/kata-deploy.sh"
 PREFIX = "/opt/confidential-containers"
@@ -161,6 +162,7 @@ WAYS = {
         f"{DEPLOY} install",
         'kubectl label node "$NODE_NAME" katacontainers.io/kata-runtime=true',
     ],
+    "has a kubeconfig": ['grep -q "only a test" "$KUBECONFIG"', f"{DEPLOY} install"],
 }
 
 
@@ -171,6 +173,10 @@ def test_ways_to_install(node: Node, archive: str, way: str) -> None:
     variables: dict[str, t.Any] = {"coco_installer": "payload", "coco_install_cmd": ["bash", "-c", script]}
     if "done\n" in script:
         variables["coco_installer_done"] = f"{PREFIX}/done"
+    if "KUBECONFIG" in script:
+        variables["coco_installer_kubectl"] = "/root/kubeconfig"
+        assert "kubeconfig on the node" in node.play("install", coco_payload=archive, **variables).output
+        node.sh("echo only a test > /root/kubeconfig")
     if "kubectl" in script:
         refused = node.play("install", coco_payload=archive, **variables)
         assert "coco_installer_kubectl=stub" in refused.output
@@ -289,6 +295,43 @@ def test_what_an_uninstaller_leaves_behind(node: Node, archive: str) -> None:
     assert node.snapshot() == before
 
 
+@pytest.fixture
+def image_with_hooks(payload: dict[str, str], tmp_path: Path) -> t.Iterator[str]:
+    """An image that has the scripts which the operator runs in hooks."""
+    place = "/opt/confidential-containers-pre-install-artifacts/scripts"
+    for word in ("pre-install", "post-uninstall"):
+        path = tmp_path / f"{word}.sh"
+        path.write_text(f"#!/bin/sh\nset -e\necho {word} $NODE_NAME >> /etc/systemd/system/hooks\n")
+        path.chmod(0o755)
+    (tmp_path / "Dockerfile").write_text(f"FROM {payload['image']}\nCOPY *.sh {place}/\n")
+    name = "coco-test-hooks:latest"
+    sh("docker", "build", "--quiet", "--tag", name, tmp_path)
+    yield f"docker-daemon:{name}"
+    sh("docker", "rmi", name)
+
+
+def test_the_operator_s_own_hooks(node: Node, archive: str, image_with_hooks: str) -> None:
+    """A manifest with both hooks and without a command: the operator's scripts, in its order, around a native installation."""
+    before = node.snapshot()
+    volumes = {
+        "image": image_with_hooks,
+        "volumes": [{"name": "units", "hostPath": {"path": "/etc/systemd/system/", "type": ""}}],
+        "volumeMounts": [{"name": "units", "mountPath": "/etc/systemd/system/"}],
+    }
+    variables = {"coco_ccruntime": manifest(archive, preInstall=volumes, postUninstall=volumes)}
+    run = node.play("install", **variables)
+    assert run.status == 0, run.output
+    assert "Starting gVisor" in node.pod("kata-qemu")
+    assert node.sh("cat /etc/systemd/system/hooks") == f"pre-install {node.name}\n"
+    run = node.play("uninstall", **variables)
+    assert run.status == 0, run.output
+    assert node.sh("cat /etc/systemd/system/hooks") == f"pre-install {node.name}\npost-uninstall {node.name}\n"
+    assert "left behind by the installer: /etc/systemd/system/hooks" in node.play("status").output
+    run = node.play("cleanup", **variables)
+    assert run.status == 0, run.output
+    assert node.snapshot() == before
+
+
 def test_hooks(node: Node, archive: str) -> None:
     """Before the installation and after the uninstallation, with images and volumes of their own, natively, too."""
     before = node.snapshot()
@@ -325,10 +368,7 @@ def test_an_interruption(node: Node, archive: str, how: str) -> None:
     script = f"{HALF}; sed -i s/nightly-runc/other/ /etc/containerd/config.toml; systemctl restart containerd.service; sleep 20; exit 1"
     variables = {"coco_payload": archive, "coco_installer": "payload", "coco_install_cmd": ["bash", "-c", script]}
     with node.started("install", **variables) as process:
-        deadline = time.monotonic() + 120
-        while "other" not in node.sh("grep runc /etc/containerd/config.toml"):
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+        eventually(lambda: "other" in node.sh("grep runc /etc/containerd/config.toml"))
         if how == "the power is cut":
             process.kill()
             node.cut_power()
@@ -336,9 +376,7 @@ def test_an_interruption(node: Node, archive: str, how: str) -> None:
             process.kill()
         else:
             node.sh("systemctl kill --signal=SIGKILL confidential-containers-transaction.service")
-    while node.sh("ls -d /var/lib/confidential-containers/journal", check=False):
-        assert time.monotonic() < deadline + 60
-        time.sleep(0.5)
+    eventually(lambda: not node.sh("ls -d /var/lib/confidential-containers/journal", check=False))
     assert "nightly-runc" in node.sh("containerd config dump")
     assert "plain" in node.pod("", "echo", "plain")
     assert not node.sh("systemctl list-units --all --no-legend 'confidential-containers*'")
