@@ -10,6 +10,7 @@ A command of the contract is one of ``install``, ``uninstall``, ``cleanup``, ``p
 
 from __future__ import annotations
 
+import re
 import typing as t
 from dataclasses import dataclass
 
@@ -133,3 +134,12 @@ def tells(path: str) -> str:
             if known and (path == known or path.startswith(f"{known}/")):
                 return known
     return ""
+
+
+def expanded(text: str, variables: t.Mapping[str, str]) -> str:
+    """Return a value or an argument of a command as Kubernetes hands it to a container: with each known ``$(NAME)`` replaced."""
+
+    def replacement(match: re.Match[str]) -> str:
+        return "$" if match.group() == "$$" else variables.get(match.group("name"), match.group())
+
+    return re.sub(r"\$\$|\$\((?P<name>[^)]*)\)", replacement, text)

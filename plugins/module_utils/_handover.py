@@ -39,6 +39,7 @@ _KINDS: t.Mapping[str, t.Callable[..., t.Any]] = {
         state, journal, engine, Change.from_plain(work), **how
     ),
     "installer": _installer.carry_out,
+    "restore": _installer.restore_left,
 }
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import re
 import time
 import typing as t
@@ -27,6 +28,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _files,
     _kept,
     _layouts,
+    _payloads,
     _probe,
     _record,
     _rootfs,
@@ -53,17 +55,18 @@ _UNDOES = {
 }
 #: Commands whose work is judged by what they leave: a failure after it is only told. Real ones end with removing the directory
 #: on which the artifacts are mounted, which no system lets them.
-_JUDGED_BY_RESULT = ("uninstall", "post_uninstall", "cleanup")
+_JUDGED_BY_RESULT = ("uninstall", "cleanup")
 #: Directories whose content is recorded, beside that of the engine's configuration and the volumes.
 _RECORDED = ("/usr/local/bin", "/etc/systemd/system", *(layout.prefix for layout in _layouts.LAYOUTS))
 #: Volumes below these are recorded, too: others are the system's own, or of no size that could be copied.
 _INSTALLED = ("/etc/", "/opt/", "/usr/local/")
+#: Units that a command has installed.
+_UNIT = re.compile(r"/etc/systemd/system/[^/]+\.(service|socket|timer|path)")
 #: Seconds that a command may still have to say something once the engine serves what it should.
-_GRACE = 10.0
+_GRACE = 20.0
 _PERIOD = 0.5
-#: Lines of a command's output that are returned.
-_LINES = 200
-_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#: What a container runtime sets.
+_DEFAULTS = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root")
 #: Names of variables whose values are not repeated.
 _SECRET = re.compile(r"(?i)pass|secret|token|key|auth|crypt|credential")
 _KUBECONFIG = "/run/confidential-containers.kubeconfig"
@@ -98,6 +101,7 @@ class Order:
     finished: str = ""
     handlers: t.Sequence[str] = ()
     timeout: float = 600.0
+    limits: t.Mapping[str, int] = field(default_factory=dict)
     known: t.Mapping[str, t.Any] = field(default_factory=dict)
 
     @property
@@ -122,7 +126,7 @@ class Outcome:
 
 
 def is_done(receipt: t.Mapping[str, t.Any], order: Order, engine: Engine) -> bool:
-    """Tell whether there is nothing to do: the command was run like that, and what it made is there and served."""
+    """Tell whether there is nothing to do: the command was run like that, and what it made is there, configured and served."""
     installer = receipt.get("installer", {})
     done = installer.get("done", {}).get(order.command)
     if done is None or done["fingerprint"] != order.fingerprint:
@@ -130,18 +134,27 @@ def is_done(receipt: t.Mapping[str, t.Any], order: Order, engine: Engine) -> boo
     if order.command != "install":
         return True
     configuration = os.path.dirname(os.path.realpath(engine.config)) + "/"
-    damaged = {path for path in _record.edited(installer["left"]) if not path.startswith(configuration)}
-    return not damaged and set(receipt.get("handlers", {})) <= set(_probe.served(engine))
+    damaged = {path for path in _record.touched(installer["left"]) if not path.startswith(configuration)}
+    return not damaged and set(receipt.get("handlers", {})) <= _configured(engine) & set(_probe.served(engine))
 
 
 def check(state: State, engine: Engine, order: Order, ignore_pods: bool) -> list[_volumes.Bind]:
     """Refuse what cannot be run; nothing is changed. Returns what is to be mounted."""
+    receipt = state.receipt()
+    if order.command == "install" and any(receipt.get(part) for part in ("tree", "edits")):
+        raise Refusal(
+            "a node without a native installation, for a payload's own installer",
+            f"payload {receipt.get('payload', {}).get('digest')} below {receipt.get('prefix')}",
+            "Uninstall that first.",
+        )
     binds = _volumes.plan(order.volumes, order.mounts, _working(state))
     _volumes.missing(binds)
-    _probe.served(engine)
-    if order.command == "uninstall":
-        _validate.refuse_pods(engine, set(state.receipt().get("handlers", {})), ignore_pods)
-    if order.kubectl not in ("none", "stub") and not os.path.isfile(order.kubectl):
+    # Without a CRI there is nobody to ask, and no pod.
+    if _probe.served(engine) and order.command == "uninstall":
+        _validate.refuse_pods(engine, set(receipt.get("handlers", {})), ignore_pods)
+    if order.kubectl not in ("none", "stub") and not (
+        os.path.isabs(order.kubectl) and os.path.isfile(order.kubectl) and not _volumes.UNFIT.search(order.kubectl)
+    ):
         raise Refusal(
             "none, stub or the path of a kubeconfig on the node in coco_installer_kubectl", order.kubectl, "Correct it."
         )
@@ -153,49 +166,118 @@ def carry_out(
 ) -> Outcome:
     """Run one command. Returns with its work done and the engine serving, or raises with the node as before."""
     order = Order(**plain)
-    began = time.time()
+    receipt = state.receipt()
+    owned = set(receipt.get("handlers", {}))
     try:
-        receipt = state.receipt()
-        owned = set(receipt.get("handlers", {}))
         kept = _find(state, order)
         binds = check(state, engine, order, ignore_pods)
-        before = _probe.served(engine)
+        created = _volumes.missing(binds)
+    except (Refusal, OSError):
+        journal.close()
+        raise
+
+    def work(before: set[str]) -> Outcome:
+        _volumes.create(created)
+        command = _prepared(state, kept, order, engine, binds)
         invocation = _probe.invocation(engine)
+        outcome = _run(engine, order, command, before - owned)
+        _settle(engine, order, outcome, before - owned, invocation, timeout)
+        return outcome
+
+    def result(outcome: Outcome, changed: _record.Changes) -> dict[str, t.Any]:
+        return _receipt(state, receipt, kept, order, outcome, changed, engine)
+
+    return _safely(state, journal, engine, _recorded(engine, binds), created, timeout, work, result)
+
+
+def restore_left(
+    state: State, journal: Journal, engine: Engine, plain: t.Mapping[str, t.Any], timeout: float, ignore_pods: bool
+) -> Outcome:
+    """Bring back what commands have left changed, but for what somebody has edited since, and have the engine serve that."""
+    del plain, ignore_pods
+    receipt = state.receipt()
+
+    def work(before: set[str]) -> Outcome:
+        del before
+        bring_back(state)
+        configured = _configured(engine)
+        restarted = not _serves(engine, configured)
+        return Outcome(restarted=restarted, served=_probe.restart(engine, configured, timeout) if restarted else ())
+
+    def result(outcome: Outcome, changed: _record.Changes) -> dict[str, t.Any]:
+        del outcome, changed
+        return {**receipt, "installer": {**receipt["installer"], "left": {}}}
+
+    return _safely(state, journal, engine, list(receipt["installer"]["left"]), [], timeout, work, result)
+
+
+def bring_back(state: State) -> None:
+    """Bring back what commands have left changed, as far as nobody has edited it since."""
+    left: _record.Left = state.receipt()["installer"]["left"]
+    edited = _record.edited(left)
+    wanted = {path: item["before"] for path, item in left.items() if path not in edited}
+    _stop_units(path for path, before in wanted.items() if before is None)
+    _record.put_back(wanted, lambda path: _original(state, path))
+    _containerd.run(["systemctl", "daemon-reload"])
+
+
+def _safely(
+    state: State,
+    journal: Journal,
+    engine: Engine,
+    roots: t.Sequence[str],
+    created: t.Sequence[_volumes.Created],
+    timeout: float,
+    work: t.Callable[[set[str]], Outcome],
+    result: t.Callable[[Outcome, _record.Changes], dict[str, t.Any]],
+) -> Outcome:
+    """Do ``work`` on what ``roots`` hold, and commit its ``result``, a receipt; or put everything back. Both are told what the
+    engine serves and is configured with: what it only still serves, nobody can give back.
+    """
+    began = time.time()
+    try:
+        before = set(_probe.served(engine)) & _configured(engine)
         journal.record(
             installer={
-                "created": _volumes.missing(binds),
+                "created": list(created),
                 "engine": engine.plain(),
-                "served": before,
-                "invocation": invocation,
+                "served": sorted(before),
+                "invocation": _probe.invocation(engine),
                 "timeout": timeout,
             }
         )
-        _record.take(_store(state), _recorded(engine, binds), _unit.PATHS)
-        _volumes.create(journal.parts["installer"]["created"])
-        command = _prepared(state, kept, order, engine, binds)
-        outcome = _run(engine, order, command, set(before) - owned)
-        _settle(engine, order, outcome, set(before) - owned, invocation, timeout)
+        _record.take(_store(state), roots, _unit.PATHS)
+        outcome = work(before)
+        changed = _record.changes(_store(state))
+        outcome.files = {path: _word(*pair) for path, pair in changed.items()}
+        receipt = result(outcome, changed)
+        # What others have written is no more durable than what they made sure of.
+        os.sync()
+        journal.record(receipt=receipt, committed=True)
     except (Refusal, OSError) as error:
         raise _undone(state, journal, engine, error, began) from error
-    changed = _record.changes(_store(state))
-    outcome.files = {path: _word(*pair) for path, pair in changed.items()}
-    journal.record(receipt=_receipt(state, receipt, kept, order, outcome, changed, engine))
     finish(state, journal)
     return outcome
 
 
 def finish(state: State, journal: Journal) -> None:
-    """Commit: from here on the command has been run. May be repeated."""
-    journal.record(committed=True)
+    """End a run that was committed. May be repeated."""
     _service.remove()
     receipt = journal.parts["receipt"]
-    for path, item in receipt["installer"]["left"].items():
+    left = receipt["installer"]["left"]
+    for path, item in left.items():
         original, copy = _original(state, path), _record.saved(_store(state), path)
         if item["before"] and item["before"]["type"] != "directory" and not os.path.lexists(original):
             _files.make_directories(os.path.dirname(original), mode=0o700)
             os.rename(copy, original)
     state.write_receipt(receipt)
+    # A path that is as before again has no bytes of before: the next command finds its own.
+    for original in _record.index([_original(state, "")]):
+        path = original[len(_original(state, "")) :]
+        if path not in left and not os.path.isdir(original):
+            _files.remove_file(original)
     _tidy(state, journal)
+    _payloads.forget(state)
     journal.close()
 
 
@@ -203,45 +285,53 @@ def roll_back(state: State, journal: Journal) -> list[str]:
     """End the command, put back all that it did, and have the engine serve as before; return the paths. May be repeated."""
     _service.remove()
     part = journal.parts["installer"]
+    # What fills the disk goes first: putting back takes some room.
+    _files.remove_tree(_root(state))
+    _stop_units(path for path, (before, _after) in _record.changes(_store(state)).items() if before is None)
     changed = _record.restore(_store(state))
     _tidy(state, journal)
     engine = Engine.from_plain(part["engine"])
-    if changed:
-        _containerd.run(["systemctl", "daemon-reload"])
+    _containerd.run(["systemctl", "daemon-reload"])
     if changed or not _serves(engine, part["served"]) or _probe.invocation(engine) != part["invocation"]:
         _probe.restart(engine, part["served"], max(part["timeout"], _probe.PATIENCE))
     journal.close()
     return changed
 
 
-def remove_left(state: State) -> tuple[list[str], list[str]]:
-    """Bring back what commands have left changed; return the paths, and those that somebody has edited since, which stay."""
-    left: _record.Left = state.receipt().get("installer", {}).get("left", {})
-    edited = _record.edited(left)
-    wanted = {path: item["before"] for path, item in left.items() if path not in edited}
-    _record.put_back(wanted, lambda path: _original(state, path))
-    return sorted(wanted), sorted(path for path in edited if _record.look(path))
-
-
-def serve_configured(engine: Engine, timeout: float) -> bool:
-    """Have an engine serve what it is configured with; return whether that took a restart."""
-    configured = set(_dump.served(_containerd.dump(engine, engine.config)[0]))
-    if _serves(engine, configured):
-        return False
-    _probe.restart(engine, configured, timeout)
-    return True
+def undone_by(command: str, receipt: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return the receipt's part about commands, without those that a command makes undone."""
+    installer = receipt.get("installer", {})
+    done = {name: known for name, known in installer.get("done", {}).items() if name not in _UNDOES[command]}
+    return {"done": done, "left": installer.get("left", {})}
 
 
 def damage(receipt: t.Mapping[str, t.Any]) -> dict[str, str]:
     """Return what commands of the payload have made and is no longer as they left it: path → missing, or edited."""
     left: _record.Left = receipt.get("installer", {}).get("left", {})
-    return {path: "edited" if _record.look(path) else "missing" for path in sorted(_record.edited(left))}
+    return {path: "edited" if _record.look(path) else "missing" for path in sorted(_record.touched(left))}
 
 
 def left_behind(receipt: t.Mapping[str, t.Any]) -> dict[str, str]:
     """Return how a node still differs from what it was before the first command: path → added, changed or removed."""
     left: _record.Left = receipt.get("installer", {}).get("left", {})
     return {path: _word(item["before"], item["after"]) for path, item in sorted(left.items())}
+
+
+def edited(receipt: t.Mapping[str, t.Any]) -> list[str]:
+    """Return what somebody has edited since commands of the payload made it: it stays."""
+    left: _record.Left = receipt.get("installer", {}).get("left", {})
+    return sorted(path for path in _record.edited(left) if _record.look(path))
+
+
+def _configured(engine: Engine) -> set[str]:
+    return set(_dump.served(_containerd.dump(engine, engine.config)[0]))
+
+
+def _stop_units(paths: t.Iterable[str]) -> None:
+    """Stop units whose files are about to go: their processes would stay."""
+    names = [os.path.basename(path) for path in paths if _UNIT.fullmatch(path)]
+    if names:
+        _containerd.run(["systemctl", "stop", "--", *names])
 
 
 def _original(state: State, path: str) -> str:
@@ -286,7 +376,8 @@ def _find(state: State, order: Order) -> _kept.Kept:
 
 def _recorded(engine: Engine, binds: t.Iterable[_volumes.Bind]) -> list[str]:
     volumes = [bind.source for bind in binds if not bind.read_only and f"{bind.source}/".startswith(_INSTALLED)]
-    return [os.path.dirname(os.path.realpath(engine.config)), *_RECORDED, *volumes]
+    configuration = [os.path.dirname(path) for path in (engine.config, os.path.realpath(engine.config))]
+    return [*configuration, *_RECORDED, *volumes]
 
 
 def _prepared(
@@ -298,13 +389,20 @@ def _prepared(
     _files.make_directories(root, mode=0o755)
     (image,) = kept.images()
     total = sum(layer.size or 0 for layer in image.layers)
-    progress = Progress()
-    _rootfs.unpack(
-        kept, image, root, Limits(), lambda done: progress.tell(f"unpacked for {order.command}", done, total)
-    )
+    free = os.statvfs(root)
+    if free.f_bavail * free.f_frsize < total:
+        raise Refusal(
+            f"room for the payload's root file system in {root}: at least {total >> 20} MiB",
+            f"{free.f_bavail * free.f_frsize >> 20} MiB free",
+            "Make room there.",
+        )
+    progress, what = Progress(), f"unpacked for {order.command}"
+    _rootfs.unpack(kept, image, root, Limits(**order.limits), lambda done: progress.tell(what, done, total))
     for bind in binds:
         _rootfs.make_mount_point(root, bind.target, os.path.isdir(bind.source))
-    variables = dict(pair.partition("=")[::2] for pair in (_PATH, *image.environment))
+    pairs = [pair.partition("=")[::2] for pair in (*_DEFAULTS, f"HOSTNAME={platform.node()}", *image.environment)]
+    variables = {name: value for name, value in pairs if _service.VARIABLE.fullmatch(name)}
+    variables.update(order.environment)
     options = _volumes.bind_options(binds)
     if order.kubectl == "stub":
         _stub(root, variables["PATH"].split(":"), binds, engine)
@@ -318,8 +416,8 @@ def _prepared(
         if os.path.exists(path):
             _rootfs.make_mount_point(root, path, directory=False)
             options += _volumes.bind_options([_volumes.Bind(os.path.realpath(path), path, True, "File", path)])
-    variables.update(order.environment)
-    directory = image.directory if os.path.isdir(_rootfs.resolve(root, image.directory)) else "/"
+    fit = image.directory.startswith("/") and not _volumes.UNFIT.search(image.directory)
+    directory = image.directory if fit and os.path.isdir(_rootfs.resolve(root, image.directory)) else "/"
     argv = [_program(root, order.argv[0], variables["PATH"].split(":"), binds, kept.title), *order.argv[1:]]
     return _service.Command(argv, directory, variables, root, options)
 
@@ -348,8 +446,11 @@ def _stub(root: str, places: t.Sequence[str], binds: t.Sequence[_volumes.Bind], 
     paths = [path for path in (f"{place}/kubectl" for place in places) if not _mounted(path, binds)]
     present = [path for path in paths if os.path.lexists(_rootfs.resolve(root, path))]
     for path in present or paths[:1]:
-        _rootfs.make_mount_point(root, path, directory=False)
-        with open(_rootfs.resolve(root, path), "w", encoding="utf-8") as stream:
+        # Where it is a link, what it leads to may be more than a kubectl.
+        place = os.path.join(_rootfs.resolve(root, os.path.dirname(path)), os.path.basename(path))
+        _files.remove_file(place)
+        _files.make_directories(os.path.dirname(place))
+        with open(place, "x", encoding="utf-8") as stream:
             stream.write(_STUB.format(version=engine.version_text))
             os.fchmod(stream.fileno(), 0o755)
 
@@ -357,10 +458,11 @@ def _stub(root: str, places: t.Sequence[str], binds: t.Sequence[_volumes.Bind], 
 def _run(engine: Engine, order: Order, command: _service.Command, foreign: set[str]) -> Outcome:
     """Run the command until it has ended or done its work."""
     invocation = _probe.invocation(engine)
+    marker = _record.look(order.finished) if order.finished else None
     progress = Progress()
     started = _service.start(command)
     began = time.monotonic()
-    served_since: float | None = None
+    served_since, served_by = 0.0, ""
     how = ""
     while not how:
         time.sleep(_PERIOD)
@@ -368,20 +470,21 @@ def _run(engine: Engine, order: Order, command: _service.Command, foreign: set[s
         now = time.monotonic()
         if not found.alive:
             how = "ended"
-        elif (order.finished and os.path.lexists(order.finished)) or _service.is_idle():
+        elif _appeared(order.finished, marker) or _service.is_idle():
             how = "idle"
         elif (
             order.command == "install"
             and _probe.invocation(engine) != invocation
             and _installed(engine, order, foreign)
         ):
-            served_since = served_since or now
+            if _probe.invocation(engine) != served_by:
+                served_since, served_by = now, _probe.invocation(engine)
             how = "served" if now > served_since + _GRACE else ""
         if not how and now > began + order.timeout:
             how = "late"
         progress.tell(f"{order.command} of the payload at work for {now - began:.0f} s")
     progress.end()
-    said = _masked(_service.output(started)[-_LINES:], order.environment)
+    said = _masked(_service.output(started), order.environment)
     outcome = Outcome(output=said, status=found.status if how == "ended" else 0)
     _service.remove()
     if how == "late":
@@ -400,6 +503,12 @@ def _run(engine: Engine, order: Order, command: _service.Command, foreign: set[s
                 _hint(said, order),
             )
     return outcome
+
+
+def _appeared(path: str, before: _record.Entry | None) -> bool:
+    """Tell whether a marker is there that was not there before, as it is now: an earlier command may have left one."""
+    now = _record.look(path) if path else None
+    return now is not None and now != before
 
 
 def _hint(said: t.Sequence[str], order: Order) -> str:
@@ -442,7 +551,7 @@ def _serves(engine: Engine, handlers: t.Collection[str]) -> bool:
 
 def _settle(engine: Engine, order: Order, outcome: Outcome, foreign: set[str], invocation: str, timeout: float) -> None:
     """Have the engine serve what it is configured with now, and judge that. Raises a refusal that says what is wrong."""
-    configured = set(_dump.served(_containerd.dump(engine, engine.config)[0]))
+    configured = _configured(engine)
     try:
         now = set(_cri.status(engine.socket).handlers)
         stale = not configured <= now or bool((now - foreign) - configured)
@@ -506,18 +615,23 @@ def _receipt(
     engine: Engine,
 ) -> dict[str, t.Any]:
     """Return the receipt as it is after the command."""
-    installer = receipt.get("installer", {})
-    old: _record.Left = installer.get("left", {})
-    for path in _record.edited(old) - set(changed):
-        old[path]["edited"] = True
+    installer = undone_by(order.command, receipt)
+    old: _record.Left = installer["left"]
+    for path in old:
+        # As it was when this command began.
+        found = changed[path][0] if path in changed else _record.look(path)
+        content = _record.saved(_store(state), path) if path in changed else path
+        if not _record.untouched(content, old[path]["after"], found):
+            old[path] = {**old[path], "edited": True, "after": found}
 
     def is_as_before(path: str, item: dict[str, t.Any]) -> bool:
         original = _original(state, path)
         copy = original if os.path.lexists(original) else _record.saved(_store(state), path)
         return _record.same(item["before"], item["after"], copy, path)
 
-    left = _record.merge(old, changed, is_as_before)
-    done = {name: known for name, known in installer.get("done", {}).items() if name not in _UNDOES[order.command]}
+    signed = {path: (before, _record.signed(path, after)) for path, (before, after) in changed.items()}
+    left = _record.merge(old, signed, is_as_before)
+    done = installer["done"]
     done[order.command] = {"digest": order.digest, "fingerprint": order.fingerprint, **order.known}
     result = {**receipt, "installer": {"done": done, "left": left}}
     if order.command in ("install", "uninstall"):

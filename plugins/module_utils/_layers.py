@@ -39,6 +39,14 @@ class Limits:
     ratio: int = 2000
 
 
+def limits_of(asked: t.Mapping[str, t.Any] | None) -> Limits:
+    """Return the limits that the user sets, and the usual ones beside them."""
+    values = {name: value for name, value in (asked or {}).items() if value is not None}
+    if any(value < 1 for value in values.values()):
+        raise Refusal("positive numbers in coco_limits", str(values), "Correct it, or leave it out.")
+    return Limits(**values)
+
+
 class Layers:
     """The layers of one image. ``progress`` is told how many bytes of them, as they are stored, have been read; ``expected`` is
     what refusals of a member say that the payload should be.

@@ -35,6 +35,11 @@ ENGINE_OPTIONS: dict[str, dict[str, t.Any]] = {
     "engine_unit": {"type": "str"},
     "engine_socket": {"type": "path"},
 }
+#: For modules that unpack payloads: see ``_layers.Limits``.
+LIMITS: dict[str, t.Any] = {
+    "type": "dict",
+    "options": {"bytes": {"type": "int"}, "members": {"type": "int"}, "ratio": {"type": "int"}},
+}
 #: For modules that restart the engine.
 RESTART_OPTIONS: dict[str, dict[str, t.Any]] = {**ENGINE_OPTIONS, "engine_timeout": {"type": "int", "default": 120}}
 

@@ -26,6 +26,8 @@ Changes = t.Dict[str, t.Tuple[t.Optional[Entry], t.Optional[Entry]]]
 #: By path: ``before`` and ``after`` as in Changes; ``edited``, when somebody has changed it since.
 Left = t.Dict[str, t.Dict[str, t.Any]]
 
+#: Files up to this size are compared by their bytes, too: configuration files are written again and again.
+_SMALL = 1 << 20
 #: Bytes that a copy leaves free.
 _SPARE = 64 << 20
 #: What tells that nobody has written to a file meanwhile.
@@ -62,13 +64,15 @@ def index(roots: t.Iterable[str], excluded: t.Collection[str] = ()) -> Index:
 
 
 def take(store: str, roots: t.Collection[str], excluded: t.Collection[str] = ()) -> None:
-    """Record what stands at and below some directories in ``store``, which must not exist. Links in their own paths are
-    followed. Raises a refusal when there is no room for the copy.
+    """Record what stands at and below some paths in ``store``, durably. Links on the way to them are followed. Raises a refusal
+    when there is no room for the copy.
     """
     roots = outermost(map(os.path.realpath, roots))
     found = index(roots, excluded)
+    _files.remove_tree(store)
     _files.make_directories(store, mode=0o700)
-    needed = sum(entry["size"] for entry in found.values() if entry["type"] == "file") + _SPARE
+    # Guest images have holes, which the copies have, too.
+    needed = sum(os.lstat(path).st_blocks * 512 for path, entry in found.items() if entry["type"] == "file") + _SPARE
     there = os.statvfs(store)
     if there.f_bavail * there.f_frsize < needed:
         raise Refusal(
@@ -79,6 +83,7 @@ def take(store: str, roots: t.Collection[str], excluded: t.Collection[str] = ())
     present = [root for root in roots if root in found]
     if present:
         _copy(["--parents", *present], os.path.join(store, "copy"))
+    _files.sync_filesystem(store)
     _files.write_json(
         os.path.join(store, "index.json"), {"roots": roots, "excluded": sorted(excluded), "entries": found}
     )
@@ -131,7 +136,7 @@ def restore(store: str) -> list[str]:
 
 
 def put_back(wanted: t.Mapping[str, Entry | None], copy_of: t.Callable[[str], str]) -> None:
-    """Bring paths back to what stood there; None: nothing. First goes what is too much, which also makes room."""
+    """Bring paths back to what stood there, durably; None: nothing. First goes what is too much, which also makes room."""
     for path in sorted(wanted, reverse=True):
         found, before = look(path), wanted[path]
         if found is not None and (before is None or before["type"] != found["type"]):
@@ -152,7 +157,8 @@ def put_back(wanted: t.Mapping[str, Entry | None], copy_of: t.Callable[[str], st
             _files.remove_file(new)
             _copy(["--no-target-directory", copy_of(path)], new)
             os.rename(new, path)
-            _files.fsync_directory(os.path.dirname(path))
+    if wanted:
+        os.sync()
 
 
 def merge(left: Left, changed: Changes, is_as_before: t.Callable[[str, dict[str, t.Any]], bool]) -> Left:
@@ -168,21 +174,33 @@ def merge(left: Left, changed: Changes, is_as_before: t.Callable[[str, dict[str,
     return result
 
 
+def signed(path: str, entry: Entry | None) -> Entry | None:
+    """Return an entry that a later look can be compared with, also after somebody wrote the same bytes again."""
+    if entry is None or entry["type"] != "file" or entry["size"] > _SMALL:
+        return entry
+    return {**entry, "digest": _files.sha256_file(path)}
+
+
+def touched(left: Left) -> set[str]:
+    """Return the paths that are no longer as they were last seen."""
+    return {path for path, item in left.items() if not untouched(path, item["after"], look(path))}
+
+
 def edited(left: Left) -> set[str]:
-    """Return the paths that somebody has changed since the last command."""
-    found = set()
-    for path, item in left.items():
-        now, after = look(path), item["after"]
-        if item["edited"] or not _untouched(after, now):
-            found.add(path)
-    return found
+    """Return the paths that are somebody else's by now: changed by them, since or before the last command."""
+    return touched(left) | {path for path, item in left.items() if item["edited"]}
 
 
-def _untouched(after: Entry | None, now: Entry | None) -> bool:
+def untouched(path: str, after: Entry | None, now: Entry | None) -> bool:
+    """Tell whether what stands at a path now is what was last seen there."""
     if after is None or now is None:
         return after is now
     # A link that was added to a file, or a label that was set, changes nothing that counts.
-    return all(after.get(key) == now.get(key) for key in {*after, *now} - {"ctime_ns"})
+    keys = {*after, *now} - {"ctime_ns", "digest"}
+    different = {key for key in keys if after.get(key) != now.get(key)}
+    if not different or different - {"mtime_ns", "inode"} or "digest" not in after:
+        return not different
+    return bool(_files.sha256_file(path) == after["digest"])
 
 
 def _copy(what: t.Sequence[str], target: str) -> None:

@@ -28,7 +28,8 @@ _ENVIRONMENT = "/run/confidential-containers/installer.env"
 _SYSTEMCTL = {"SYSTEMD_IGNORE_CHROOT": "1", "SYSTEMCTL_FORCE_BUS": "1"}
 #: Commands that wait for nothing: the script in which one runs has done its work.
 _IDLE = (["sleep", "infinity"], ["sleep", "inf"], ["tail", "-f", "/dev/null"])
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+#: What systemd takes for the name of a variable.
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 # Type=exec: a start that fails because the program is not there says so. What the script has forked ends with it, as in a
 # container.
@@ -90,7 +91,7 @@ def unit(command: Command) -> str:
 def environment(variables: t.Mapping[str, str]) -> str:
     """Return variables as a file that systemd reads. Not as lines of the unit: those are shown to everybody who asks."""
     for name, value in variables.items():
-        if not _VARIABLE.fullmatch(name) or "\0" in value:
+        if not VARIABLE.fullmatch(name) or "\0" in value:
             raise Refusal(
                 "names and values of environment variables", repr(name), "Correct coco_environment_variables."
             )
@@ -120,7 +121,8 @@ def look() -> Running:
     names = ("ActiveState", "SubState", "ExecMainStatus", "Result", "InvocationID")
     shown = run(["systemctl", "show", f"--property={','.join(names)}", "--", NAME])
     found = dict(line.partition("=")[::2] for line in shown.stdout.splitlines())
-    alive = found.get("ActiveState") in ("activating", "active") and found.get("SubState") != "exited"
+    # Without an answer, nothing is known; systemd itself may be busy.
+    alive = not (found.get("ActiveState") in ("inactive", "failed") or found.get("SubState") == "exited")
     status = found.get("ExecMainStatus", "")
     return Running(
         alive, int(status) if status.isdigit() else 0, found.get("Result", ""), found.get("InvocationID", "")
@@ -146,10 +148,11 @@ def _processes() -> t.Iterator[list[str]]:
         yield [os.path.basename(word) for word in words[:1]] + words[1:]
 
 
-def output(invocation: str) -> list[str]:
-    """Return the lines that the command has written so far."""
+def output(invocation: str, lines: int = 200) -> list[str]:
+    """Return the last lines that the command has written so far."""
     run(["journalctl", "--sync"])  # what was written last may still be on its way
-    shown = run(["journalctl", "--output=cat", "--no-pager", "--quiet", f"_SYSTEMD_INVOCATION_ID={invocation}"])
+    options = ["--output=cat", "--no-pager", "--quiet", f"--lines={lines}"]
+    shown = run(["journalctl", *options, f"_SYSTEMD_INVOCATION_ID={invocation}"])
     return shown.stdout.splitlines() if invocation else []
 
 
@@ -158,6 +161,12 @@ def remove() -> None:
     if not (os.path.lexists(_PATH) or os.path.lexists(_ENVIRONMENT)):
         return
     run(["systemctl", "stop", "--", NAME], timeout=60)
+    if look().alive:
+        raise Refusal(
+            f"{NAME} to stop",
+            "processes that do not end",
+            "See 'systemctl status' for what they wait for; the next run, or a reboot, goes on from here.",
+        )
     run(["systemctl", "reset-failed", "--", NAME])
     for path in (_PATH, _ENVIRONMENT):
         _files.remove_file(_files.temporary(path))
@@ -166,5 +175,6 @@ def remove() -> None:
 
 
 def _quoted(word: str) -> str:
-    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("\n", "\\n")
-    return f'"{escaped}"'
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    # A control character could end the line.
+    return '"' + re.sub(r"[\x01-\x1f\x7f]", lambda match: f"\\x{ord(match.group()):02x}", escaped) + '"'

@@ -58,7 +58,7 @@ _KINDS = {
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 #: What systemd may take for something else. However it is quoted: a transient unit's settings are written to a file without
 #: quotes, and read again at every daemon-reload; and some versions refuse paths with quotes in them.
-_UNFIT = re.compile(r"[\s:\"'\\\x00-\x1f\x7f]")
+UNFIT = re.compile(r"[\s:\"'\\\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ def _path(fields: t.Mapping[str, t.Any], entry: str, key: str) -> str:
         raise _wrong(f"{entry}.{key}", "an absolute path", repr(path) if path else "none")
     if ".." in path.split("/"):
         raise _wrong(f"{entry}.{key}", "a path without '..'", repr(path))
-    if _UNFIT.search(path):
+    if UNFIT.search(path):
         raise _wrong(
             f"{entry}.{key}",
             "a path without spaces, colons, quotes and backslashes, which systemd could take for something else",

@@ -62,29 +62,36 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _containerd,
     _files,
+    _handover,
     _installer,
     _module,
     _payloads,
     _registry,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State, is_installed
 
 
-def _forget(module: AnsibleModule, state: State) -> list[str]:
-    """Forget all; return the files that a payload's command left behind and somebody has edited since."""
-    restored, edited = _installer.remove_left(state)
+def _engine(module: AnsibleModule) -> _containerd.Engine | None:
+    """Return the node's engine, None where there is none (any more)."""
     try:
-        engine = _containerd.detect(_module.overrides(module.params))
+        return _containerd.detect(_module.overrides(module.params))
     except Refusal:
-        engine = None  # and nothing in it that a pull could have left
-    if engine and restored:
-        _installer.serve_configured(engine, module.params["engine_timeout"])
-    if engine:
-        _registry.clean(engine)
-    _payloads.forget(state, everything=True)
-    _files.remove_tree(state.directory)
-    return edited
+        return None
+
+
+def _order(module: AnsibleModule, state: State) -> str:
+    """Have what a payload's commands left behind brought back; return the run that does it, '' where there is none."""
+    engine = _engine(module)
+    if not state.receipt().get("installer", {}).get("left"):
+        return ""
+    if engine is None:
+        _installer.bring_back(state)
+        return ""
+    journal = Journal(state)
+    _handover.order(state, journal, engine, "restore", {}, timeout=module.params["engine_timeout"], ignore_pods=True)
+    return journal.run
 
 
 def main() -> t.NoReturn:
@@ -106,9 +113,20 @@ def main() -> t.NoReturn:
                     f"below {receipt.get('prefix')}",
                     "Uninstall first: ansible-playbook confidential_containers.runtime.uninstall.",
                 )
-            changed = os.path.isdir(state.directory)
-            edited = [] if module.check_mode else _forget(module, state)
-            return {"changed": bool(changed or recovered), "recovered": recovered, "edited": edited}
+            changed = os.path.isdir(state.directory) or bool(recovered)
+            result = {"changed": changed, "recovered": recovered, "edited": _installer.edited(receipt)}
+            if module.check_mode:
+                return result
+            run = _order(module, state)
+        if run:
+            _handover.carried_out(run)  # the unit takes the lock itself
+        with _module.session(module) as (state, _recovered):
+            engine = _engine(module)
+            if engine:
+                _registry.clean(engine)
+            _payloads.forget(state, everything=True)
+            _files.remove_tree(state.directory)
+        return result
 
     _module.enter(module, act)
 

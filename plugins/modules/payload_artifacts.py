@@ -120,6 +120,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _artifacts,
     _containerd,
     _files,
+    _installer,
     _module,
     _payloads,
     _transaction,
@@ -153,6 +154,13 @@ def _result(prefix: str, plan: _artifacts.Plan, run: str = "", upgrade: str = ""
 def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
     digest, prefix = module.params["digest"], os.path.normpath(module.params["prefix"])
     receipt = state.receipt()
+    installer = _installer.undone_by("install", receipt)
+    if "install" in installer["done"]:
+        raise Refusal(
+            "a node on which the payload's own installer has installed nothing",
+            f"payload {receipt['payload']['digest']}, installed by its own",
+            "Uninstall that first.",
+        )
     if receipt.get("tree") and receipt["prefix"] != prefix:
         raise Refusal(f"an installation below {prefix}, or none", receipt["prefix"], "Uninstall that one first.")
     # Files that their admin has edited survive an uninstallation; they are still ours to keep.
@@ -225,6 +233,7 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
     journal.record(
         receipt={
             "payload": payload,
+            "installer": installer,
             "prefix": prefix,
             "tree": tree,
             "left": left,

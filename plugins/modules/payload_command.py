@@ -55,8 +55,8 @@ options:
     description:
       - What a command finds that calls C(kubectl) - V(none), its own one without a configuration; V(stub), one that answers what
         installers ask, and does nothing; or the path of a kubeconfig on the node.
+      - By default what was said with V(install), or V(none).
     type: str
-    default: none
   done:
     description: A path on the node that appears when the command's work is done, although it goes on running.
     type: path
@@ -66,6 +66,19 @@ options:
     type: list
     elements: str
     default: []
+  limits:
+    description: Bounds on what the image may unfold to.
+    type: dict
+    suboptions:
+      bytes:
+        description: Of all layers unpacked. 32 GiB by default.
+        type: int
+      members:
+        description: Of all archives in it. 200000 by default.
+        type: int
+      ratio:
+        description: Of unpacked to packed bytes. 2000 by default.
+        type: int
   timeout:
     description: Seconds that the command may take.
     type: int
@@ -159,17 +172,19 @@ recovered:
   type: str
 """
 
+import dataclasses
 import json
 import typing as t
-from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _containerd,
+    _contracts,
     _handover,
     _installer,
     _kept,
+    _layers,
     _module,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
@@ -178,6 +193,21 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._s
 
 #: Commands of the payload that is installed; the others are of payloads of their own.
 _OF_THE_PAYLOAD = ("install", "uninstall", "cleanup")
+
+
+def _nothing_to_run(params: t.Mapping[str, t.Any], state: State) -> str:
+    """Say why a cleanup has no command: what is left behind goes without one, too. '' for a command that there is."""
+    if params["command"] != "cleanup":
+        return ""
+    done = state.receipt().get("installer", {}).get("done", {})
+    last = done.get("uninstall") or {}
+    kept = _kept.find(state, params["digest"] or last.get("digest", ""))
+    if kept is None:
+        return "The payload's own command for the cleanup was not run: its layers are no longer on the node."
+    contract = kept.contract.commands if kept.contract else {}
+    if "cleanup" not in {**contract, **last.get("commands", {}), **params["commands"]}:
+        return "The payload has no command of its own for the cleanup."
+    return ""
 
 
 def _order(params: t.Mapping[str, t.Any], state: State) -> _installer.Order:
@@ -197,26 +227,29 @@ def _order(params: t.Mapping[str, t.Any], state: State) -> _installer.Order:
         "volumes": _given(params["volumes"], done.get("volumes")),
         "mounts": _given(params["volume_mounts"], done.get("mounts")),
         "environment": _given(json.loads(params["environment"] or "null"), done.get("environment")),
-        "kubectl": params["kubectl"],
+        "kubectl": params["kubectl"] or done.get("kubectl") or "none",
     }
     if command not in commands and kept:
         raise Refusal(
             f"a command for {command} of {kept.title}",
             f"no installer that is known in it, and none in coco_{command}_cmd",
-            "Name its program and arguments there, or leave coco_installer out.",
+            "Name its program and arguments there."
+            if command == "uninstall"
+            else "Name its program and arguments there, or leave coco_installer out.",
         )
-    variables = known["environment"] or {}
+    variables = {str(name): str(value) for name, value in (known["environment"] or {}).items()}
     return _installer.Order(
         command=command,
         digest=digest,
-        argv=list(commands.get(command, ())),
+        argv=[_contracts.expanded(str(word), variables) for word in commands.get(command, ())],
         volumes=_given(known["volumes"], contract.volumes() if contract else None) or [],
         mounts=_given(known["mounts"], contract.mounts() if contract else None) or [],
-        environment={str(name): str(value) for name, value in variables.items()},
-        kubectl=params["kubectl"],
+        environment=variables,
+        kubectl=known["kubectl"],
         finished=params["done"],
         handlers=params["handlers"] if command == "install" else (),
         timeout=params["timeout"],
+        limits=dataclasses.asdict(_layers.limits_of(params["limits"])),
         known=known,
     )
 
@@ -227,7 +260,7 @@ def _given(first: t.Any, second: t.Any) -> t.Any:
 
 def _plan(order: _installer.Order) -> dict[str, t.Any]:
     """Return what can be said of a command before it is run."""
-    paths = {volume.get("name"): volume.get("hostPath", {}).get("path", "") for volume in order.volumes}
+    paths = {volume.get("name"): (volume.get("hostPath") or {}).get("path", "a directory") for volume in order.volumes}
     lines = [
         f"run {' '.join(order.argv) or f'{order.command} of the payload, known when it is on the node'}",
         *(f"mount {paths.get(mount.get('name'))} at {mount.get('mountPath')}" for mount in order.mounts),
@@ -247,7 +280,8 @@ def main() -> t.NoReturn:
             "volume_mounts": {"type": "list", "elements": "dict"},
             # As one text: as a mapping, each of its values would be masked wherever it stands in a result, "true" included.
             "environment": {"type": "json", "no_log": True},
-            "kubectl": {"type": "str", "default": "none"},
+            "kubectl": {"type": "str"},
+            "limits": _module.LIMITS,
             "done": {"type": "path", "default": ""},
             "handlers": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "int", "default": 600},
@@ -258,11 +292,20 @@ def main() -> t.NoReturn:
     )
     params = module.params
 
+    if params["timeout"] < 1:
+        module.fail_json(
+            msg=f"Expected coco_installer_timeout to be at least 1 second. Found {params['timeout']}. Correct it."
+        )
+
     def act() -> dict[str, t.Any]:
         result: dict[str, t.Any] = {"changed": False}
         journal = None
         with _module.session(module) as (state, recovered):
             engine = _containerd.detect(_module.overrides(params))
+            missing = _nothing_to_run(params, state)
+            if missing:
+                module.warn(missing)
+                return {**result, "recovered": recovered}
             order = _order(params, state)
             if not _installer.is_done(state.receipt(), order, engine):
                 _installer.check(state, engine, order, params["ignore_running_pods"])
@@ -270,7 +313,7 @@ def main() -> t.NoReturn:
                 if not module.check_mode:
                     journal = Journal(state)
                     how = {"timeout": params["engine_timeout"], "ignore_pods": params["ignore_running_pods"]}
-                    _handover.order(state, journal, engine, "installer", asdict(order), **how)
+                    _handover.order(state, journal, engine, "installer", dataclasses.asdict(order), **how)
         # The unit takes the lock itself.
         if journal:
             outcome = _handover.carried_out(journal.run)

@@ -95,7 +95,7 @@ options:
         description: Of all archives in it. 200000 by default.
         type: int
       ratio:
-        description: Of unpacked to packed bytes. 1000 by default.
+        description: Of unpacked to packed bytes. 2000 by default.
         type: int
   registry_username:
     description:
@@ -379,7 +379,7 @@ class Extraction:
             return {**result, "changed": True}
         self.state.create()
         refuse_no_room(self.state.directory, image)
-        limits, reference = limits_of(self.params["limits"]), str(self.reference)
+        limits, reference = _layers.limits_of(self.params["limits"]), str(self.reference)
         try:
             kept = _kept.keep(self.state, source, image, reference, limits, self._reading(image, "kept"))
         except BaseException:
@@ -392,7 +392,7 @@ class Extraction:
         how = _extract.How(
             prefix=self.params["prefix"],
             architecture=_node.architecture(),
-            limits=limits_of(self.params["limits"]),
+            limits=_layers.limits_of(self.params["limits"]),
             choose=self._shims,
             progress=self._reading(image, "unpacked"),
         )
@@ -467,14 +467,6 @@ class Extraction:
         }
 
 
-def limits_of(asked: t.Mapping[str, t.Any] | None) -> _layers.Limits:
-    """Return the limits that the user sets, and the usual ones beside them."""
-    values = {name: value for name, value in (asked or {}).items() if value is not None}
-    if any(value < 1 for value in values.values()):
-        raise Refusal("positive numbers in coco_limits", str(values), "Correct it, or leave it out.")
-    return _layers.Limits(**values)
-
-
 def refuse_no_room(directory: str, image: Image) -> None:
     """Refuse a payload that cannot fit: before a byte is written, its layers' sizes are the least that it takes."""
     least = sum(layer.size or 0 for layer in image.layers) + _SPARE
@@ -502,10 +494,7 @@ def main() -> t.NoReturn:
             "verify": {"type": "bool", "default": False},
             "keep": {"type": "bool", "default": False},
             "whole": {"type": "bool", "default": False},
-            "limits": {
-                "type": "dict",
-                "options": {"bytes": {"type": "int"}, "members": {"type": "int"}, "ratio": {"type": "int"}},
-            },
+            "limits": _module.LIMITS,
             "registry_username": {"type": "str", "default": ""},
             # Not inside of a mapping: the node's log would have that as Python writes it, where a password with quotes is
             # spelled in another way than the one that is masked.

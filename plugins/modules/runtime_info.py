@@ -112,6 +112,10 @@ excluded:
   returned: success
   type: dict
   sample: {kata-qemu-snp: "needs AMD SEV-SNP, which this node does not have"}
+remembers:
+  description: Whether something is or was installed that no cleanup has followed.
+  returned: success
+  type: bool
 left_behind:
   description:
     - What commands of a payload have left behind on a node on which nothing is installed, by path - V(added), V(changed) or
@@ -235,6 +239,7 @@ def _installation(state: _state.State, verify: bool, problems: list[str]) -> dic
             "drift": {},
             "excluded": {},
             "left_behind": {},
+            "remembers": True,
             "interrupted": False,
         }
     shown: dict[str, t.Any] = {
@@ -255,6 +260,7 @@ def _installation(state: _state.State, verify: bool, problems: list[str]) -> dic
             **(_installer.damage(receipt) if installed else {}),
         },
         "excluded": _excluded(receipt),
+        "remembers": bool(receipt.get("payload") or commands),
         "left_behind": {} if installed else _installer.left_behind(receipt),
         "interrupted": interrupted,
     }

@@ -10,7 +10,6 @@ The schema is one table. It knows the fields of every version of the CRD, becaus
 from __future__ import annotations
 
 import difflib
-import re
 import textwrap
 import typing as t
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -18,6 +17,7 @@ from dataclasses import dataclass, field
 
 import yaml
 
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _contracts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
 KIND = "CcRuntime"
@@ -145,14 +145,13 @@ _MOUNTS = _list(
 _CLASSES = _list(_mapping(name=_text(required=True), snapshotter=_text(), pulltype=_text()))
 
 
-def _hook(script: str) -> _Field:
-    return _mapping(
-        image=_text(),
-        cmd=_list(_text(), unused=f"the operator runs {script} of the image, whatever it says"),
-        environmentVariables=_ENVIRONMENT,
-        volumes=_VOLUMES,
-        volumeMounts=_MOUNTS,
-    )
+_HOOK = _mapping(
+    image=_text(),
+    cmd=_list(_text()),
+    environmentVariables=_ENVIRONMENT,
+    volumes=_VOLUMES,
+    volumeMounts=_MOUNTS,
+)
 
 
 _NOBODY = "nothing reads it, the operator neither"
@@ -177,8 +176,8 @@ _CONFIG = _mapping(
     debug=_FLAG,
     installDoneLabel=_LABELS,
     uninstallDoneLabel=_LABELS,
-    preInstall=_hook("scripts/pre-install.sh"),
-    postUninstall=_hook("scripts/post-uninstall.sh"),
+    preInstall=_HOOK,
+    postUninstall=_HOOK,
     imagePullPolicy=_text(unused="a payload is pulled when a node lacks it"),
     imagePullSecret=_SECRET,
     ImagePullSecret=_SECRET,
@@ -261,11 +260,6 @@ def parse(source: str | Mapping[str, t.Any]) -> Manifest:
     return _converted(document["spec"], notes)
 
 
-def selected(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
-    """Tell whether a node with these labels is one that the selector means."""
-    return all(labels.get(key) == value for key, value in selector.items())
-
-
 # The environment of an installer
 
 
@@ -310,18 +304,9 @@ def resolved(
     result = dict(before)
     for variable in environment_variables:
         result[variable["name"]] = (
-            node_name if variable.get("valueFrom") else expanded(variable.get("value", ""), result)
+            node_name if variable.get("valueFrom") else _contracts.expanded(variable.get("value", ""), result)
         )
     return result
-
-
-def expanded(text: str, variables: Mapping[str, str]) -> str:
-    """Return a value or an argument of a command as Kubernetes hands it to a container: with each known ``$(NAME)`` replaced."""
-
-    def replacement(match: re.Match[str]) -> str:
-        return "$" if match.group() == "$$" else variables.get(match.group("name"), match.group())
-
-    return re.sub(r"\$\$|\$\((?P<name>[^)]*)\)", replacement, text)
 
 
 def _flag(value: bool) -> str:
@@ -566,6 +551,11 @@ def _converted(spec: Mapping[str, t.Any], notes: list[str]) -> Manifest:
         hook = config.get(name, {})
         if hook.get("image"):
             variables[variable] = hook
+            if hook.get("cmd"):
+                notes.append(
+                    f"spec.config.{name}.cmd is run, while the operator runs its own script in the image: take it out to have "
+                    "that."
+                )
         elif hook:
             notes.append(f"spec.config.{name} is not used: without an image, the operator does not run it.")
     classes = _classes(config)

@@ -438,3 +438,31 @@ def test_the_same_payload_natively_and_by_its_own_script(nodes: list[Node], arch
     assert "containerd-shim-kata-qemu-v2" in payload[2]
     assert ("containerd-shim-kata-qemu-v2" in native[2]) is False
     assert ("99-confidential-containers.toml" in native[2]) is (number == 1)
+
+
+def test_edits_between_commands(node: Node, archive: str) -> None:
+    """Of the engine's configuration: after the installation, after the uninstallation, and in a second life; all of them stay."""
+    config = "/etc/containerd/config.toml"
+    original = node.sh(f"cat {config}")
+    before = node.snapshot()
+    try:
+        for number, moment in enumerate(("install", "uninstall", "install")):
+            node.install(archive, coco_installer="payload")
+            if moment == "install":
+                node.sh(f"sed -i '1i # mine {number}' {config}")
+                # An edit is no damage: nothing is run again.
+                assert (
+                    node.play("install", coco_payload=archive, coco_installer="payload").recap(node.name, "changed")
+                    == 0
+                )
+            assert node.play("uninstall").status == 0
+            if moment == "uninstall":
+                node.sh(f"sed -i '1i # mine {number}' {config}")
+            if number:
+                assert node.play("cleanup").status == 0
+        text = node.sh(f"cat {config}")
+        assert [line for line in text.splitlines() if line.startswith("# mine")] == ["# mine 2", "# mine 1", "# mine 0"]
+        assert text.endswith(original)
+    finally:
+        node.sh(f"sed -i '/^# mine/d' {config}")
+    assert node.snapshot() == before

@@ -38,3 +38,22 @@ def test_volumes_and_mounts_belong_together(contract: _contracts.Contract) -> No
     assert len(set(names)) == len(names)
     for command, argv in contract.commands.items():
         assert argv[-1].startswith("/") or argv[0] == f"/{contract.script}", command
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ""),
+        ("a $b ${A}", "a $b ${A}"),
+        ("$(A)$(A)", "11"),
+        ("$(B)", "$(B)"),
+        ("$$(A)", "$(A)"),
+        ("$$$(A)", "$1"),
+        ("$(A", "$(A"),
+        ("$()", "$()"),
+        ("$", "$"),
+        ("$(C)", "$(A)"),
+    ],
+)
+def test_expanded(text: str, expected: str) -> None:
+    assert _contracts.expanded(text, {"A": "1", "C": "$(A)"}) == expected

@@ -25,7 +25,7 @@ def line(text: str, key: str) -> str:
         ("a \"b\" 'c'", '"a \\"b\\" \'c\'"'),
         ("$HOME 100%", '"$$HOME 100%%"'),
         ("back\\slash", '"back\\\\slash"'),
-        ("a\nb", '"a\\nb"'),
+        ("a\nb\rc", '"a\\x0ab\\x0dc"'),
         ("; rm", '"; rm"'),
         ("", '""'),
     ],

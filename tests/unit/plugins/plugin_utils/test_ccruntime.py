@@ -18,9 +18,7 @@ from ansible_collections.confidential_containers.runtime.plugins.plugin_utils im
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._ccruntime import (
     Manifest,
     environment,
-    expanded,
     parse,
-    selected,
 )
 
 KATA_DEPLOY = "/opt/kata-artifacts/scripts/kata-deploy.sh"
@@ -350,7 +348,7 @@ def test_variables(config: dict[str, t.Any], expected: dict[str, t.Any]) -> None
         (a_manifest({"preInstall": {"cmd": ["x"]}}), "spec.config.preInstall is not used: without an image,"),
         (
             a_manifest({"postUninstall": {"image": "x", "cmd": ["x"]}}),
-            "spec.config.postUninstall.cmd is not used: the operator runs scripts/post-uninstall.sh of the image",
+            "spec.config.postUninstall.cmd is run, while the operator runs its own script in the image",
         ),
         (
             a_manifest(ccTolerations=[{"key": "x", "operator": "Exists", "tolerationSeconds": 1}]),
@@ -763,21 +761,6 @@ def test_unknown_fields(manifest: dict[str, t.Any], place: str, remedy: str) -> 
     assert refused.value.remedy.startswith(remedy)
 
 
-@pytest.mark.parametrize(
-    ("selector", "labels", "meant"),
-    [
-        ({}, {}, True),
-        ({}, {"a": "b"}, True),
-        ({"a": ""}, {"a": "", "b": "c"}, True),
-        ({"a": ""}, {"a": "b"}, False),
-        ({"a": ""}, {}, False),
-        ({"a": "b", "c": "d"}, {"a": "b"}, False),
-    ],
-)
-def test_selected(selector: dict[str, str], labels: dict[str, str], meant: bool) -> None:
-    assert selected(selector, labels) is meant
-
-
 # The environment of an installer
 
 NONE = {
@@ -862,25 +845,6 @@ def test_environment_of_something_else(runtime_classes: t.Any, environment_varia
     with pytest.raises(Refusal) as refused:
         environment(runtime_classes, "worker-1", environment_variables=environment_variables)
     assert message in str(refused.value)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("", ""),
-        ("a $b ${A}", "a $b ${A}"),
-        ("$(A)$(A)", "11"),
-        ("$(B)", "$(B)"),
-        ("$$(A)", "$(A)"),
-        ("$$$(A)", "$1"),
-        ("$(A", "$(A"),
-        ("$()", "$()"),
-        ("$", "$"),
-        ("$(C)", "$(A)"),
-    ],
-)
-def test_expanded(text: str, expected: str) -> None:
-    assert expanded(text, {"A": "1", "C": "$(A)"}) == expected
 
 
 def test_every_field_of_the_schema_is_acted_on() -> None:
