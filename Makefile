@@ -53,7 +53,7 @@ sanity: ## ansible-test sanity, without ignores
 	$(part)
 	$(RUN) tests/sanity/run
 
-integration: ## Wrong input and faults, on two real nodes
+integration: ## Payloads, registries, wrong input, faults and load, on real nodes
 	$(part)
 	$(RUN) pytest tests/integration
 

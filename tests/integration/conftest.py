@@ -33,14 +33,32 @@ def payload_v2() -> dict[str, str]:
     return t.cast("dict[str, str]", json.loads(testbed("payload", "--variant", "v2", "--json")))
 
 
-@pytest.fixture(scope="session")
-def _nodes(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[list[Node]]:
+def running(suites: t.Mapping[str, str], factory: pytest.TempPathFactory) -> t.Iterator[list[Node]]:
+    """Start nodes, all at once: version of containerd → suite."""
     # Names of their own for each checkout.
     mine = hashlib.sha256(str(ROOT).encode()).hexdigest()[:4]
-    suites = {f"int-{mine}-17": "trixie", f"int-{mine}-21": "forky"}
-    testbed("up", *(f"{name}={suite}" for name, suite in suites.items()))
-    yield [Node(name, tmp_path_factory.mktemp(name)) for name in suites]
-    testbed("down", *suites)
+    names = {f"int-{mine}-{version.replace('.', '')}": suite for version, suite in suites.items()}
+    try:
+        testbed("up", *(f"{name}={suite}" for name, suite in names.items()))
+        yield [Node(name, factory.mktemp(name)) for name in names]
+    finally:
+        testbed("down", *names)
+
+
+@pytest.fixture(scope="session")
+def _nodes(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[list[Node]]:
+    yield from running({"1.7": "trixie", "2.1": "forky"}, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def other_nodes(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[list[Node]]:
+    """A node with each of the other versions of containerd; tests leave them as they find them."""
+    suites = {
+        "1.4": "bullseye",
+        "1.6": "bookworm",
+        **{version: f"trixie-{version}" for version in ("2.2", "2.3", "2.4")},
+    }
+    yield from running(suites, tmp_path_factory)
 
 
 @pytest.fixture

@@ -131,3 +131,9 @@ class Node:
     def remove_pods(self) -> None:
         """Remove the test's pods."""
         testbed("rmpods", self.name)
+
+
+def inventory_of(nodes: t.Sequence[Node]) -> dict[str, t.Any]:
+    """Return the inventory of several nodes, in this order."""
+    hosts = {node.name: node.inventory["coco_nodes"]["hosts"][node.name] for node in nodes}
+    return {"coco_nodes": {**nodes[0].inventory["coco_nodes"], "hosts": hosts}}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node
+from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node, inventory_of
 
 
 def files(node: Node) -> str:
@@ -20,12 +20,9 @@ def files(node: Node) -> str:
 
 def test_row_4_cycles(nodes: list[Node], payload: dict[str, str], payload_v2: dict[str, str]) -> None:
     """Two payloads take turns, on both nodes: each cycle restarts the engine twice and leaves every byte as it was."""
-    group = nodes[0].inventory["coco_nodes"]
-    hosts = {name: host for node in nodes for name, host in node.inventory["coco_nodes"]["hosts"].items()}
-    inventory = {"coco_nodes": {**group, "hosts": hosts}}
 
     def play(playbook: str, **variables: str) -> None:
-        run = nodes[0].play(playbook, inventory=inventory, coco_serial="100%", **variables)
+        run = nodes[0].play(playbook, inventory=inventory_of(nodes), coco_serial="100%", **variables)
         assert run.status == 0, run.output
 
     before = [(node.snapshot(), files(node), node.starts()) for node in nodes]

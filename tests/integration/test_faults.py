@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node
+from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node, inventory_of
 
 PREFIX = "/opt/confidential-containers"
 CONFIG = "/etc/containerd/config.toml"
@@ -238,8 +238,7 @@ def test_configuration_file_that_the_admin_edited_is_kept(node: Node, archive: s
 
 def test_failed_node_starts_no_further_batch(nodes: list[Node], archive: str) -> None:
     good, bad = nodes
-    hosts = {node.name: node.inventory["coco_nodes"]["hosts"][node.name] for node in (bad, good)}
-    inventory = {"coco_nodes": {**good.inventory["coco_nodes"], "hosts": hosts}}
+    inventory = inventory_of([bad, good])
     # Nodes of one batch go on to their end, whatever happens to the others …
     bad.sh("systemctl stop containerd")
     try:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.confidential_containers.runtime.tests.integration import registry as registries
-from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node, Run
+from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node, Run, inventory_of
 from ansible_collections.confidential_containers.runtime.tests.integration.registry import PASSWORD, Registry
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import (
     OciArchive,
@@ -37,6 +37,16 @@ def store(node: Node) -> str:
     return node.sh(
         f"ctr namespaces ls -q; find {STORE} -type f; ls -d /run/confidential-containers.* | grep -v lock", check=False
     )
+
+
+def secrets(node: Node) -> int:
+    """Return in how many places the password is."""
+    word = PASSWORD.split()[0]
+    found = node.sh(
+        f"grep -rlF -- {word!r} /var/lib/confidential-containers /etc /run /root /tmp; journalctl | grep -F -- {word!r}",
+        check=False,
+    )
+    return len(found.splitlines())
 
 
 def refused(run: Run, *texts: str) -> None:
@@ -77,12 +87,40 @@ def test_tags(
     assert run.status == 0, run.output
     assert f"{digest} becomes {moved}" in run.output.replace("\\n", "\n")
     assert store(node) == before
-    secret = node.sh(
-        f"grep -rlF -- {PASSWORD.split()[0]!r} /var/lib/confidential-containers /etc /run /root /tmp; "
-        f"journalctl | grep -cF -- {PASSWORD.split()[0]!r}",
-        check=False,
-    )
-    assert secret.split() == ["0"]
+    assert secrets(node) == 0
+
+
+def test_every_other_version(
+    other_nodes: list[Node], registry: Registry, payload: dict[str, str], payload_v2: dict[str, str]
+) -> None:
+    """By tag, and an upgrade by digest, on all nodes in one run each; in the end they are as before."""
+
+    def play(playbook: str, **variables: t.Any) -> Run:
+        run = other_nodes[0].play(playbook, inventory=inventory_of(other_nodes), coco_serial="100%", **variables)
+        assert run.status == 0, run.output
+        return run
+
+    before = [(store(node), node.snapshot()) for node in other_nodes]
+    name = f"{registry.host}/coco/versions"
+    digest = [
+        registry.push(f"oci-archive:{one['oci_archive']}", f"coco/versions:{one['variant']}")
+        for one in (payload, payload_v2)
+    ]
+    for reference, handler, served in (
+        (f"docker://{name}:v1", "kata-gvisor", digest[0]),
+        (f"docker://{name}@{digest[1]}", "kata-extra", digest[1]),
+    ):
+        play("install", coco_payload=reference, **registry.access)
+        status = play("status").output
+        assert status.count(served[7:19]) == len(other_nodes), status
+        for node, (stored, _files) in zip(other_nodes, before, strict=True):
+            assert "Starting gVisor" in node.pod(handler), node.name
+            assert (store(node), secrets(node)) == (stored, 0), node.name
+    run = play("install", coco_payload=f"docker://{name}:v2", **registry.access)
+    assert [run.recap(node.name, "changed") for node in other_nodes] == [0] * len(other_nodes)
+    play("uninstall")
+    play("cleanup")
+    assert [(store(node), node.snapshot()) for node in other_nodes] == before
 
 
 def test_by_digest_and_what_goes_wrong(node: Node, registry: Registry, payload: dict[str, str]) -> None:
