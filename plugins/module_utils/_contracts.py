@@ -60,6 +60,18 @@ _ENCLAVE = "opt/enclave-cc-artifacts/scripts/enclave-cc-deploy.sh"
 _HOOKS = "opt/confidential-containers-pre-install-artifacts/scripts"
 _SYSTEMD = _same("/var/run/dbus", "/run/systemd")
 
+HOOKS = Contract(
+    name="hooks",
+    script=f"{_HOOKS}/pre-install.sh",
+    root="",
+    # The operator runs these in every image of a hook.
+    commands={
+        "pre_install": ["/bin/sh", "-c", f"/{_HOOKS}/pre-install.sh"],
+        "post_uninstall": ["/bin/sh", "-c", f"/{_HOOKS}/post-uninstall.sh"],
+    },
+    directories={},
+)
+
 CONTRACTS = (
     Contract(
         name="confidential-containers",
@@ -95,17 +107,6 @@ CONTRACTS = (
             "/etc/enclave-cc": ("/etc/enclave-cc", "DirectoryOrCreate"),
             "/opt/confidential-containers": ("/opt/confidential-containers", "DirectoryOrCreate"),
         },
-    ),
-    Contract(
-        name="hooks",
-        script=f"{_HOOKS}/pre-install.sh",
-        root="",
-        # The operator runs these, whatever the manifest's own command is.
-        commands={
-            "pre_install": ["/bin/sh", "-c", f"/{_HOOKS}/pre-install.sh"],
-            "post_uninstall": ["/bin/sh", "-c", f"/{_HOOKS}/post-uninstall.sh"],
-        },
-        directories={},
     ),
 )
 

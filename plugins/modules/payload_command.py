@@ -220,7 +220,8 @@ def _order(params: t.Mapping[str, t.Any], state: State) -> _installer.Order:
         done = done.get("install") or done.get("uninstall") or done.get("cleanup") or {}
     digest = params["digest"] or done.get("digest", "")
     kept = _kept.find(state, digest) if digest else None
-    contract = kept.contract if kept else None
+    # The operator runs the same scripts in all hooks, whatever else is in their images.
+    contract = _contracts.HOOKS if command not in _OF_THE_PAYLOAD else kept.contract if kept else None
     commands = {**(contract.commands if contract else {}), **done.get("commands", {}), **params["commands"]}
     known = {
         "commands": {**done.get("commands", {}), **params["commands"]},

@@ -21,7 +21,6 @@ KATA = "opt/kata-artifacts"
         ([f"{KATA}/opt/kata/bin/x"], ""),
         ([f"{KATA}/opt/kata-other/bin/x", f"{KATA}/scripts/kata-deploy.sh"], ""),
         (["opt/enclave-cc-artifacts/scripts/enclave-cc-deploy.sh"], "enclave-cc"),
-        (["opt/confidential-containers-pre-install-artifacts/scripts/pre-install.sh"], "hooks"),
         (["bin/sh", "etc/passwd"], ""),
     ],
 )
@@ -31,7 +30,7 @@ def test_an_installer_is_recognised(members: list[str], name: str) -> None:
     assert (contract.name if contract else "") == name
 
 
-@pytest.mark.parametrize("contract", _contracts.CONTRACTS, ids=lambda contract: contract.name)
+@pytest.mark.parametrize("contract", [_contracts.HOOKS, *_contracts.CONTRACTS], ids=lambda contract: contract.name)
 def test_volumes_and_mounts_belong_together(contract: _contracts.Contract) -> None:
     names = [volume["name"] for volume in contract.volumes()]
     assert sorted(mount["name"] for mount in contract.mounts()) == sorted(names)
