@@ -34,7 +34,7 @@ class TarFiles:
         try:
             self._tar = tarfile.open(path, "r:")  # noqa: SIM115  (closed by close)
             self._members = {posixpath.normpath(member.name): member for member in self._tar}
-        except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError) as error:
+        except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError, IndexError) as error:
             raise Refusal(
                 f"an image archive at {path}",
                 f"a file that is no plain tar archive ({error})",

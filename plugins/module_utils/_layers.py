@@ -24,7 +24,8 @@ _ARTIFACTS = "artifacts that are plain files, directories and links inside the p
 #: Bytes that may come of very few: guest images have long runs of zeros.
 _UNSUSPICIOUS = 1 << 30
 
-_BROKEN = (*_streams.DAMAGED, tarfile.TarError, OverflowError, RecursionError)
+#: The last three are what tarfile makes of strange numbers, of headers without an end, and of a sparse member without one.
+_BROKEN = (*_streams.DAMAGED, tarfile.TarError, OverflowError, RecursionError, IndexError)
 
 
 @dataclass(frozen=True)

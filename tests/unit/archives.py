@@ -94,6 +94,17 @@ def raw(*entries: Entry) -> bytes:
     return blocks + bytes(2 * tarfile.BLOCKSIZE)
 
 
+def unfinished_sparse(made: Entry) -> bytes:
+    """Return an archive that ends where more of GNU's old header of a sparse member should follow."""
+    info, _content = made
+    info.type = tarfile.GNUTYPE_SPARSE
+    header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    header[482:495] = b"\x0100000001000\0"
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header)
+
+
 class OciArchive:
     """An OCI layout in a tar file, under construction."""
 

@@ -31,6 +31,7 @@ from ansible_collections.confidential_containers.runtime.tests.unit.archives imp
     members,
     named,
     tar,
+    unfinished_sparse,
 )
 
 CONTENT = tar(file("x", b"content"))
@@ -244,6 +245,12 @@ def test_nonsense_about_a_sparse_member(path: Path) -> None:
     info = file("x", b"not the numbers that belong here" * 16)[0]
     info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "x"}
     path.write_bytes(info.tobuf(tarfile.PAX_FORMAT) + b"not the numbers that belong here" * 16 + bytes(1024))
+    with pytest.raises(Refusal, match="tar"):
+        images(path)
+
+
+def test_a_sparse_member_whose_header_goes_on(path: Path) -> None:
+    path.write_bytes(unfinished_sparse(file("x")))
     with pytest.raises(Refusal, match="tar"):
         images(path)
 

@@ -43,6 +43,7 @@ from ansible_collections.confidential_containers.runtime.tests.unit.archives imp
     surroundings,
     tar,
     tree_of,
+    unfinished_sparse,
 )
 
 PREFIX = "/opt/confidential-containers"
@@ -494,6 +495,7 @@ def test_a_layer_that_is_no_gzip(path: Path, content: bytes) -> None:
         pytest.param(b"no tar", id="text"),
         pytest.param(b"\1" * 2000, id="more text"),
         pytest.param(tarfile.TarInfo("x" * 120).tobuf(tarfile.GNU_FORMAT)[:1024] * 3000, id="very many long names"),
+        pytest.param(unfinished_sparse(artifact(file("x"))), id="a sparse member whose header goes on"),
     ],
 )
 def test_a_layer_that_is_no_tar(path: Path, content: bytes) -> None:
