@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _components,
+    _files,
     _layouts,
     _streams,
 )
@@ -34,11 +35,10 @@ Entry = t.Dict[str, t.Any]
 Tree = t.Dict[str, Entry]
 
 _BLOCK = _streams.BLOCK
-#: Smallest run of zeros that becomes a hole.
-_HOLE = 64 << 10
-_ZEROS = bytes(_HOLE)
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
+#: Files of this size are written to the disk while the next ones are unpacked.
+_LARGE = 256 << 10
 #: Configuration files are some KiB; they are read whole.
 _LARGEST_TEXT = 4 << 20
 _PLACEHOLDER = b"PLACEHOLDER_FOR_DISTRO_"
@@ -383,32 +383,15 @@ class _Unpacker:
                 for block in iter(lambda: stream.read(_BLOCK), b""):
                     digest.update(block)
                     size += len(block)
-                    _write_with_holes(target, block)
+                    _files.write_with_holes(target, block)
                 target.truncate(size)
                 os.fchmod(target.fileno(), mode)
                 if "capability" in entry:
                     os.setxattr(target.fileno(), _CAPABILITY, bytes.fromhex(entry["capability"]))
                 os.utime(target.fileno(), (member.mtime, member.mtime))
+                if size >= _LARGE:
+                    _files.begin_writing(target)
         return {**entry, "size": size, "digest": "sha256:" + digest.hexdigest()}
 
     def _on_disk(self, path: str) -> str:
         return os.path.join(t.cast(str, self._destination), path)
-
-
-def _write_with_holes(target: io.FileIO, block: bytes) -> None:
-    """Write a block, leaving holes for long runs of zeros: guest images are sparse."""
-    if _ZEROS not in block:
-        _write_all(target, block)
-        return
-    for start in range(0, len(block), _HOLE):
-        part = block[start : start + _HOLE]
-        if part == _ZEROS[: len(part)]:
-            target.seek(len(part), io.SEEK_CUR)
-        else:
-            _write_all(target, part)
-
-
-def _write_all(target: io.FileIO, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[target.write(view) :]

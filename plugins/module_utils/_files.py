@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -17,6 +18,11 @@ import typing as t
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_SYNC_FILE_RANGE_WRITE = 2
+#: Smallest run of zeros that becomes a hole.
+_HOLE = 64 << 10
+_ZEROS = bytes(_HOLE)
 #: Ending of our temporary files. Not ``.toml``: engines import ``*.toml``, hidden files included.
 TEMPORARY = ".confidential-containers~"
 
@@ -65,7 +71,7 @@ def sync_filesystem(path: str) -> None:
     """Make everything written to the file system that holds ``path`` durable: one call instead of one per file."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
+        if _LIBC.syncfs(descriptor) != 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number), path)
     finally:
@@ -75,11 +81,32 @@ def sync_filesystem(path: str) -> None:
 def is_immutable(path: str) -> bool:
     """Tell whether a file or directory is kept as it is, even from root: by ``chattr +i``, or ``+a``."""
     found = ctypes.create_string_buffer(_STATX_SIZE)
-    statx = getattr(ctypes.CDLL(None), "statx", None)  # not in the C library of Ubuntu 18.04, for example
+    statx = getattr(_LIBC, "statx", None)  # not in the C library of Ubuntu 18.04, for example
     if statx is None or statx(_AT_FDCWD, os.fsencode(path), _AT_SYMLINK_NOFOLLOW, 0, found) != 0:
         return False
     attributes = int.from_bytes(found.raw[_STATX_ATTRIBUTES], sys.byteorder)
     return bool(attributes & (_STATX_ATTR_IMMUTABLE | _STATX_ATTR_APPEND))
+
+
+def write_with_holes(target: io.FileIO, block: bytes) -> None:
+    """Write a block, leaving holes for long runs of zeros: guest images are sparse. At the end, the file has to be truncated."""
+    view, written = memoryview(block), 0
+    for start in range(0, len(block), _HOLE):
+        if block.startswith(_ZEROS, start):
+            _write_all(target, view[written:start])
+            target.seek(_HOLE, os.SEEK_CUR)
+            written = start + _HOLE
+    _write_all(target, view[written:])
+
+
+def _write_all(target: io.FileIO, view: memoryview) -> None:
+    while view:
+        view = view[target.write(view) :]
+
+
+def begin_writing(target: io.FileIO) -> None:
+    """Have the kernel begin to write a file to its disk. It would wait, and :func:`sync_filesystem` then waits for all files."""
+    _LIBC.sync_file_range(target.fileno(), ctypes.c_int64(0), ctypes.c_int64(0), _SYNC_FILE_RANGE_WRITE)
 
 
 def temporary(path: str) -> str:

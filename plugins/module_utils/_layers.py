@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tarfile
 import typing as t
 from dataclasses import dataclass
@@ -94,26 +95,30 @@ class Layers:
                 raise self.hostile(member.name, f"more than {self._limits.members} members so far (coco_limits)")
             visit(member, tar)
 
-        packed = _streams.Checked(stored)
-        with _streams.decompressed(t.cast("t.IO[bytes]", packed), compression) as opened:
-            plain = self._bounded(opened, packed)
+        with self._opened(stored, compression) as plain:
             _visit(plain, counted)
-            while plain.read(_streams.BLOCK):
+            while plain.read():
                 pass
-            self._bytes += plain.count
+            self._bytes += plain.tell()
 
     def ahead(self, visit: Visit) -> None:
         """Look at the members of all layers, the last layer first, without checking digests: for what decides how the layers
         are read. ``visit`` raises StopIteration once it has found what it looks for.
         """
         for layer in reversed(self._image.layers):
-            with self._source.open_layer(layer) as stored:
-                packed = _streams.Checked(stored)
-                with _streams.decompressed(t.cast("t.IO[bytes]", packed), layer.compression) as plain:
-                    try:
-                        _visit(self._bounded(plain, packed), visit)
-                    except StopIteration:
-                        return
+            with self._source.open_layer(layer) as stored, self._opened(stored, layer.compression) as plain:
+                try:
+                    _visit(plain, visit)
+                except StopIteration:
+                    return
+
+    @contextlib.contextmanager
+    def _opened(self, stored: t.IO[bytes], compression: str) -> t.Iterator[_streams.Ahead]:
+        """Open one archive. Stored bytes are read in one thread, decompressed in a second one, and used here."""
+        with _streams.Ahead(stored) as packed, _streams.decompressed(
+            t.cast("t.IO[bytes]", packed), compression
+        ) as opened, _streams.Ahead(t.cast("t.IO[bytes]", self._bounded(opened, packed))) as plain:
+            yield plain
 
     def unfold(self, member: tarfile.TarInfo) -> None:
         """Count what a member takes on disk. A sparse one may be of any size, and take no bytes of the archive."""
@@ -136,12 +141,12 @@ class Layers:
             "The archive is truncated or was changed: make or fetch it again. Nothing was installed.",
         )
 
-    def _bounded(self, plain: t.IO[bytes], packed: _streams.Checked) -> _streams.Bounded:
+    def _bounded(self, plain: t.IO[bytes], packed: _streams.Ahead) -> _streams.Bounded:
         """Hold an unpacked stream to the limits."""
         limits = self._limits
 
         def allowed() -> int:
-            return min(limits.bytes - self._bytes, max(limits.ratio * packed.count, _UNSUSPICIOUS))
+            return min(limits.bytes - self._bytes, max(limits.ratio * packed.tell(), _UNSUSPICIOUS))
 
         def refuse() -> Refusal:
             return self.hostile(
@@ -152,7 +157,8 @@ class Layers:
         return _streams.Bounded(plain, allowed, refuse)
 
 
-def _visit(plain: _streams.Bounded, visit: Visit) -> None:
-    with tarfile.open(fileobj=t.cast("t.IO[bytes]", plain), mode="r|", bufsize=_streams.BLOCK) as tar:
-        for member in tar:
+def _visit(plain: _streams.Ahead, visit: Visit) -> None:
+    with tarfile.open(fileobj=t.cast("t.IO[bytes]", plain), mode="r:") as tar:
+        for member in iter(tar.next, None):
             visit(member, tar)
+            t.cast(t.Any, tar).members.clear()  # it would remember all of them

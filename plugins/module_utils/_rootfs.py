@@ -26,7 +26,6 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._t
 
 _EXPECTED = "an image that is an ordinary root file system"
 _BLOCK = _streams.BLOCK
-_ZEROS = bytes(_BLOCK)
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 
@@ -276,12 +275,7 @@ class _Unpacker:
     def _write(self, place: str, member: tarfile.TarInfo, stream: t.IO[bytes]) -> None:
         with os.fdopen(_new_file(place), "wb", buffering=0) as target:
             for block in iter(lambda: stream.read(_BLOCK), b""):
-                if block == _ZEROS[: len(block)]:  # guest images have long runs of them
-                    target.seek(len(block), os.SEEK_CUR)
-                    continue
-                view = memoryview(block)
-                while view:
-                    view = view[target.write(view) :]
+                _files.write_with_holes(target, block)
             target.truncate()
             self._own(target.fileno(), member, member.mode & 0o777)
             try:

@@ -7,11 +7,11 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import hashlib
 import importlib
 import io
 import lzma
+import queue
 import shutil
 import subprocess
 import threading
@@ -20,9 +20,19 @@ import zlib
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
-BLOCK = 1 << 20
-#: How often a reader may ask again at the end of a stream.
-_ENDS = 100
+BLOCK = 512 << 10
+#: How many blocks are read ahead.
+_AHEAD = 4
+#: Bytes of a gzip stream that are inflated at once.
+_PIECE = 256 << 10
+#: What zlib is told to expect: gzip's headers and checksums.
+_GZIP = 16 + zlib.MAX_WBITS
+#: More than anybody reads of an archive at once.
+_LARGEST = 8 << 20
+
+# The C library gives blocks of this size back to the kernel when they are freed, which then clears all pages of the next one.
+# From one that is larger it learns to keep them. The pages of that one are never touched.
+bytes(_LARGEST)
 
 _ZSTD: t.Any
 try:
@@ -31,7 +41,7 @@ except ImportError:
     _ZSTD = None
 
 #: What reading a damaged stream raises, beside OSError.
-DAMAGED = (EOFError, ValueError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, *((_ZSTD.ZstdError,) if _ZSTD else ()))
+DAMAGED = (EOFError, ValueError, zlib.error, lzma.LZMAError, *((_ZSTD.ZstdError,) if _ZSTD else ()))
 
 #: How a compressed stream begins.
 _MAGIC = ((b"\x1f\x8b", "gzip"), (b"\xfd7zXZ\x00", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"))
@@ -68,32 +78,105 @@ class Checked(io.RawIOBase):
 
 
 class Bounded(io.RawIOBase):
-    """A stream that calls ``refuse`` once more than ``allowed()`` bytes were read from it.
-
-    Raises EOFError for a reader that does not stop at its end: tarfile would skip a member that claims to be of many
-    terabytes block by block.
-    """
+    """A stream that calls ``refuse`` once more than ``allowed()`` bytes were read from it."""
 
     def __init__(self, stream: t.IO[bytes], allowed: t.Callable[[], int], refuse: t.Callable[[], Refusal]) -> None:
         super().__init__()
         self._stream = stream
         self._allowed = allowed
         self._refuse = refuse
-        self._ends = 0
-        self.count = 0
+        self._count = 0
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
         data = self._stream.read(size)
-        self.count += len(data)
-        if self.count > self._allowed():
+        self._count += len(data)
+        if self._count > self._allowed():
             raise self._refuse()
-        self._ends += not data
-        if self._ends > _ENDS:
-            raise EOFError("a member that ends far behind the end of the archive")
         return data
+
+
+class Ahead(io.RawIOBase):
+    """A stream that a thread of its own reads ahead, by some blocks and no more: the next ones are made while one is worked on.
+
+    What goes wrong in that thread comes out of ``read``, in its turn. Closing it waits for the thread, and leaves the stream
+    below open. ``seek`` goes forward only: tarfile wants no more.
+    """
+
+    def __init__(self, stream: t.IO[bytes]) -> None:
+        super().__init__()
+        self._stream = stream
+        self._blocks: queue.SimpleQueue[bytes | BaseException] = queue.SimpleQueue()
+        self._room = threading.Semaphore(_AHEAD)
+        self._closing = False
+        self._block = memoryview(b"")
+        self._position = 0
+        self._thread = threading.Thread(target=self._fill)
+        self._thread.start()
+
+    def _fill(self) -> None:
+        """Read block by block. The last one is empty, or what went wrong."""
+        block: bytes | BaseException = b"none yet"
+        while block and not isinstance(block, BaseException):
+            self._room.acquire()
+            if self._closing:
+                return
+            try:
+                block = self._stream.read(BLOCK)
+            except BaseException as error:  # noqa: BLE001  (read raises it)
+                block = error
+            self._blocks.put(block)
+
+    def _next(self) -> bytes:
+        """Return the next block; the last one again and again."""
+        block = self._blocks.get()
+        self._room.release()
+        if not block or isinstance(block, BaseException):
+            self._blocks.put(block)
+        if isinstance(block, BaseException):
+            raise block
+        return block
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """Return as many bytes, fewer only at the end; without a size those that are there next."""
+        if size > _LARGEST:
+            raise ValueError(f"a header of {size} bytes")  # contents are read block by block
+        pieces: list[memoryview] = []
+        missing = size
+        while missing:
+            if not self._block:
+                self._block = memoryview(self._next())
+                if not self._block:
+                    break
+            piece = self._block[:missing] if missing > 0 else self._block
+            self._block = self._block[len(piece) :]
+            pieces.append(piece)
+            missing = max(missing - len(piece), 0)
+        data = b"".join(pieces)
+        self._position += len(data)
+        return data
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if whence != io.SEEK_SET or offset < self._position:
+            raise ValueError("a member that begins before the end of the one before it")
+        while self._position < offset and self.read(min(offset - self._position, BLOCK)):
+            pass
+        return self._position
+
+    def close(self) -> None:
+        if not self.closed:
+            self._closing = True
+            self._room.release()
+            self._thread.join()
+        super().close()
 
 
 def compression_of(start: bytes) -> str:
@@ -109,7 +192,7 @@ def decompressed(stored: t.IO[bytes], compression: str) -> t.Iterator[t.IO[bytes
     elif compression == "xz":
         opened = t.cast("t.IO[bytes]", lzma.LZMAFile(stored))  # noqa: SIM115  (closed below)
     elif compression == "gzip":
-        opened = t.cast("t.IO[bytes]", gzip.GzipFile(fileobj=stored))
+        opened = t.cast("t.IO[bytes]", _Gzip(stored))
     else:
         yield stored
         return
@@ -135,6 +218,38 @@ def _zstd(stored: t.IO[bytes]) -> t.IO[bytes]:
             "skopeo copy --dest-compress-format gzip --dest-force-compress-format.",
         )
     return t.cast("t.IO[bytes]", _Filter([program, "--decompress", "--stdout", "--quiet"], stored))
+
+
+class _Gzip(io.RawIOBase):
+    """What the members of a gzip stream hold: gzip.GzipFile without its small steps."""
+
+    def __init__(self, stored: t.IO[bytes]) -> None:
+        super().__init__()
+        self._stored = stored
+        self._packed = b""
+        #: None between two members.
+        self._member: t.Any = zlib.decompressobj(_GZIP)
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = BLOCK) -> bytes:
+        while True:
+            self._packed = self._packed or self._stored.read(_PIECE)
+            if not self._packed:
+                if self._member is None:
+                    return b""
+                raise EOFError("the end of the compressed data is missing")
+            if self._member is None:
+                self._packed = self._packed.lstrip(b"\0")  # padding behind a member
+                self._member = zlib.decompressobj(_GZIP) if self._packed else None
+                continue
+            data: bytes = self._member.decompress(self._packed, size)
+            self._packed = self._member.unconsumed_tail
+            if self._member.eof:
+                self._packed, self._member = self._member.unused_data, None
+            if data:
+                return data
 
 
 class _Filter(io.RawIOBase):

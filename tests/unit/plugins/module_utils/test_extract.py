@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 import tarfile
+import threading
 import typing as t
 from pathlib import Path
 
@@ -62,6 +63,13 @@ def destination(tmp_path: Path) -> Path:
     target = tmp_path / "destination"
     target.mkdir()
     return target
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> t.Iterator[None]:
+    before = threading.active_count()
+    yield
+    assert threading.active_count() == before
 
 
 def both(path: Path, destination: Path) -> dict[str, dict[str, t.Any]]:
@@ -489,12 +497,20 @@ def test_a_layer_that_is_no_gzip(path: Path, content: bytes) -> None:
         extract(path)
 
 
+def long_name(size: int) -> bytes:
+    """Return the header of a name that long, and the name: zeros, of which there are any number in little compressed data."""
+    info = tarfile.TarInfo("././@LongLink")
+    info.type, info.size = tarfile.GNUTYPE_LONGNAME, size
+    return info.tobuf(tarfile.GNU_FORMAT) + bytes(size) + artifact(file("x"))[0].tobuf()
+
+
 @pytest.mark.parametrize(
     "content",
     [
         pytest.param(b"no tar", id="text"),
         pytest.param(b"\1" * 2000, id="more text"),
         pytest.param(tarfile.TarInfo("x" * 120).tobuf(tarfile.GNU_FORMAT)[:1024] * 3000, id="very many long names"),
+        pytest.param(long_name(20 << 20), id="a name of many megabytes"),
         pytest.param(unfinished_sparse(artifact(file("x"))), id="a sparse member whose header goes on"),
     ],
 )
