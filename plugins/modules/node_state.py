@@ -12,8 +12,9 @@ version_added: 0.1.0
 author: The confidential_containers.runtime authors (@confidential-containers)
 description:
   - The last step of a cleanup. Brings back what commands of a payload have left changed (see
-    M(confidential_containers.runtime.payload_command)), and has the engine serve what it is configured with then. Removes staged payloads, what a pull that was killed left in the engine's content store, and
-    the state directory C(/var/lib/confidential-containers) of a node on which nothing is installed.
+    M(confidential_containers.runtime.payload_command)), and has the engine serve what it is configured with then.
+  - Removes staged payloads, what a pull that was killed left in the engine's content store, and the state directory
+    C(/var/lib/confidential-containers) of a node on which nothing is installed.
 options:
   state:
     description: Only V(absent); the directory comes by itself with the first installation.

@@ -569,7 +569,14 @@ def test_whiteouts_before_and_after(tmp_path: Path, layers: list[tuple[list[Entr
     path = tmp_path / "archive.tar"
     found: list[t.Any] = []
     for order in (1, -1):
-        copies = [[(tarfile.TarInfo.frombuf(info.tobuf(), "utf-8", "strict"), data) for part in layer[::order] for info, data in part] for layer in layers]  # fmt: skip
+        copies = [
+            [
+                (tarfile.TarInfo.frombuf(info.tobuf(), "utf-8", "strict"), data)
+                for part in layer[::order]
+                for info, data in part
+            ]
+            for layer in layers
+        ]
         simple(path, *copies, compression="")
         root = tmp_path / "destination"
         shutil.rmtree(root, ignore_errors=True)

@@ -97,47 +97,141 @@ ON_A = mounted("a", "/a")
         ([], {"name": "x"}, "coco_installer_volume_mounts to be a list. Found a mapping."),
         (["/etc"], [], "coco_installer_volumes[0] to be a mapping. Found '/etc'."),
         ([A], [["a"]], "coco_installer_volume_mounts[0] to be a mapping. Found a list."),
-        ([A, {"hostPath": {"path": "/b"}}], [], "coco_installer_volumes[1].name to be a name of small letters, digits and hyphens. Found none."),
+        (
+            [A, {"hostPath": {"path": "/b"}}],
+            [],
+            "coco_installer_volumes[1].name to be a name of small letters, digits and hyphens. Found none.",
+        ),
         ([{**A, "name": 7}], [], "coco_installer_volumes[0].name to be a string. Found 7."),
-        ([{**A, "name": "../x"}], [], "coco_installer_volumes[0].name to be a name of small letters, digits and hyphens. Found '../x'."),
+        (
+            [{**A, "name": "../x"}],
+            [],
+            "coco_installer_volumes[0].name to be a name of small letters, digits and hyphens. Found '../x'.",
+        ),
         ([{**A, "name": "x" * 64}], [], "coco_installer_volumes[0].name to be a name"),
         ([{**A, "name": "x-"}], [], "coco_installer_volumes[0].name to be a name"),
-        ([A, A], [ON_A], "coco_installer_volumes[1].name to be a name of its own. Found 'a', as in coco_installer_volumes[0]."),
+        (
+            [A, A],
+            [ON_A],
+            "coco_installer_volumes[1].name to be a name of its own. Found 'a', as in coco_installer_volumes[0].",
+        ),
         ([{"name": "a"}], [ON_A], "coco_installer_volumes[0] to be either hostPath or emptyDir. Found neither."),
         ([{**A, "emptyDir": {}}], [ON_A], "coco_installer_volumes[0] to be either hostPath or emptyDir. Found both."),
-        ([{"name": "a", "configMap": {"name": "x"}}], [ON_A], "coco_installer_volumes[0] to be a mapping of name, hostPath, emptyDir. Found 'configMap'."),
+        (
+            [{"name": "a", "configMap": {"name": "x"}}],
+            [ON_A],
+            "coco_installer_volumes[0] to be a mapping of name, hostPath, emptyDir. Found 'configMap'.",
+        ),
         ([{"name": "a", "hostPath": "/a"}], [ON_A], "coco_installer_volumes[0].hostPath to be a mapping. Found '/a'."),
-        ([{"name": "a", "hostPath": {}}], [ON_A], "coco_installer_volumes[0].hostPath.path to be an absolute path. Found none."),
-        ([{"name": "a", "hostPath": {"path": None}}], [ON_A], "coco_installer_volumes[0].hostPath.path to be an absolute path. Found none."),
-        ([{"name": "a", "hostPath": {"path": ["/a"]}}], [ON_A], "coco_installer_volumes[0].hostPath.path to be a string. Found a list."),
-        ([{"name": "a", "hostPath": {"path": "/a", "mode": 7}}], [ON_A], "coco_installer_volumes[0].hostPath to be a mapping of path, type. Found 'mode'."),
+        (
+            [{"name": "a", "hostPath": {}}],
+            [ON_A],
+            "coco_installer_volumes[0].hostPath.path to be an absolute path. Found none.",
+        ),
+        (
+            [{"name": "a", "hostPath": {"path": None}}],
+            [ON_A],
+            "coco_installer_volumes[0].hostPath.path to be an absolute path. Found none.",
+        ),
+        (
+            [{"name": "a", "hostPath": {"path": ["/a"]}}],
+            [ON_A],
+            "coco_installer_volumes[0].hostPath.path to be a string. Found a list.",
+        ),
+        (
+            [{"name": "a", "hostPath": {"path": "/a", "mode": 7}}],
+            [ON_A],
+            "coco_installer_volumes[0].hostPath to be a mapping of path, type. Found 'mode'.",
+        ),
         ([host("a", "etc")], [ON_A], "coco_installer_volumes[0].hostPath.path to be an absolute path. Found 'etc'."),
-        ([host("a", "/etc/../x")], [ON_A], "coco_installer_volumes[0].hostPath.path to be a path without '..'. Found '/etc/../x'."),
+        (
+            [host("a", "/etc/../x")],
+            [ON_A],
+            "coco_installer_volumes[0].hostPath.path to be a path without '..'. Found '/etc/../x'.",
+        ),
         ([host("a", "/a b")], [ON_A], "coco_installer_volumes[0].hostPath.path to be a path without spaces, colons"),
         ([host("a", "/a:b")], [ON_A], "coco_installer_volumes[0].hostPath.path to be a path without spaces, colons"),
         ([host("a", "/a'b")], [ON_A], "coco_installer_volumes[0].hostPath.path to be a path without spaces, colons"),
         ([host("a", "/a\\b")], [ON_A], "coco_installer_volumes[0].hostPath.path to be a path without spaces, colons"),
         ([host("a", "/a\0b")], [ON_A], "coco_installer_volumes[0].hostPath.path to be a path without spaces, colons"),
-        ([host("a", "/a", "directory")], [ON_A], "coco_installer_volumes[0].hostPath.type to be one of '', BlockDevice, CharDevice, Directory, DirectoryOrCreate, File, FileOrCreate, Socket. Found 'directory'."),
+        (
+            [host("a", "/a", "directory")],
+            [ON_A],
+            (
+                "coco_installer_volumes[0].hostPath.type to be one of '', BlockDevice, CharDevice, "
+                "Directory, DirectoryOrCreate, File, FileOrCreate, Socket. Found 'directory'."
+            ),
+        ),
         ([host("a", "/a", "emptyDir")], [ON_A], "coco_installer_volumes[0].hostPath.type to be one of"),
-        ([{"name": "a", "hostPath": {"path": "/a", "type": True}}], [ON_A], "coco_installer_volumes[0].hostPath.type to be a string. Found True."),
-        ([{"name": "a", "emptyDir": {"path": "/a"}}], [ON_A], "coco_installer_volumes[0].emptyDir to be a mapping of medium, sizeLimit. Found 'path'."),
-        ([A], [], "coco_installer_volumes[0].name to be a volume that one of coco_installer_volume_mounts mounts. Found 'a'."),
-        ([A], [ON_A, mounted("b", "/b")], "coco_installer_volume_mounts[1].name to be a volume of coco_installer_volumes. Found 'b'."),
-        ([A], [{"mountPath": "/a"}], "coco_installer_volume_mounts[0].name to be a name of small letters, digits and hyphens. Found none."),
+        (
+            [{"name": "a", "hostPath": {"path": "/a", "type": True}}],
+            [ON_A],
+            "coco_installer_volumes[0].hostPath.type to be a string. Found True.",
+        ),
+        (
+            [{"name": "a", "emptyDir": {"path": "/a"}}],
+            [ON_A],
+            "coco_installer_volumes[0].emptyDir to be a mapping of medium, sizeLimit. Found 'path'.",
+        ),
+        (
+            [A],
+            [],
+            "coco_installer_volumes[0].name to be a volume that one of coco_installer_volume_mounts mounts. Found 'a'.",
+        ),
+        (
+            [A],
+            [ON_A, mounted("b", "/b")],
+            "coco_installer_volume_mounts[1].name to be a volume of coco_installer_volumes. Found 'b'.",
+        ),
+        (
+            [A],
+            [{"mountPath": "/a"}],
+            "coco_installer_volume_mounts[0].name to be a name of small letters, digits and hyphens. Found none.",
+        ),
         ([A], [{"name": "a"}], "coco_installer_volume_mounts[0].mountPath to be an absolute path. Found none."),
         ([A], [mounted("a", "a")], "coco_installer_volume_mounts[0].mountPath to be an absolute path. Found 'a'."),
-        ([A], [mounted("a", "/a/..")], "coco_installer_volume_mounts[0].mountPath to be a path without '..'. Found '/a/..'."),
+        (
+            [A],
+            [mounted("a", "/a/..")],
+            "coco_installer_volume_mounts[0].mountPath to be a path without '..'. Found '/a/..'.",
+        ),
         ([A], [mounted("a", "/a:b")], "coco_installer_volume_mounts[0].mountPath to be a path without spaces, colons"),
-        ([A], [mounted("a", "/./")], "coco_installer_volume_mounts[0].mountPath to be a directory below /, which is the payload. Found '/'."),
-        ([A], [ON_A, mounted("a", "//a/")], "coco_installer_volume_mounts[1].mountPath to be a path of its own. Found /a, as in coco_installer_volume_mounts[0]."),
-        ([A], [mounted("a", "/a", readOnly="yes")], "coco_installer_volume_mounts[0].readOnly to be true or false. Found 'yes'."),
-        ([A], [mounted("a", "/a", subPath="x")], "coco_installer_volume_mounts[0].subPath to be left out, and the volume's hostPath to name the directory itself. Found 'x'."),
+        (
+            [A],
+            [mounted("a", "/./")],
+            "coco_installer_volume_mounts[0].mountPath to be a directory below /, which is the payload. Found '/'.",
+        ),
+        (
+            [A],
+            [ON_A, mounted("a", "//a/")],
+            "coco_installer_volume_mounts[1].mountPath to be a path of its own. Found /a, as in coco_installer_volume_mounts[0].",
+        ),
+        (
+            [A],
+            [mounted("a", "/a", readOnly="yes")],
+            "coco_installer_volume_mounts[0].readOnly to be true or false. Found 'yes'.",
+        ),
+        (
+            [A],
+            [mounted("a", "/a", subPath="x")],
+            "coco_installer_volume_mounts[0].subPath to be left out, and the volume's hostPath to name the directory itself. Found 'x'.",
+        ),
         ([A], [mounted("a", "/a", subPathExpr="$(X)")], "coco_installer_volume_mounts[0].subPathExpr to be left out"),
-        ([A], [mounted("a", "/a", mountPropagation="Bidirectional")], "coco_installer_volume_mounts[0].mountPropagation to be None or HostToContainer: what is mounted in a unit of systemd does not reach the node. Found 'Bidirectional'."),
-        ([A], [mounted("a", "/a", hostPath="/a")], "coco_installer_volume_mounts[0] to be a mapping of name, mountPath"),
+        (
+            [A],
+            [mounted("a", "/a", mountPropagation="Bidirectional")],
+            (
+                "coco_installer_volume_mounts[0].mountPropagation to be None or HostToContainer: what is "
+                "mounted in a unit of systemd does not reach the node. Found 'Bidirectional'."
+            ),
+        ),
+        (
+            [A],
+            [mounted("a", "/a", hostPath="/a")],
+            "coco_installer_volume_mounts[0] to be a mapping of name, mountPath",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_refused(volumes: t.Any, mounts: t.Any, says: str) -> None:
     with pytest.raises(Refusal) as refused:
         _volumes.plan(volumes, mounts, WORKING)
