@@ -23,6 +23,9 @@ _SYNC_FILE_RANGE_WRITE = 2
 #: Smallest run of zeros that becomes a hole.
 _HOLE = 64 << 10
 _ZEROS = bytes(_HOLE)
+#: What a run leaves free at least.
+_SPARE = 64 << 20
+_SPARE_FILES = 1000
 #: Ending of our temporary files. Not ``.toml``: engines import ``*.toml``, hidden files included.
 TEMPORARY = ".confidential-containers~"
 
@@ -107,6 +110,19 @@ def _write_all(target: io.FileIO, view: memoryview) -> None:
 def begin_writing(target: io.FileIO) -> None:
     """Have the kernel begin to write a file to its disk. It would wait, and :func:`sync_filesystem` then waits for all files."""
     _LIBC.sync_file_range(target.fileno(), ctypes.c_int64(0), ctypes.c_int64(0), _SYNC_FILE_RANGE_WRITE)
+
+
+def require_room(directory: str, least: int, what: str, remedy: str = "Make room there.") -> None:
+    """Refuse to begin what cannot end: ``least`` bytes for ``what``, some more beside them, and some files."""
+    least += _SPARE
+    found = os.statvfs(directory)
+    free = found.f_bavail * found.f_frsize
+    if free < least or (found.f_files > 0 and found.f_favail < _SPARE_FILES):
+        raise Refusal(
+            f"room for {what} in {directory}: at least {least >> 20} MiB and {_SPARE_FILES} files",
+            f"{free >> 20} MiB and {found.f_favail} files free",
+            remedy,
+        )
 
 
 def temporary(path: str) -> str:

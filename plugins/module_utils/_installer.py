@@ -389,13 +389,7 @@ def _prepared(
     _files.make_directories(root, mode=0o755)
     (image,) = kept.images()
     total = sum(layer.size or 0 for layer in image.layers)
-    free = os.statvfs(root)
-    if free.f_bavail * free.f_frsize < total:
-        raise Refusal(
-            f"room for the payload's root file system in {root}: at least {total >> 20} MiB",
-            f"{free.f_bavail * free.f_frsize >> 20} MiB free",
-            "Make room there.",
-        )
+    _files.require_room(root, total, "the payload's root file system")
     progress, what = Progress(), f"unpacked for {order.command}"
     _rootfs.unpack(kept, image, root, Limits(**order.limits), lambda done: progress.tell(what, done, total))
     for bind in binds:

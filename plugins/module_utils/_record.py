@@ -28,8 +28,6 @@ Left = t.Dict[str, t.Dict[str, t.Any]]
 
 #: Files up to this size are compared by their bytes, too: configuration files are written again and again.
 _SMALL = 1 << 20
-#: Bytes that a copy leaves free.
-_SPARE = 64 << 20
 #: What tells that nobody has written to a file meanwhile.
 _UNTOUCHED = ("mtime_ns", "ctime_ns", "inode")
 _TYPES = {stat.S_IFREG: "file", stat.S_IFLNK: "link", stat.S_IFDIR: "directory"}
@@ -72,14 +70,8 @@ def take(store: str, roots: t.Collection[str], excluded: t.Collection[str] = ())
     _files.remove_tree(store)
     _files.make_directories(store, mode=0o700)
     # Guest images have holes, which the copies have, too.
-    needed = sum(os.lstat(path).st_blocks * 512 for path, entry in found.items() if entry["type"] == "file") + _SPARE
-    there = os.statvfs(store)
-    if there.f_bavail * there.f_frsize < needed:
-        raise Refusal(
-            f"room for a copy of what the installer may change: {needed >> 20} MiB in {store}",
-            f"{there.f_bavail * there.f_frsize >> 20} MiB free",
-            "Make room there.",
-        )
+    needed = sum(os.lstat(path).st_blocks * 512 for path, entry in found.items() if entry["type"] == "file")
+    _files.require_room(store, needed, "a copy of what the installer may change")
     present = [root for root in roots if root in found]
     if present:
         _copy(["--parents", *present], os.path.join(store, "copy"))

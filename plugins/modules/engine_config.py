@@ -76,11 +76,8 @@ options:
     description: Drop handlers although pods use them.
     type: bool
     default: false
-  engine_timeout:
-    description: Seconds that a restart of the engine may take until its CRI serves again.
-    type: int
-    default: 120
 extends_documentation_fragment:
+  - confidential_containers.runtime._restart
   - confidential_containers.runtime._attributes
   - confidential_containers.runtime._engine
 attributes:

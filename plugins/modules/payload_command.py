@@ -66,19 +66,6 @@ options:
     type: list
     elements: str
     default: []
-  limits:
-    description: Bounds on what the image may unfold to.
-    type: dict
-    suboptions:
-      bytes:
-        description: Of all layers unpacked. 32 GiB by default.
-        type: int
-      members:
-        description: Of all archives in it. 200000 by default.
-        type: int
-      ratio:
-        description: Of unpacked to packed bytes. 2000 by default.
-        type: int
   timeout:
     description: Seconds that the command may take.
     type: int
@@ -87,11 +74,9 @@ options:
     description: Run V(uninstall) although pods use the handlers.
     type: bool
     default: false
-  engine_timeout:
-    description: Seconds that a restart of the engine may take until its CRI serves again.
-    type: int
-    default: 120
 extends_documentation_fragment:
+  - confidential_containers.runtime._limits
+  - confidential_containers.runtime._restart
   - confidential_containers.runtime._attributes
   - confidential_containers.runtime._engine
 attributes:

@@ -84,19 +84,6 @@ options:
         not fetch them again. They go when another payload is installed, or with a cleanup.
     type: bool
     default: false
-  limits:
-    description: Bounds on what the payload may unfold to.
-    type: dict
-    suboptions:
-      bytes:
-        description: Of all layers unpacked. 32 GiB by default.
-        type: int
-      members:
-        description: Of all archives in it. 200000 by default.
-        type: int
-      ratio:
-        description: Of unpacked to packed bytes. 2000 by default.
-        type: int
   registry_username:
     description:
       - The user for C(docker://). User and password go to the registry itself only; mirrors that the engine has configured are
@@ -126,6 +113,7 @@ options:
     type: dict
     default: {}
 extends_documentation_fragment:
+  - confidential_containers.runtime._limits
   - confidential_containers.runtime._attributes
   - confidential_containers.runtime._engine
 attributes:
@@ -252,9 +240,6 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._tarball import Source, open_source
 
-#: Bytes that an installation leaves free.
-_SPARE = 64 << 20
-
 Identity = t.Mapping[str, t.Any]
 
 
@@ -378,7 +363,7 @@ class Extraction:
         if self.check_mode:
             return {**result, "changed": True}
         self.state.create()
-        refuse_no_room(self.state.directory, image)
+        require_room(self.state.directory, image)
         limits, reference = _layers.limits_of(self.params["limits"]), str(self.reference)
         try:
             kept = _kept.keep(self.state, source, image, reference, limits, self._reading(image, "kept"))
@@ -403,7 +388,7 @@ class Extraction:
         staged = _payloads.staging(self.params["prefix"] or _layouts.LAYOUTS[0].prefix, identity["digest"])
         try:
             _payloads.begin(self.state, identity["digest"], staged)
-            refuse_no_room(staged, image)
+            require_room(staged, image)
             found = _extract.unpack(source, image, staged, how)
             payload = self._payload(found, identity, staged)
             result = self._result("absent", payload)
@@ -467,17 +452,11 @@ class Extraction:
         }
 
 
-def refuse_no_room(directory: str, image: Image) -> None:
+def require_room(directory: str, image: Image) -> None:
     """Refuse a payload that cannot fit: before a byte is written, its layers' sizes are the least that it takes."""
-    least = sum(layer.size or 0 for layer in image.layers) + _SPARE
-    found = os.statvfs(directory)
-    free = found.f_bavail * found.f_frsize
-    if free < least or (found.f_files > 0 and found.f_favail < 1000):
-        raise Refusal(
-            f"room for the payload beside {directory}: at least {least >> 20} MiB and 1000 files",
-            f"{free >> 20} MiB and {found.f_favail} files free",
-            "Make room, or set coco_prefix to a directory of a larger file system.",
-        )
+    least = sum(layer.size or 0 for layer in image.layers)
+    remedy = "Make room, or set coco_prefix to a directory of a larger file system."
+    _files.require_room(directory, least, "the payload", remedy)
 
 
 def main() -> t.NoReturn:

@@ -100,11 +100,8 @@ options:
     description: Remove handlers although pods still use them. Such pods cannot be stopped properly any more.
     type: bool
     default: false
-  engine_timeout:
-    description: Seconds that a restart of the engine may take until its CRI serves again.
-    type: int
-    default: 120
 extends_documentation_fragment:
+  - confidential_containers.runtime._restart
   - confidential_containers.runtime._attributes
   - confidential_containers.runtime._engine
 attributes:

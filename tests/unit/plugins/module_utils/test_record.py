@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _record
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files, _record
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
 
@@ -122,7 +122,7 @@ def test_outermost(paths: list[str], expected: list[str]) -> None:
 
 
 def test_a_copy_that_has_no_room(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_record, "_SPARE", 1 << 60)
+    monkeypatch.setattr(_files, "_SPARE", 1 << 60)
     with pytest.raises(Refusal, match="room for a copy"):
         _record.take(str(tmp_path / "store"), [str(root)])
 
