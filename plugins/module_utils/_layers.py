@@ -95,7 +95,8 @@ class Layers:
                 raise self.hostile(member.name, f"more than {self._limits.members} members so far (coco_limits)")
             visit(member, tar)
 
-        with self._opened(stored, compression) as plain:
+        with contextlib.ExitStack() as closing:
+            plain = self._opened(closing, stored, compression)
             _visit(plain, counted)
             while plain.read():
                 pass
@@ -106,19 +107,18 @@ class Layers:
         are read. ``visit`` raises StopIteration once it has found what it looks for.
         """
         for layer in reversed(self._image.layers):
-            with self._source.open_layer(layer) as stored, self._opened(stored, layer.compression) as plain:
+            with contextlib.ExitStack() as closing:
+                stored = closing.enter_context(self._source.open_layer(layer))
                 try:
-                    _visit(plain, visit)
+                    _visit(self._opened(closing, stored, layer.compression), visit)
                 except StopIteration:
                     return
 
-    @contextlib.contextmanager
-    def _opened(self, stored: t.IO[bytes], compression: str) -> t.Iterator[_streams.Ahead]:
-        """Open one archive. Stored bytes are read in one thread, decompressed in a second one, and used here."""
-        with _streams.Ahead(stored) as packed, _streams.decompressed(
-            t.cast("t.IO[bytes]", packed), compression
-        ) as opened, _streams.Ahead(t.cast("t.IO[bytes]", self._bounded(opened, packed))) as plain:
-            yield plain
+    def _opened(self, closing: contextlib.ExitStack, stored: t.IO[bytes], compression: str) -> _streams.Ahead:
+        """Open one archive. Stored bytes are read in one thread, decompressed in a second one, and used in the caller's."""
+        packed = closing.enter_context(_streams.Ahead(stored))
+        opened = closing.enter_context(_streams.decompressed(t.cast("t.IO[bytes]", packed), compression))
+        return closing.enter_context(_streams.Ahead(t.cast("t.IO[bytes]", self._bounded(opened, packed))))
 
     def unfold(self, member: tarfile.TarInfo) -> None:
         """Count what a member takes on disk. A sparse one may be of any size, and take no bytes of the archive."""
