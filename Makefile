@@ -81,7 +81,8 @@ fuzz: ## 10,000 generated configurations and 1,000,000 members of archives, not 
 	$(part)
 	COCO_FUZZ=all $(RUN) pytest -s tests/fuzz
 
-bench: ## An unchanged install beside builtin modules, a changed one beside a bare restart
+bench: ## A fresh install beside a shell's, an unchanged one beside builtin modules, a changed one beside a bare restart
 	$(part)
+	$(RUN) tests/bench/fresh
 	$(RUN) tests/bench/restart
 	$(RUN) tests/bench/run
