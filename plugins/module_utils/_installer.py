@@ -12,16 +12,13 @@ before the first of them (see ``_record``).
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import platform
 import re
 import time
 import typing as t
-from dataclasses import dataclass, field
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
+    _command,
     _containerd,
     _cri,
     _dump,
@@ -31,16 +28,15 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _payloads,
     _probe,
     _record,
-    _rootfs,
     _service,
     _unit,
     _validate,
     _volumes,
 )
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._command import Order, Outcome
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Limits
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._progress import Progress
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
@@ -53,76 +49,14 @@ _UNDOES = {
     "post_uninstall": ("pre_install",),
     "cleanup": ("uninstall",),
 }
-#: Commands whose work is judged by what they leave: a failure after it is only told. Real ones end with removing the directory
-#: on which the artifacts are mounted, which no system lets them.
-_JUDGED_BY_RESULT = ("uninstall", "cleanup")
+#: Where an admin's units are.
+_UNITS = "/etc/systemd/system"
 #: Directories whose content is recorded, beside that of the engine's configuration and the volumes.
-_RECORDED = ("/usr/local/bin", "/etc/systemd/system", *(layout.prefix for layout in _layouts.LAYOUTS))
+_RECORDED = ("/usr/local/bin", _UNITS, *(layout.prefix for layout in _layouts.LAYOUTS))
 #: Volumes below these are recorded, too: others are the system's own, or of no size that could be copied.
 _INSTALLED = ("/etc/", "/opt/", "/usr/local/")
-#: Units that a command has installed.
-_UNIT = re.compile(r"/etc/systemd/system/[^/]+\.(service|socket|timer|path)")
-#: Seconds that a command may still have to say something once the engine serves what it should.
-_GRACE = 20.0
-_PERIOD = 0.5
-#: What a container runtime sets.
-_DEFAULTS = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root")
-#: Names of variables whose values are not repeated.
-_SECRET = re.compile(r"(?i)pass|secret|token|key|auth|crypt|credential")
-_KUBECONFIG = "/run/confidential-containers.kubeconfig"
-
-# Answers the questions that installers of the contract ask, and says on stderr what it does not do.
-_STUB = """\
-#!/bin/sh
-case "$*" in
-*containerRuntimeVersion*) echo "containerd://{version}" ;;
-*Ready*) echo True ;;
-esac
-echo "kubectl (stub of confidential_containers.runtime): nothing was done about: $*" >&2
-"""
-
-
-@dataclass(frozen=True)
-class Order:
-    """What is to be run: one ``command`` of the payload with ``digest``, and how.
-
-    ``argv``, ``volumes``, ``mounts`` as the contract has them; ``environment`` by name; ``kubectl``: none, stub, or the path of a
-    kubeconfig on the node; ``finished``: a path on the node that appears when the work is done; ``handlers``: what the engine is to
-    serve afterwards (none named: anything new); ``known``: all that the user said of the contract, for the commands to come.
-    """
-
-    command: str
-    digest: str
-    argv: t.Sequence[str]
-    volumes: t.Sequence[t.Mapping[str, t.Any]]
-    mounts: t.Sequence[t.Mapping[str, t.Any]]
-    environment: t.Mapping[str, str] = field(default_factory=dict)
-    kubectl: str = "none"
-    finished: str = ""
-    handlers: t.Sequence[str] = ()
-    timeout: float = 600.0
-    limits: t.Mapping[str, int] = field(default_factory=dict)
-    known: t.Mapping[str, t.Any] = field(default_factory=dict)
-
-    @property
-    def fingerprint(self) -> str:
-        """What makes two runs of a command the same."""
-        what = [self.digest, self.argv, self.volumes, self.mounts, dict(self.environment), self.kubectl, self.handlers]
-        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
-
-
-@dataclass
-class Outcome:
-    """What a command did: to the engine, to files (path → added, changed, removed), and what it said."""
-
-    changed: bool = True
-    restarted: bool = False
-    served: t.Sequence[str] = ()
-    handlers: t.Sequence[str] = ()
-    files: t.Mapping[str, str] = field(default_factory=dict)
-    output: t.Sequence[str] = ()
-    status: int = 0
-    warning: str = ""
+#: Units that a command may install.
+_UNIT = re.compile(rf"{_UNITS}/[^/]+\.(service|socket|timer|path)")
 
 
 def is_done(receipt: t.Mapping[str, t.Any], order: Order, engine: Engine) -> bool:
@@ -178,9 +112,9 @@ def carry_out(
 
     def work(before: set[str]) -> Outcome:
         _volumes.create(created)
-        command = _prepared(state, kept, order, engine, binds)
+        command = _command.prepared(_root(state), kept, order, engine, binds)
         invocation = _probe.invocation(engine)
-        outcome = _run(engine, order, command, before - owned)
+        outcome = _command.run(engine, order, command, before - owned)
         _settle(engine, order, outcome, before - owned, invocation, timeout)
         return outcome
 
@@ -208,7 +142,10 @@ def restore_left(
         del outcome, changed
         return {**receipt, "installer": {**receipt["installer"], "left": {}}}
 
-    return _safely(state, journal, engine, list(receipt["installer"]["left"]), [], timeout, work, result)
+    # What is left behind goes for good; what the engine may not start with has to come back.
+    decisive = tuple(f"{path}/" for path in (*_configurations(engine), _UNITS))
+    roots = [path for path in receipt["installer"]["left"] if path.startswith(decisive)]
+    return _safely(state, journal, engine, roots, [], timeout, work, result)
 
 
 def bring_back(state: State) -> None:
@@ -376,163 +313,12 @@ def _find(state: State, order: Order) -> _kept.Kept:
 
 def _recorded(engine: Engine, binds: t.Iterable[_volumes.Bind]) -> list[str]:
     volumes = [bind.source for bind in binds if not bind.read_only and f"{bind.source}/".startswith(_INSTALLED)]
-    configuration = [os.path.dirname(path) for path in (engine.config, os.path.realpath(engine.config))]
-    return [*configuration, *_RECORDED, *volumes]
+    return [*_configurations(engine), *_RECORDED, *volumes]
 
 
-def _prepared(
-    state: State, kept: _kept.Kept, order: Order, engine: Engine, binds: t.Sequence[_volumes.Bind]
-) -> _service.Command:
-    """Make the command's root file system, and return what to start in it."""
-    root = _root(state)
-    _files.remove_tree(root)
-    _files.make_directories(root, mode=0o755)
-    (image,) = kept.images()
-    total = sum(layer.size or 0 for layer in image.layers)
-    _files.require_room(root, total, "the payload's root file system")
-    progress, what = Progress(), f"unpacked for {order.command}"
-    _rootfs.unpack(kept, image, root, Limits(**order.limits), lambda done: progress.tell(what, done, total))
-    for bind in binds:
-        _rootfs.make_mount_point(root, bind.target, os.path.isdir(bind.source))
-    pairs = [pair.partition("=")[::2] for pair in (*_DEFAULTS, f"HOSTNAME={platform.node()}", *image.environment)]
-    variables = {name: value for name, value in pairs if _service.VARIABLE.fullmatch(name)}
-    variables.update(order.environment)
-    options = _volumes.bind_options(binds)
-    if order.kubectl == "stub":
-        _stub(root, variables["PATH"].split(":"), binds, engine)
-    elif order.kubectl != "none":
-        _rootfs.make_mount_point(root, _KUBECONFIG, directory=False)
-        options += _volumes.bind_options(
-            [_volumes.Bind(order.kubectl, _KUBECONFIG, True, "File", "coco_installer_kubectl")]
-        )
-        variables["KUBECONFIG"] = _KUBECONFIG
-    for path in ("/etc/resolv.conf", "/etc/hosts"):
-        if os.path.exists(path):
-            _rootfs.make_mount_point(root, path, directory=False)
-            options += _volumes.bind_options([_volumes.Bind(os.path.realpath(path), path, True, "File", path)])
-    fit = image.directory.startswith("/") and not _volumes.UNFIT.search(image.directory)
-    directory = image.directory if fit and os.path.isdir(_rootfs.resolve(root, image.directory)) else "/"
-    argv = [_program(root, order.argv[0], variables["PATH"].split(":"), binds, kept.title), *order.argv[1:]]
-    return _service.Command(argv, directory, variables, root, options)
-
-
-def _program(root: str, name: str, places: t.Sequence[str], binds: t.Sequence[_volumes.Bind], title: str) -> str:
-    """Return the path of a command's program inside of the root."""
-    candidates = [name] if name.startswith("/") else [f"{place}/{name}" for place in places]
-    for path in candidates:
-        if os.path.isfile(_rootfs.resolve(root, path)) or os.path.isfile(_mounted(path, binds)):
-            return path
-    raise Refusal(
-        f"the program {name} of the command in {title}", "none", "Correct the command, or use another payload."
-    )
-
-
-def _mounted(path: str, binds: t.Iterable[_volumes.Bind]) -> str:
-    """Return where on the node a path is that a volume brings into the root, '' for none."""
-    found = [bind for bind in binds if path.startswith(f"{bind.target}/")]
-    bind = max(found, key=lambda bind: len(bind.target)) if found else None
-    return bind.source + path[len(bind.target) :] if bind else ""
-
-
-def _stub(root: str, places: t.Sequence[str], binds: t.Sequence[_volumes.Bind], engine: Engine) -> None:
-    """Put a kubectl that does nothing in the place of each one that the command would find."""
-    # One that a volume brings is the node's: it is not for us to replace.
-    paths = [path for path in (f"{place}/kubectl" for place in places) if not _mounted(path, binds)]
-    present = [path for path in paths if os.path.lexists(_rootfs.resolve(root, path))]
-    for path in present or paths[:1]:
-        # Where it is a link, what it leads to may be more than a kubectl.
-        place = os.path.join(_rootfs.resolve(root, os.path.dirname(path)), os.path.basename(path))
-        _files.remove_file(place)
-        _files.make_directories(os.path.dirname(place))
-        with open(place, "x", encoding="utf-8") as stream:
-            stream.write(_STUB.format(version=engine.version_text))
-            os.fchmod(stream.fileno(), 0o755)
-
-
-def _run(engine: Engine, order: Order, command: _service.Command, foreign: set[str]) -> Outcome:
-    """Run the command until it has ended or done its work."""
-    invocation = _probe.invocation(engine)
-    marker = _record.look(order.finished) if order.finished else None
-    progress = Progress()
-    started = _service.start(command)
-    began = time.monotonic()
-    served_since, served_by = 0.0, ""
-    how = ""
-    while not how:
-        time.sleep(_PERIOD)
-        found = _service.look()
-        now = time.monotonic()
-        if not found.alive:
-            how = "ended"
-        elif _appeared(order.finished, marker) or _service.is_idle():
-            how = "idle"
-        elif (
-            order.command == "install"
-            and _probe.invocation(engine) != invocation
-            and _installed(engine, order, foreign)
-        ):
-            if _probe.invocation(engine) != served_by:
-                served_since, served_by = now, _probe.invocation(engine)
-            how = "served" if now > served_since + _GRACE else ""
-        if not how and now > began + order.timeout:
-            how = "late"
-        progress.tell(f"{order.command} of the payload at work for {now - began:.0f} s")
-    progress.end()
-    said = _masked(_service.output(started), order.environment)
-    outcome = Outcome(output=said, status=found.status if how == "ended" else 0)
-    _service.remove()
-    if how == "late":
-        raise Refusal(
-            f"{order.command} of the payload to end within {order.timeout:.0f} s (coco_installer_timeout)",
-            f"that it was still at work; its last words: {_last(said)}",
-            "Give it more time, or name in coco_installer_done what appears when its work is done.",
-        )
-    if how == "ended" and (found.status or found.result not in ("success", "")):
-        failed = f"exit status {found.status}" if found.result in ("success", "exit-code") else found.result
-        outcome.warning = f"{order.command} of the payload ended with {failed}; its last words: {_last(said)}"
-        if order.command not in _JUDGED_BY_RESULT:
-            raise Refusal(
-                f"{order.command} of the payload to succeed ({' '.join(order.argv)})",
-                f"{failed}; its last words: {_last(said)}",
-                _hint(said, order),
-            )
-    return outcome
-
-
-def _appeared(path: str, before: _record.Entry | None) -> bool:
-    """Tell whether a marker is there that was not there before, as it is now: an earlier command may have left one."""
-    now = _record.look(path) if path else None
-    return now is not None and now != before
-
-
-def _hint(said: t.Sequence[str], order: Order) -> str:
-    if order.kubectl == "none" and any("kubectl" in line for line in said):
-        return "It asks kubectl: coco_installer_kubectl=stub answers for it, the path of a kubeconfig lets it reach the cluster."
-    return "Its whole output is in the node's journal: journalctl -t confidential-containers-installer."
-
-
-def _last(said: t.Sequence[str]) -> str:
-    return " / ".join(line for line in said[-5:] if line.strip()) or "none"
-
-
-def _masked(lines: t.Iterable[str], environment: t.Mapping[str, str]) -> list[str]:
-    secrets = [value for name, value in environment.items() if _SECRET.search(name) and len(value) > 3]
-    result = []
-    for line in lines:
-        for secret in secrets:
-            line = line.replace(secret, "…")
-        result.append(line)
-    return result
-
-
-def _installed(engine: Engine, order: Order, foreign: set[str]) -> bool:
-    """Tell whether the engine serves what it should after an installation."""
-    try:
-        status = _cri.status(engine.socket)
-    except _cri.CriError:
-        return False
-    new = set(status.handlers) - foreign
-    return status.ready and (set(order.handlers) <= new if order.handlers else bool(new))
+def _configurations(engine: Engine) -> list[str]:
+    """Return the directories of the engine's configuration: where it is looked for, and where that leads to."""
+    return [os.path.dirname(path) for path in (engine.config, os.path.realpath(engine.config))]
 
 
 def _serves(engine: Engine, handlers: t.Collection[str]) -> bool:
@@ -565,13 +351,13 @@ def _settle(engine: Engine, order: Order, outcome: Outcome, foreign: set[str], i
         raise Refusal(
             f"{engine.unit} to serve {', '.join(order.handlers) or 'a new handler'} after install of the payload",
             f"{', '.join(sorted(new)) or 'none'} new, beside {', '.join(sorted(foreign))}",
-            _hint(outcome.output, order),
+            _command.hint(outcome.output, order),
         )
     if order.command == "uninstall" and new:
         raise Refusal(
             f"no handler of the payload in {engine.unit} after its uninstall",
             f"{', '.join(sorted(new))}{'; ' + outcome.warning if outcome.warning else ''}",
-            _hint(outcome.output, order),
+            _command.hint(outcome.output, order),
         )
 
 

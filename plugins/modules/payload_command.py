@@ -164,6 +164,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
+    _command,
     _containerd,
     _contracts,
     _handover,
@@ -195,7 +196,7 @@ def _nothing_to_run(params: t.Mapping[str, t.Any], state: State) -> str:
     return ""
 
 
-def _order(params: t.Mapping[str, t.Any], state: State) -> _installer.Order:
+def _order(params: t.Mapping[str, t.Any], state: State) -> _command.Order:
     """Return what is to be run: what the user says, else what was said at the installation, else what the layout is known for."""
     command = params["command"]
     receipt = state.receipt()
@@ -224,7 +225,7 @@ def _order(params: t.Mapping[str, t.Any], state: State) -> _installer.Order:
             else "Name its program and arguments there, or leave coco_installer out.",
         )
     variables = {str(name): str(value) for name, value in (known["environment"] or {}).items()}
-    return _installer.Order(
+    return _command.Order(
         command=command,
         digest=digest,
         argv=[_contracts.expanded(str(word), variables) for word in commands.get(command, ())],
@@ -244,7 +245,7 @@ def _given(first: t.Any, second: t.Any) -> t.Any:
     return second if first is None else first
 
 
-def _plan(order: _installer.Order) -> dict[str, t.Any]:
+def _plan(order: _command.Order) -> dict[str, t.Any]:
     """Return what can be said of a command before it is run."""
     paths = {volume.get("name"): (volume.get("hostPath") or {}).get("path", "a directory") for volume in order.volumes}
     lines = [
