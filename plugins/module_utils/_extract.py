@@ -11,6 +11,7 @@ The tree maps each path below the prefix to what is there:
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import os
@@ -37,7 +38,7 @@ Tree = t.Dict[str, Entry]
 _BLOCK = _streams.BLOCK
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
-#: Files of this size are written to the disk while the next ones are unpacked.
+#: From this size on, a file's digest is computed in another thread, and its way to the disk begins at once.
 _LARGE = 256 << 10
 #: Configuration files are some KiB; they are read whole.
 _LARGEST_TEXT = 4 << 20
@@ -78,17 +79,22 @@ def unpack(source: Source, image: Image, destination: str | None, how: How = How
 
     Without a destination nothing is written: the result is the plan. With one, the caller removes it when this raises.
     """
-    unpacker = _Unpacker(source, image, destination, how)
-    unpacker.layers()
-    return unpacker.finish()
+    with _streams.Behind() as behind:
+        unpacker = _Unpacker(source, image, destination, how, behind)
+        unpacker.layers()
+        return unpacker.finish()
 
 
 class _Unpacker:
-    def __init__(self, source: Source, image: Image, destination: str | None, how: How) -> None:
+    def __init__(
+        self, source: Source, image: Image, destination: str | None, how: How, behind: _streams.Behind
+    ) -> None:
         self._source = source
         self._image = image
         self._destination = destination
         self._how = how
+        #: Computes the files' digests.
+        self._behind = behind
         #: By path: the number of the archive that brought it. Each layer is one, and each component's tarball.
         self._archive_of: dict[str, int] = {}
         self._archives = 0
@@ -292,7 +298,7 @@ class _Unpacker:
         elif member.islnk():
             if self.result.tree.get(target, {}).get("type") != "file":
                 raise self._layers.hostile(member.name, f"a hard link to {member.linkname!r}, which is no artifact")
-            self.result.tree[path] = dict(self.result.tree[target])
+            self.result.tree[path] = self.result.tree[target]
             if self._destination is not None:
                 os.link(self._on_disk(target), self._on_disk(path))
         else:
@@ -373,15 +379,16 @@ class _Unpacker:
         if value is not None:
             entry["capability"] = value.encode("utf-8", "surrogateescape").hex()
         digest, size = hashlib.sha256(), 0
+        do = self._behind.do if member.size >= _LARGE else _at_once
         if self._destination is None:
             for block in iter(lambda: stream.read(_BLOCK), b""):
-                digest.update(block)
+                do(functools.partial(digest.update, block))
                 size += len(block)
         else:
             descriptor = os.open(self._on_disk(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
             with os.fdopen(descriptor, "wb", buffering=0) as target:
                 for block in iter(lambda: stream.read(_BLOCK), b""):
-                    digest.update(block)
+                    do(functools.partial(digest.update, block))
                     size += len(block)
                     _files.write_with_holes(target, block)
                 target.truncate(size)
@@ -391,7 +398,13 @@ class _Unpacker:
                 os.utime(target.fileno(), (member.mtime, member.mtime))
                 if size >= _LARGE:
                     _files.begin_writing(target)
-        return {**entry, "size": size, "digest": "sha256:" + digest.hexdigest()}
+        entry["size"] = size
+        do(lambda: entry.update(digest=f"sha256:{digest.hexdigest()}"))
+        return entry
 
     def _on_disk(self, path: str) -> str:
         return os.path.join(t.cast(str, self._destination), path)
+
+
+def _at_once(work: t.Callable[[], object]) -> None:
+    work()

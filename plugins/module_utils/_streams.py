@@ -179,6 +179,41 @@ class Ahead(io.RawIOBase):
         super().close()
 
 
+class Behind:
+    """A thread of its own that does one thing after the other, some behind whoever gives it things to do and no more.
+
+    All is done when the context is left, which raises what went wrong.
+    """
+
+    def __init__(self) -> None:
+        self._work: queue.SimpleQueue[t.Callable[[], object] | None] = queue.SimpleQueue()
+        self._room = threading.Semaphore(_AHEAD)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run)
+
+    def do(self, work: t.Callable[[], object]) -> None:
+        self._room.acquire()
+        self._work.put(work)
+
+    def _run(self) -> None:
+        for work in iter(self._work.get, None):
+            try:
+                work()
+            except BaseException as error:  # noqa: BLE001  (raised below)
+                self._error = error
+            self._room.release()
+
+    def __enter__(self) -> Behind:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._work.put(None)
+        self._thread.join()
+        if self._error:
+            raise self._error
+
+
 def compression_of(start: bytes) -> str:
     """Tell from its first bytes how a stream is compressed: gzip, xz, zstd, or '' for none of these."""
     return next((name for magic, name in _MAGIC if start.startswith(magic)), "")

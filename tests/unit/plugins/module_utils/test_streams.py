@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import io
 import os
@@ -108,6 +109,29 @@ def test_a_reader_that_stops_early(taken: int) -> None:
 def test_nobody_needs_so_much_at_once() -> None:
     with ahead(io.BytesIO()) as stream, pytest.raises(ValueError, match=f"a header of {1 << 40} bytes"):
         stream.read(1 << 40)
+
+
+def test_work_that_is_done_behind() -> None:
+    done: list[int] = []
+    gate = threading.Event()
+    with _streams.Behind() as behind:
+        behind.do(gate.wait)
+        for number in range(_streams._AHEAD - 1):
+            behind.do(functools.partial(done.append, number))
+        assert done == []
+        gate.set()
+        for number in range(_streams._AHEAD - 1, 100):
+            behind.do(functools.partial(done.append, number))
+    assert done == list(range(100))
+
+
+def test_work_that_fails() -> None:
+    done: list[int] = []
+    with pytest.raises(KeyError), _streams.Behind() as behind:
+        for number in range(20):
+            behind.do(functools.partial(done.append, number))
+            behind.do(functools.partial(dict[str, str]().__getitem__, "x"))
+    assert done == list(range(20))
 
 
 # gzip.
