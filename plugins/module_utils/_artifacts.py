@@ -17,7 +17,9 @@ from dataclasses import dataclass, field
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files, _layouts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import Entry, Tree
+
+if t.TYPE_CHECKING:
+    from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import Entry, Tree
 
 #: Ending of a file of the user's that is kept while one of ours stands in its place.
 _KEPT = ".kept"

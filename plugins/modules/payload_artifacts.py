@@ -126,9 +126,11 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _transaction,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import Tree
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
+
+if t.TYPE_CHECKING:
+    from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import Tree
 
 #: What the receipt keeps of a payload's record.
 _RECORDED = ("reference", "digest", "digest_kind", "chain", "architecture", "layout", "components")
