@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import io
@@ -18,8 +19,6 @@ import typing as t
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
-_SYNC_FILE_RANGE_WRITE = 2
 #: Smallest run of zeros that becomes a hole.
 _HOLE = 64 << 10
 _ZEROS = bytes(_HOLE)
@@ -74,7 +73,7 @@ def sync_filesystem(path: str) -> None:
     """Make everything written to the file system that holds ``path`` durable: one call instead of one per file."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        if _LIBC.syncfs(descriptor) != 0:
+        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number), path)
     finally:
@@ -108,8 +107,10 @@ def _write_all(target: io.FileIO, view: memoryview) -> None:
 
 
 def begin_writing(target: io.FileIO) -> None:
-    """Have the kernel begin to write a file to its disk. It would wait, and :func:`sync_filesystem` then waits for all files."""
-    _LIBC.sync_file_range(target.fileno(), ctypes.c_int64(0), ctypes.c_int64(0), _SYNC_FILE_RANGE_WRITE)
+    """Have the kernel begin to write a file to its disk. It would wait, and :func:`sync_filesystem` then for all files at once."""
+    with contextlib.suppress(OSError):
+        # What this is meant for, to drop what is in memory of the file, begins with writing it.
+        os.posix_fadvise(target.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def require_room(directory: str, least: int, what: str, remedy: str = "Make room there.") -> None:
