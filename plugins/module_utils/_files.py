@@ -83,7 +83,7 @@ def sync_filesystem(path: str) -> None:
 def is_immutable(path: str) -> bool:
     """Tell whether a file or directory is kept as it is, even from root: by ``chattr +i``, or ``+a``."""
     found = ctypes.create_string_buffer(_STATX_SIZE)
-    statx = getattr(_LIBC, "statx", None)  # not in the C library of Ubuntu 18.04, for example
+    statx = getattr(ctypes.CDLL(None), "statx", None)  # not in the C library of Ubuntu 18.04, for example
     if statx is None or statx(_AT_FDCWD, os.fsencode(path), _AT_SYMLINK_NOFOLLOW, 0, found) != 0:
         return False
     attributes = int.from_bytes(found.raw[_STATX_ATTRIBUTES], sys.byteorder)
