@@ -305,7 +305,8 @@ class _Unpacker:
             self._layers.unfold(member)
             if posixpath.basename(posixpath.dirname(path)) == "bin":
                 mode |= 0o111
-            stream = t.cast("t.IO[bytes]", tar.extractfile(member))
+            content = tar.extractfile(member)
+            stream = _streams.unbuffered(content)
             if (
                 path in t.cast(_layouts.Layout, self.result.layout).configurations.values()
                 and not self._image.architecture

@@ -75,7 +75,7 @@ class Layers:
     def read(self, layer: Layer, visit: Visit) -> None:
         """Read a layer to its end. Raises a refusal, after its members were visited, when it is not what its digest says."""
         with self._source.open_layer(layer) as stored:
-            checked = _streams.Checked(stored, self._progress, self._stored)
+            checked = _streams.Checked(_streams.unbuffered(stored), self._progress, self._stored)
             try:
                 self.archive(t.cast("t.IO[bytes]", checked), layer.compression, visit)
                 while checked.read(_streams.BLOCK):

@@ -257,7 +257,8 @@ class _Unpacker:
             self._own_directory(place, member)
         elif member.isreg():
             self._layers.unfold(member)
-            self._write(place, member, t.cast("t.IO[bytes]", tar.extractfile(member)))
+            content = tar.extractfile(member)
+            self._write(place, member, _streams.unbuffered(content))
         elif member.issym():
             self._link(place, member)
         elif member.islnk():

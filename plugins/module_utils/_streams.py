@@ -214,6 +214,14 @@ class Behind:
             raise self._error
 
 
+def unbuffered(stream: t.IO[bytes] | None) -> t.IO[bytes]:
+    """Return what a stream reads from, if nothing was read from it yet: for large blocks, a buffer is only one more copy.
+
+    The stream has to live as long: it closes the other one.
+    """
+    return t.cast("t.IO[bytes]", getattr(stream, "raw", stream))
+
+
 def compression_of(start: bytes) -> str:
     """Tell from its first bytes how a stream is compressed: gzip, xz, zstd, or '' for none of these."""
     return next((name for magic, name in _MAGIC if start.startswith(magic)), "")
