@@ -30,8 +30,8 @@ _GZIP = 16 + zlib.MAX_WBITS
 #: More than anybody reads of an archive at once.
 _LARGEST = 8 << 20
 
-# The C library gives blocks of this size back to the kernel when they are freed, which then clears all pages of the next one.
-# From one that is larger it learns to keep them. The pages of that one are never touched.
+# The C library hands large blocks back to the kernel when they are freed, which then clears all pages of the next ones: that
+# takes longer than what is done with them. From one that is larger still it learns to keep them. No page of it is touched.
 bytes(_LARGEST)
 
 _ZSTD: t.Any

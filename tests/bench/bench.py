@@ -125,6 +125,7 @@ def main(description: str, benchmark: t.Callable[[Node, int], None], pairs: int)
     try:
         with Node(args.node) as node:
             benchmark(node, args.pairs)
+        print(f"Load: {' '.join(f'{load:.1f}' for load in os.getloadavg())}, on {os.cpu_count()} processors.")
     except Failure as failure:
         print(f"bench: error: {failure}", file=sys.stderr)
         return 1
