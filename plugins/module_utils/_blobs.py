@@ -9,12 +9,15 @@ Both are asked by the same names, which are those of an OCI layout (``blobs/sha2
 
 from __future__ import annotations
 
+import io
 import os
 import posixpath
 import tarfile
 import typing as t
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+
+_BLOCK = 1 << 20
 
 
 class Files(t.Protocol):
@@ -31,6 +34,7 @@ class TarFiles:
     """The members of a plain tar archive."""
 
     def __init__(self, path: str) -> None:
+        self._path = path
         try:
             self._tar = tarfile.open(path, "r:")  # noqa: SIM115  (closed by close)
             self._members = {posixpath.normpath(member.name): member for member in self._tar}
@@ -46,17 +50,44 @@ class TarFiles:
         member = self._members.get(name)
         if member is not None and member.issym():  # docker save links a layer that several images share
             member = self._members.get(posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname)))
-        return member if member is not None and member.isfile() else None
+        return member if member is not None and member.isfile() and not member.issparse() else None
 
     def size(self, name: str) -> int | None:
         member = self._member(name)
         return None if member is None else member.size
 
     def open(self, name: str) -> t.IO[bytes]:
-        return t.cast("t.IO[bytes]", self._tar.extractfile(t.cast(tarfile.TarInfo, self._member(name))))
+        member = t.cast(tarfile.TarInfo, self._member(name))
+        return t.cast("t.IO[bytes]", _Section(self._path, member.offset_data, member.size))
 
     def close(self) -> None:
         self._tar.close()
+
+
+class _Section(io.RawIOBase):
+    """A part of a file, with a position of its own: one layer is read ahead in a thread while another one is looked at."""
+
+    def __init__(self, path: str, start: int, size: int) -> None:
+        super().__init__()
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115  (closed by close)
+        self._file.seek(start)
+        self._left = size
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        if size < 0:
+            return b"".join(iter(lambda: self.read(_BLOCK), b""))
+        data = self._file.read(min(size, self._left))
+        if not data and size and self._left:
+            raise tarfile.ReadError("unexpected end of data")
+        self._left -= len(data)
+        return data
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 class DirectoryFiles:

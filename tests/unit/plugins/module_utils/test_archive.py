@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Archive, Image, select
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._blobs import TarFiles
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import Reference
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import (
@@ -437,3 +438,22 @@ def test_select(architecture: str, expected: str, digest: str) -> None:
 def test_select_refuses(architecture: str, expected: str, says: str) -> None:
     with pytest.raises(Refusal, match=says):
         select(IDENTITIES, architecture, expected)
+
+
+def test_two_layers_are_read_at_once(path: Path) -> None:
+    """Each from a place of its own: one in a thread, while another one is looked at."""
+    contents = [bytes([number]) * 100_000 for number in range(2)]
+    write(path, *(file(str(number), content) for number, content in enumerate(contents)))
+    files = TarFiles(str(path))
+    with files.open("0") as first, files.open("1") as second:
+        read: list[list[bytes]] = [[], []]
+        for _turn in range(100):
+            for into, stream in zip(read, (first, second), strict=True):
+                into.append(stream.read(1000))
+        assert [b"".join(pieces) for pieces in read] == contents
+        assert (first.read(), second.read(1)) == (b"", b"")
+    with path.open("r+b") as stream:
+        stream.truncate(60_000)
+    with files.open("0") as cut, pytest.raises(tarfile.ReadError):
+        cut.read()
+    files.close()
