@@ -191,7 +191,8 @@ def _safely(
         # What others have written is no more durable than what they made sure of.
         os.sync()
         journal.record(receipt=receipt, committed=True)
-    except (Refusal, OSError) as error:
+    except Exception as error:
+        # Also what nobody has foreseen: a stranger's program may have done anything by now.
         raise _undone(state, journal, engine, error, began) from error
     finish(state, journal)
     return outcome
@@ -361,12 +362,15 @@ def _settle(engine: Engine, order: Order, outcome: Outcome, foreign: set[str], i
         )
 
 
-def _undone(state: State, journal: Journal, engine: Engine, error: Refusal | OSError, began: float) -> Refusal:
+def _undone(state: State, journal: Journal, engine: Engine, error: Exception, began: float) -> Refusal:
     """Roll back, and return what to tell the user."""
     words = _probe.last_words(engine, began)
-    expected, found, remedy = (
-        (error.expected, error.found, error.remedy) if isinstance(error, Refusal) else ("no error", str(error), "")
-    )
+    if isinstance(error, Refusal):
+        expected, found, remedy = error.expected, error.found, error.remedy
+    else:
+        # What the system says names a path at most; others could quote a configuration.
+        why = str(error) if isinstance(error, OSError) else type(error).__name__
+        expected, found, remedy = "the command of the payload to be carried out", why, ""
     try:
         if "installer" not in journal.parts:
             journal.close()

@@ -46,13 +46,8 @@ options:
     type: str
     default: keep
     choices: [keep, replace]
-  verify:
-    description:
-      - Read every file that is installed, and compare its digest with the one that it had. Otherwise a file that has the size,
-        the modification time and the inode that it had counts as unchanged.
-    type: bool
-    default: false
 extends_documentation_fragment:
+  - confidential_containers.runtime._verify
   - confidential_containers.runtime._attributes
 attributes:
   check_mode:

@@ -66,12 +66,6 @@ options:
     type: str
     default: keep
     choices: [keep, replace]
-  verify:
-    description:
-      - Read every file that is installed, and compare its digest with the one that it had. Otherwise a file that has the size,
-        the modification time and the inode that it had counts as unchanged.
-    type: bool
-    default: false
   whole:
     description:
       - Keep the whole image on the node, for M(confidential_containers.runtime.payload_command), instead of staging its artifacts.
@@ -113,6 +107,7 @@ options:
     type: dict
     default: {}
 extends_documentation_fragment:
+  - confidential_containers.runtime._verify
   - confidential_containers.runtime._limits
   - confidential_containers.runtime._attributes
   - confidential_containers.runtime._engine

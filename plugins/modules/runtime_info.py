@@ -23,13 +23,8 @@ options:
     description: Whether a disabled CRI is no problem, because it will be enabled.
     type: bool
     default: false
-  verify:
-    description:
-      - Read every file that is installed, and compare its digest with the one that it had. Otherwise a file that has the size,
-        the modification time and the inode that it had counts as unchanged.
-    type: bool
-    default: false
 extends_documentation_fragment:
+  - confidential_containers.runtime._verify
   - confidential_containers.runtime._attributes
   - confidential_containers.runtime._engine
 attributes:
