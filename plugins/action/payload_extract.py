@@ -33,7 +33,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._a
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import Reference
-from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _docker, _plain
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _plain
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._action import RuntimeAction
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._once import once
 
@@ -43,8 +43,6 @@ _RUN_TMP: str = t.cast(t.Any, constants).DEFAULT_LOCAL_TMP
 
 class ActionModule(RuntimeAction):
     """See the module's documentation."""
-
-    TRANSFERS_FILES = True
 
     def act(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         options = {name: value for name, value in self._task.args.items() if value is not None}
@@ -92,6 +90,9 @@ class ActionModule(RuntimeAction):
                 "node",
                 "Leave it out, or save the image on the node and name it docker-archive:FILE.",
             )
+        # Its library takes longer to load than all else here.
+        from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _docker
+
         daemon = _docker.Daemon(self.show)
         known: dict[str, t.Any] = json.loads(
             once(_RUN_TMP, str(reference), lambda: json.dumps(daemon.image(reference.path)))
@@ -125,6 +126,8 @@ class ActionModule(RuntimeAction):
             image = next(image for image in images if image.digest == identity["digest"])
             if self._task.check_mode:
                 return {**found, **({"changed": True} if whole else _foresee(source, image, options, found))}
+            if self._connection._shell.tmpdir is None:
+                self._make_tmp_path()
             target = self._connection._shell.join_path(self._connection._shell.tmpdir, "payload")
             convert = [layer for layer in image.layers if layer.compression == "zstd" and not found["zstd"]]
             with _files_to_send(source, image, convert) as (files, options["plain"]):

@@ -4,8 +4,6 @@
 
 """The table of installers that payloads bring: how the operator's published samples run them. Facts: its samples for releases
 0.2 to 0.8 of Confidential Containers, and those of enclave-cc.
-
-A command of the contract is one of ``install``, ``uninstall``, ``cleanup``, ``pre_install``, ``post_uninstall``.
 """
 
 from __future__ import annotations
@@ -13,6 +11,17 @@ from __future__ import annotations
 import re
 import typing as t
 from dataclasses import dataclass
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+
+#: The contract's commands, and those that each one makes undone.
+UNDOES: t.Mapping[str, tuple[str, ...]] = {
+    "pre_install": ("post_uninstall", "cleanup"),
+    "install": ("uninstall", "post_uninstall", "cleanup"),
+    "uninstall": ("install",),
+    "post_uninstall": ("pre_install",),
+    "cleanup": ("uninstall",),
+}
 
 Volume = t.Dict[str, t.Any]
 
@@ -144,3 +153,20 @@ def expanded(text: str, variables: t.Mapping[str, str]) -> str:
         return "$" if match.group() == "$$" else variables.get(match.group("name"), match.group())
 
     return re.sub(r"\$\$|\$\((?P<name>[^)]*)\)", replacement, text)
+
+
+def undone_by(command: str, receipt: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return the receipt's part about commands, without those that a command makes undone."""
+    installer = receipt.get("installer", {})
+    done = {name: known for name, known in installer.get("done", {}).items() if name not in UNDOES[command]}
+    return {"done": done, "left": installer.get("left", {})}
+
+
+def refuse_installed(receipt: t.Mapping[str, t.Any]) -> None:
+    """Refuse a native installation on a node on which a payload's own installer has installed something."""
+    if "install" in receipt.get("installer", {}).get("done", {}):
+        raise Refusal(
+            "a node on which the payload's own installer has installed nothing",
+            f"payload {receipt['payload']['digest']}, installed by its own",
+            "Uninstall that first, or set coco_installer=payload.",
+        )

@@ -17,7 +17,6 @@ from dataclasses import asdict
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _files,
-    _installer,
     _state,
     _transaction,
     _unit,
@@ -31,16 +30,6 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._s
 _DIRECTORY = "/run/confidential-containers"
 _ORDER = _DIRECTORY + "/order.json"
 _RESULT = _DIRECTORY + "/result.json"
-
-
-#: What can be ordered: from the plain data of an order, its ``work``, to the outcome, which is a dataclass, too.
-_KINDS: t.Mapping[str, t.Callable[..., t.Any]] = {
-    "change": lambda state, journal, engine, work, **how: _transaction.carry_out(
-        state, journal, engine, Change.from_plain(work), **how
-    ),
-    "installer": _installer.carry_out,
-    "restore": _installer.restore_left,
-}
 
 
 def order(state: State, journal: Journal, engine: Engine, kind: str, work: t.Mapping[str, t.Any], **how: t.Any) -> None:
@@ -71,6 +60,18 @@ def carried_out(run: str) -> dict[str, t.Any]:
     return t.cast("dict[str, t.Any]", result["outcome"])
 
 
+def _work(kind: str) -> t.Callable[..., t.Any]:
+    """Return what carries out a kind of order: from the plain data of its ``work`` to the outcome, a dataclass."""
+    if kind == "change":
+        return lambda state, journal, engine, work, **how: _transaction.carry_out(
+            state, journal, engine, Change.from_plain(work), **how
+        )
+    # Not loaded before it is needed: see _transaction.recover.
+    from ansible_collections.confidential_containers.runtime.plugins.module_utils import _installer
+
+    return {"installer": _installer.carry_out, "restore": _installer.restore_left}[kind]
+
+
 def unheard() -> str:
     """Return, once, why the last run failed, when nobody was there any more to hear it."""
     result = _files.read_json(_RESULT) or {}
@@ -95,7 +96,7 @@ def main() -> None:
         try:
             if journal and request and request["run"] == run:
                 engine = Engine.from_plain(request["engine"])
-                work = _KINDS[request["kind"]]
+                work = _work(request["kind"])
                 result["outcome"] = asdict(work(state, journal, engine, request["work"], **request["how"]))
                 said = "carried out"
             else:

@@ -20,6 +20,7 @@ import typing as t
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _command,
     _containerd,
+    _contracts,
     _cri,
     _dump,
     _files,
@@ -40,15 +41,6 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._j
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._progress import Progress
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
-COMMANDS = ("pre_install", "install", "uninstall", "post_uninstall", "cleanup")
-#: The commands that a command makes undone.
-_UNDOES = {
-    "pre_install": ("post_uninstall", "cleanup"),
-    "install": ("uninstall", "post_uninstall", "cleanup"),
-    "uninstall": ("install",),
-    "post_uninstall": ("pre_install",),
-    "cleanup": ("uninstall",),
-}
 #: Where an admin's units are.
 _UNITS = "/etc/systemd/system"
 #: Directories whose content is recorded, beside that of the engine's configuration and the volumes.
@@ -236,13 +228,6 @@ def roll_back(state: State, journal: Journal) -> list[str]:
     return changed
 
 
-def undone_by(command: str, receipt: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Return the receipt's part about commands, without those that a command makes undone."""
-    installer = receipt.get("installer", {})
-    done = {name: known for name, known in installer.get("done", {}).items() if name not in _UNDOES[command]}
-    return {"done": done, "left": installer.get("left", {})}
-
-
 def damage(receipt: t.Mapping[str, t.Any]) -> dict[str, str]:
     """Return what commands of the payload have made and is no longer as they left it: path → missing, or edited."""
     left: _record.Left = receipt.get("installer", {}).get("left", {})
@@ -399,7 +384,7 @@ def _receipt(
     engine: Engine,
 ) -> dict[str, t.Any]:
     """Return the receipt as it is after the command."""
-    installer = undone_by(order.command, receipt)
+    installer = _contracts.undone_by(order.command, receipt)
     old: _record.Left = installer["left"]
     for path in old:
         # As it was when this command began.

@@ -35,6 +35,11 @@ ENGINE_OPTIONS: dict[str, dict[str, t.Any]] = {
     "engine_unit": {"type": "str"},
     "engine_socket": {"type": "path"},
 }
+#: For modules that look at an engine before it is changed: see ``_readiness``.
+READINESS_OPTIONS: dict[str, dict[str, t.Any]] = {
+    "config_mode": {"type": "str", "default": "auto", "choices": ["auto", "drop_in", "in_place"]},
+    "enable_cri": {"type": "bool", "default": False},
+}
 #: For modules that unpack payloads: see ``_layers.Limits``.
 LIMITS: dict[str, t.Any] = {
     "type": "dict",

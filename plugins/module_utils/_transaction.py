@@ -19,7 +19,6 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _artifacts,
     _cri,
     _files,
-    _installer,
     _links,
     _payloads,
     _probe,
@@ -123,6 +122,9 @@ def recover(state: State) -> str:
     if journal is None:
         return ""
     if "installer" in journal.parts:
+        # Every module comes through here, and few need it: loading takes a node longer than all else in an unchanged run.
+        from ansible_collections.confidential_containers.runtime.plugins.module_utils import _installer
+
         (_installer.finish if journal.parts["committed"] else _installer.roll_back)(state, journal)
     else:
         (finish if journal.parts["committed"] else roll_back)(state, journal)

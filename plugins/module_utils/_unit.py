@@ -9,8 +9,10 @@ copy goes with the connection.
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
+import pkgutil
 import sys
 import time
 import typing as t
@@ -98,18 +100,18 @@ def wait(arrived: t.Callable[[], bool]) -> bool:
 
 
 def _program() -> bytes:
-    """Return this collection's node code, as it is loaded, as a program for Python."""
+    """Return this collection's node code, all of it that Ansible has brought, as a program for Python."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("__main__.py", _MAIN)
         parts = _PACKAGE.split(".")
         for depth in range(len(parts)):
             archive.writestr("/".join([*parts[: depth + 1], "__init__.py"]), "")
-        for name, module in sorted(sys.modules.items()):
-            # _module is the one file that needs Ansible.
-            if name.startswith(f"{_PACKAGE}._") and name != f"{_PACKAGE}._module":
-                source = t.cast("t.Any", module.__loader__).get_source(name)
-                archive.writestr(f"{name.replace('.', '/')}.py", source)
+        for _finder, name, _is_package in pkgutil.iter_modules(sys.modules[_PACKAGE].__path__, f"{_PACKAGE}."):
+            # The one file that needs Ansible.
+            if name != f"{_PACKAGE}._module":
+                loader = t.cast("t.Any", importlib.util.find_spec(name)).loader
+                archive.writestr(f"{name.replace('.', '/')}.py", loader.get_source(name))
     return buffer.getvalue()
 
 

@@ -114,8 +114,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _artifacts,
     _containerd,
+    _contracts,
     _files,
-    _installer,
     _module,
     _payloads,
     _transaction,
@@ -151,13 +151,7 @@ def _result(prefix: str, plan: _artifacts.Plan, run: str = "", upgrade: str = ""
 def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
     digest, prefix = module.params["digest"], os.path.normpath(module.params["prefix"])
     receipt = state.receipt()
-    installer = _installer.undone_by("install", receipt)
-    if "install" in installer["done"]:
-        raise Refusal(
-            "a node on which the payload's own installer has installed nothing",
-            f"payload {receipt['payload']['digest']}, installed by its own",
-            "Uninstall that first.",
-        )
+    _contracts.refuse_installed(receipt)
     if receipt.get("tree") and receipt["prefix"] != prefix:
         raise Refusal(f"an installation below {prefix}, or none", receipt["prefix"], "Uninstall that one first.")
     # Files that their admin has edited survive an uninstallation; they are still ours to keep.
@@ -230,7 +224,7 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
     journal.record(
         receipt={
             "payload": payload,
-            "installer": installer,
+            "installer": _contracts.undone_by("install", receipt),
             "prefix": prefix,
             "tree": tree,
             "left": left,

@@ -260,7 +260,7 @@ def _plan(order: _command.Order) -> dict[str, t.Any]:
 def main() -> t.NoReturn:
     module = AnsibleModule(
         argument_spec={
-            "command": {"type": "str", "required": True, "choices": list(_installer.COMMANDS)},
+            "command": {"type": "str", "required": True, "choices": list(_contracts.UNDOES)},
             "digest": {"type": "str"},
             "commands": {"type": "dict", "default": {}},
             "volumes": {"type": "list", "elements": "dict"},

@@ -78,6 +78,12 @@ options:
         not fetch them again. They go when another payload is installed, or with a cleanup.
     type: bool
     default: false
+  require_engine:
+    description:
+      - Refuse a payload that is not on the node yet, before it is sent or read, when the node's engine could not take its handlers,
+        see RV(confidential_containers.runtime.runtime_info#module:problems).
+    type: bool
+    default: false
   registry_username:
     description:
       - The user for C(docker://). User and password go to the registry itself only; mirrors that the engine has configured are
@@ -107,6 +113,7 @@ options:
     type: dict
     default: {}
 extends_documentation_fragment:
+  - confidential_containers.runtime._readiness
   - confidential_containers.runtime._verify
   - confidential_containers.runtime._limits
   - confidential_containers.runtime._attributes
@@ -216,6 +223,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _artifacts,
     _components,
     _containerd,
+    _contracts,
     _extract,
     _files,
     _kept,
@@ -224,6 +232,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _module,
     _node,
     _payloads,
+    _readiness,
     _reference,
     _shims,
     _streams,
@@ -256,6 +265,8 @@ class Extraction:
                 f"a release tarball, {self.reference}",
                 "Name an image, or leave coco_installer out: a tarball is installed natively.",
             )
+        if not self.params["whole"]:
+            _contracts.refuse_installed(self.receipt)
         if self.params["prefix"]:
             _layouts.check_prefix(self.params["prefix"])
         if self.reference.transport == _reference.REGISTRY:
@@ -276,15 +287,17 @@ class Extraction:
 
     def _from_registry(self) -> dict[str, t.Any]:
         access = Access(*(self.params[f"registry_{part}"] for part in ("username", "password", "ca")))
-        engine = _containerd.detect(_module.overrides(self.params))
-        if not self.reference.digest:  # the action plugin asks for nothing else then
-            return {"changed": False, "digest": Registry(engine, self.reference, access).resolve()}
         digest = self.reference.digest
-        known = self._known(digest)
+        known = self._known(digest) if digest else None
         if known:
             result = self._look(self._select([known]))
             if result["found"] != "absent":
                 return result
+        else:
+            self._require_engine()
+        engine = _containerd.detect(_module.overrides(self.params))
+        if not digest:  # the action plugin asks for nothing else then
+            return {"changed": False, "digest": Registry(engine, self.reference, access).resolve()}
         registry = Registry(engine, self.reference.pinned(digest), access)
         with registry.pulled(_node.architecture(), self._pulling) as store, Archive(
             self.reference, store, digest
@@ -343,7 +356,14 @@ class Extraction:
             if staged.get("keep", False) != self.params["keep"] and not self.check_mode:
                 _payloads.remember(self.state, {**staged, "keep": self.params["keep"]})
             return self._result("staged", staged)
+        self._require_engine()
         return absent
+
+    def _require_engine(self) -> None:
+        """Refuse an engine that could not take the handlers: a payload would be read for nothing."""
+        if self.params["require_engine"]:
+            engine = _module.overrides(self.params)
+            _readiness.require(engine, self.params["config_mode"], self.params["enable_cri"])
 
     def _suffices(self, payload: t.Mapping[str, t.Any]) -> bool:
         """Tell whether all components that are needed now were unpacked."""
@@ -469,6 +489,8 @@ def main() -> t.NoReturn:
             "keep": {"type": "bool", "default": False},
             "whole": {"type": "bool", "default": False},
             "limits": _module.LIMITS,
+            "require_engine": {"type": "bool", "default": False},
+            **_module.READINESS_OPTIONS,
             "registry_username": {"type": "str", "default": ""},
             # Not inside of a mapping: the node's log would have that as Python writes it, where a password with quotes is
             # spelled in another way than the one that is masked.

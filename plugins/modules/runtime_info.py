@@ -13,17 +13,8 @@ author: The confidential_containers.runtime authors (@confidential-containers)
 description:
   - Looks at the container engine (through its own CRI), at what the node is capable of, and at what this collection
     installed. Changes nothing, and fails on nothing but a missing privilege - what is wrong is in RV(problems).
-options:
-  config_mode:
-    description: The mode to check RV(problems) for, see M(confidential_containers.runtime.runtime_handlers).
-    type: str
-    default: auto
-    choices: [auto, drop_in, in_place]
-  enable_cri:
-    description: Whether a disabled CRI is no problem, because it will be enabled.
-    type: bool
-    default: false
 extends_documentation_fragment:
+  - confidential_containers.runtime._readiness
   - confidential_containers.runtime._verify
   - confidential_containers.runtime._attributes
   - confidential_containers.runtime._engine
@@ -134,79 +125,16 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _artifacts,
-    _containerd,
-    _cri,
-    _engines,
     _installer,
     _layouts,
     _module,
     _node,
-    _probe,
+    _readiness,
     _shims,
     _state,
-    _toml_text,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
-
-
-def _engine(module: AnsibleModule, problems: list[str]) -> dict[str, t.Any]:
-    """Return what there is to say about the engine, adding what is wrong with it to ``problems``."""
-    result: dict[str, t.Any] = {
-        "engine": {},
-        "config_schema": 0,
-        "config_mode": "",
-        "cri": {"ready": False, "reason": ""},
-        "served": [],
-        "pods": {},
-    }
-    try:
-        engine = _containerd.detect(_module.overrides(module.params))
-        result["engine"] = engine.facts()
-        text = _text(engine.config)
-        result["config_schema"] = schema = _toml_text.schema_of(text)
-        plain = not _toml_text.sets_plugins(text)
-        result["config_mode"] = _engines.decide(engine.version, schema, module.params["config_mode"], plain).mode
-        _containerd.dump(engine, engine.config)  # refuses a file that the engine would not start with
-    except Refusal as refusal:
-        problems.append(str(refusal))
-    if result["engine"]:
-        _ask(engine, result, module.params["enable_cri"], problems)
-    return result
-
-
-def _ask(engine: _containerd.Engine, result: dict[str, t.Any], enable_cri: bool, problems: list[str]) -> None:
-    """Add what the running engine itself says to ``result``."""
-    try:
-        result["served"] = _probe.served(engine)
-        if not result["served"]:
-            result["cri"]["reason"] = "disabled"
-            if not enable_cri:
-                problems.append(
-                    f"Expected {engine.unit} with its CRI enabled. Found it in the disabled_plugins of {engine.config} or a "
-                    "file that this imports. Take it out there and restart the engine, or set coco_enable_cri=true."
-                )
-            return
-        status = _cri.status(engine.socket)
-        result["cri"] = {"ready": status.ready, "reason": status.reason}
-        for pod in _cri.sandboxes(engine.socket):
-            if pod.ready:
-                result["pods"].setdefault(pod.handler, []).append(f"{pod.namespace}/{pod.name}")
-    except Refusal as refusal:
-        result["cri"]["reason"] = refusal.found
-        problems.append(str(refusal))
-    except _cri.CriError as error:
-        result["cri"]["reason"] = str(error)
-        problems.append(str(_probe.no_answer(engine, error)))
-
-
-def _text(path: str) -> str:
-    """Return a file's text; none where there is no file: an engine then takes its defaults."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as stream:
-            return stream.read()
-    except FileNotFoundError:
-        return ""
 
 
 def _excluded(receipt: t.Mapping[str, t.Any]) -> dict[str, str]:
@@ -264,8 +192,7 @@ def _installation(state: _state.State, verify: bool, problems: list[str]) -> dic
 def main() -> t.NoReturn:
     module = AnsibleModule(
         argument_spec={
-            "config_mode": {"type": "str", "default": "auto", "choices": ["auto", "drop_in", "in_place"]},
-            "enable_cri": {"type": "bool", "default": False},
+            **_module.READINESS_OPTIONS,
             "verify": {"type": "bool", "default": False},
             **_module.ENGINE_OPTIONS,
         },
@@ -273,13 +200,15 @@ def main() -> t.NoReturn:
     )
 
     def act() -> dict[str, t.Any]:
-        problems: list[str] = []
+        params = module.params
+        facts, stand = _readiness.look(_module.overrides(params), params["config_mode"], params["enable_cri"])
+        problems = list(map(str, stand))
         return {
             "changed": False,
-            **_engine(module, problems),
+            **facts,
             "architecture": _node.architecture(),
             "capabilities": _node.capabilities(),
-            **_installation(_state.State(), module.params["verify"], problems),
+            **_installation(_state.State(), params["verify"], problems),
             "problems": problems,
         }
 

@@ -1,0 +1,92 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""What there is to say about a node's engine, and what stands in the way of serving handlers with it."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
+    _containerd,
+    _cri,
+    _engines,
+    _probe,
+    _toml_text,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+
+
+def look(
+    overrides: _containerd.Overrides, config_mode: str, enable_cri: bool
+) -> tuple[dict[str, t.Any], list[Refusal]]:
+    """Return what there is to say about the engine, and all that is wrong with it."""
+    facts: dict[str, t.Any] = {
+        "engine": {},
+        "config_schema": 0,
+        "config_mode": "",
+        "cri": {"ready": False, "reason": ""},
+        "served": [],
+        "pods": {},
+    }
+    problems = []
+    try:
+        engine = _containerd.detect(overrides)
+        facts["engine"] = engine.facts()
+        text = _text(engine.config)
+        facts["config_schema"] = schema = _toml_text.schema_of(text)
+        plain = not _toml_text.sets_plugins(text)
+        facts["config_mode"] = _engines.decide(engine.version, schema, config_mode, plain).mode
+        _containerd.dump(engine, engine.config)  # refuses a file that the engine would not start with
+    except Refusal as refusal:
+        problems.append(refusal)
+    if facts["engine"]:
+        try:
+            _ask(engine, facts, enable_cri)
+        except Refusal as refusal:
+            problems.append(refusal)
+    return facts, problems
+
+
+def require(overrides: _containerd.Overrides, config_mode: str, enable_cri: bool) -> None:
+    """Refuse an engine with which something is wrong, and name all of that."""
+    _facts, problems = look(overrides, config_mode, enable_cri)
+    if problems:
+        first, *others = problems
+        raise Refusal(first.expected, first.found, " ".join([first.remedy, *map(str, others)]))
+
+
+def _ask(engine: _containerd.Engine, facts: dict[str, t.Any], enable_cri: bool) -> None:
+    """Add what the running engine itself says."""
+    try:
+        facts["served"] = _probe.served(engine)
+        if facts["served"]:
+            status = _cri.status(engine.socket)
+            facts["cri"] = {"ready": status.ready, "reason": status.reason}
+            for pod in _cri.sandboxes(engine.socket):
+                if pod.ready:
+                    facts["pods"].setdefault(pod.handler, []).append(f"{pod.namespace}/{pod.name}")
+            return
+    except Refusal as refusal:
+        facts["cri"]["reason"] = refusal.found
+        raise
+    except _cri.CriError as error:
+        facts["cri"]["reason"] = str(error)
+        raise _probe.no_answer(engine, error) from error
+    facts["cri"]["reason"] = "disabled"
+    if not enable_cri:
+        raise Refusal(
+            f"{engine.unit} with its CRI enabled",
+            f"it in the disabled_plugins of {engine.config} or a file that this imports",
+            "Take it out there and restart the engine, or set coco_enable_cri=true.",
+        )
+
+
+def _text(path: str) -> str:
+    """Return a file's text; none where there is no file: an engine then takes its defaults."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return ""
