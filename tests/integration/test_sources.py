@@ -11,6 +11,7 @@ import contextlib
 import gzip
 import json
 import lzma
+import re
 import shutil
 import subprocess
 import typing as t
@@ -387,3 +388,20 @@ def test_artifacts_that_the_file_system_keeps_as_they_are(node: Node, archive: s
         assert f"Found {prefix}/bin/runsc, immutable" in run.output
     assert node.play("uninstall").status == 0
     assert not node.sh(f"ls -d {prefix}", check=False)
+
+
+def test_nothing_is_asked_or_sent_twice(node: Node, archive: str) -> None:
+    """A payload is not sent to a node whose engine could not take it; one that is in its place costs two questions."""
+
+    def asked(status: int) -> list[str]:
+        began = node.sh("date +@%s.%N").strip()
+        run = node.play("install", coco_payload=archive)
+        assert run.status == status, run.output
+        log = node.sh(f"journalctl --since={began} --output=short-unix --no-hostname --no-pager")
+        return re.findall(r" ansible-confidential_containers\.runtime\.(\w+)\[\d+\]: Invoked", log)
+
+    node.sh("systemctl stop containerd")
+    assert asked(status=2) == ["payload_extract"]
+    node.sh("systemctl start containerd")
+    node.install(archive)
+    assert asked(status=0) == ["payload_extract", "engine_config"]
