@@ -10,6 +10,7 @@ only depends on names, modes, modification times and contents.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import stat
@@ -114,10 +115,26 @@ class Tarball:
 
 def tar_of(root: str, whole: bool = False) -> t.Iterator[bytes]:
     """Return the artifacts below ``root`` as a tar stream: of an image's whole file system, only its part for the node."""
-    start = os.path.join(root, _layouts.ARTIFACTS)
-    for path in _walk(start if os.path.isdir(start) and not whole else root):
+    for path in _members(root, whole):
         yield from _member(path, os.path.relpath(path, root))
     yield bytes(2 * tarfile.BLOCKSIZE)
+
+
+def state_of(path: str) -> str:
+    """Return what tells, without reading a byte of it, whether a tarball or a directory of artifacts is as it was: nobody
+    changes a file and leaves the time of its last change.
+    """
+    known = hashlib.sha256()
+    for member in [path, *(_members(path, whole=False) if os.path.isdir(path) else ())]:
+        found = os.stat(member, follow_symlinks=member == path)
+        signature = (found.st_ino, found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        known.update(f"{member!r} {signature}\n".encode("utf-8", "surrogateescape"))
+    return known.hexdigest()
+
+
+def _members(root: str, whole: bool) -> t.Iterator[str]:
+    start = os.path.join(root, _layouts.ARTIFACTS)
+    return _walk(start if os.path.isdir(start) and not whole else root)
 
 
 def _walk(directory: str) -> t.Iterator[str]:

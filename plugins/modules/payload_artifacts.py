@@ -128,7 +128,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import Tree
 
 #: What the receipt keeps of a payload's record.
-_RECORDED = ("reference", "digest", "digest_kind", "chain", "architecture", "layout", "components")
+_RECORDED = ("reference", "digest", "digest_kind", "chain", "architecture", "layout", "components", "source")
 
 #: How a decision is shown in a diff.
 _SIGNS = (("add", "+"), ("replace", "~"), ("remove", "-"), ("edited", "="))

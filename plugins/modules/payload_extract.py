@@ -236,13 +236,14 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _reference,
     _shims,
     _streams,
+    _tarball,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Archive, Image, select
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._progress import Progress
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._registry import Access, Registry
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._tarball import Source, open_source
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._tarball import Source
 
 Identity = t.Mapping[str, t.Any]
 
@@ -257,6 +258,8 @@ class Extraction:
         self.receipt = state.receipt()
         self.reference = _reference.parse(self.params["payload"])
         self.progress = Progress()
+        #: See ``_tarball.state_of``.
+        self.source = ""
 
     def run(self) -> dict[str, t.Any]:
         if self.params["whole"] and self.reference.transport == "tarball":
@@ -282,8 +285,19 @@ class Extraction:
             # What is known here of the payload may be more than the controller knows before it has read it.
             return self._look(self._select([self._known(one["digest"]) or one for one in identities]))
         known = identities[0]["digest"] if identities and identities[0]["digest_kind"] in ("file", "directory") else ""
-        with open_source(self.reference, path, known, self.params["plain"], self.params["whole"]) as source:
+        if on_node and self.reference.transport in ("tarball", "dir") and os.path.exists(path):
+            known = self._remembered(path)
+        with _tarball.open_source(self.reference, path, known, self.params["plain"], self.params["whole"]) as source:
             return self._from(source)
+
+    def _remembered(self, path: str) -> str:
+        """Return the digest of an archive on the node without reading it, if it is as it was when it was installed; else ''."""
+        if self.params["whole"]:
+            return ""
+        self.source = _tarball.state_of(path)
+        installed = self.receipt.get("payload", {})
+        unchanged = installed.get("source") == self.source and not self.params["verify"]
+        return t.cast(str, installed["digest"]) if unchanged else ""
 
     def _from_registry(self) -> dict[str, t.Any]:
         access = Access(*(self.params[f"registry_{part}"] for part in ("username", "password", "ca")))
@@ -429,6 +443,7 @@ class Extraction:
             "tree": found.tree,
             "components": dataclasses.asdict(found.components) if found.components else None,
             "keep": self.params["keep"],
+            "source": self.source,
         }
 
     def _prefix(self, layout: _layouts.Layout) -> str:

@@ -271,3 +271,35 @@ def test_components_that_all_shims_need() -> None:
 def test_compression_is_told_from_the_first_bytes(compression: str) -> None:
     assert _streams.compression_of(packed(b"x", compression)) == compression
     assert _streams.compression_of(b"x") == ""
+
+
+@pytest.mark.parametrize("kind", ["tarball", "dir"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[::-1]),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.chmod(0o600),
+        lambda path: Path(shutil.copy2(path, f"{path}.new")).replace(path),
+    ],
+    ids=["content", "size", "mode", "another file"],
+)
+def test_state_without_reading(tmp_path: Path, kind: str, change: t.Callable[[Path], object]) -> None:
+    root = tmp_path / "payload"
+    (root / "bin").mkdir(parents=True)
+    changed = root / "bin/program"
+    changed.write_bytes(b"1234")
+    os.symlink("program", root / "bin/link")
+    path = root if kind == "dir" else changed
+    before, times = _tarball.state_of(str(path)), os.stat(changed)
+    assert _tarball.state_of(str(path)) == before
+    change(changed)
+    os.utime(changed, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert _tarball.state_of(str(path)) != before
+
+
+def test_state_of_a_directory_covers_its_names(tmp_path: Path) -> None:
+    (tmp_path / "one").write_bytes(b"")
+    before = _tarball.state_of(str(tmp_path))
+    (tmp_path / "one").rename(tmp_path / "two")
+    assert _tarball.state_of(str(tmp_path)) != before
