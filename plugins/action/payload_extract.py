@@ -14,6 +14,7 @@ import typing as t
 from dataclasses import replace
 
 from ansible import constants
+from ansible.errors import AnsibleConnectionFailure
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
@@ -33,7 +34,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._a
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import Reference
-from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _plain
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _plain, _sent
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._action import RuntimeAction
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._once import once
 
@@ -126,19 +127,55 @@ class ActionModule(RuntimeAction):
             image = next(image for image in images if image.digest == identity["digest"])
             if self._task.check_mode:
                 return {**found, **({"changed": True} if whole else _foresee(source, image, options, found))}
-            if self._connection._shell.tmpdir is None:
-                self._make_tmp_path()
-            target = self._connection._shell.join_path(self._connection._shell.tmpdir, "payload")
             convert = [layer for layer in image.layers if layer.compression == "zstd" and not found["zstd"]]
-            with _files_to_send(source, image, convert) as (files, options["plain"]):
-                directories = sorted({os.path.dirname(name) for name in files} - {""})
-                if directories:
-                    paths = " ".join(self._connection._shell.quote(f"{target}/{name}") for name in directories)
-                    self._low_level_execute_command(f"mkdir -p {paths}")
-                for name, path in files.items():
-                    self._send(path, f"{target}/{name}" if name else target)
-        self._fixup_perms2((self._connection._shell.tmpdir, target))
-        return self._extract(task_vars, {**options, "archive": target})
+            directory = self._directory()
+            target = self._connection._shell.join_path(directory, "payload")
+            try:
+                with _files_to_send(source, image, convert) as (files, options["plain"]):
+                    self._require_room(directory, sum(map(os.path.getsize, files.values())))
+                    for parent in sorted({os.path.dirname(name) for name in files} - {""}):
+                        self._tell_node(f"mkdir -p {self._quoted(target, parent)}")
+                    for name, path in files.items():
+                        self._send(path, f"{target}/{name}" if name else target)
+                return self._extract(task_vars, {**options, "archive": target})
+            finally:
+                with contextlib.suppress(AnsibleConnectionFailure, Refusal):
+                    self._tell_node(f"rm -rf {self._quoted(directory)}")
+
+    def _directory(self) -> str:
+        """Make a directory for a payload on the node, where Ansible has its own, and remove what killed runs have left there."""
+        parent = self._remote_expand_user(self.get_shell_option("remote_tmp"), sudoable=False)
+        old = f"-maxdepth 1 -name '{_sent.START}*' -mmin +1440"
+        listed = self._tell_node(
+            f"umask 77 && mkdir -p {self._quoted(parent)} && cd {self._quoted(parent)} && find . {old} -exec rm -rf {{}} + && ls"
+        )
+        made = self._connection._shell.join_path(parent, _sent.name())
+        left = " ".join(self._quoted(parent, name) for name in _sent.abandoned(listed.split()))
+        self._tell_node(f"rm -rf {left} {self._quoted(made)} && mkdir -m 700 {self._quoted(made)}")
+        return str(made)
+
+    def _require_room(self, directory: str, least: int) -> None:
+        blocks, size = map(int, self._tell_node(f"stat -f -c '%a %S' {self._quoted(directory)}").split())
+        if blocks * size < least:
+            raise Refusal(
+                f"room for the payload in {directory} on the node: {least >> 20} MiB",
+                f"{blocks * size >> 20} MiB",
+                "Make room there, name another directory in ansible_remote_tmp, or bring the payload to the node (coco_payload_on).",
+            )
+
+    def _tell_node(self, command: str) -> str:
+        """Run a command as the user who connects, who is also the one that sends files, and return what it prints."""
+        done = self._low_level_execute_command(command, sudoable=False)
+        if done["rc"] != 0:
+            raise Refusal(
+                "a directory for the payload on the node (ansible_remote_tmp)",
+                str(done["stderr"]).strip(),
+                "Mend that.",
+            )
+        return str(done["stdout"])
+
+    def _quoted(self, *parts: str) -> str:
+        return str(self._connection._shell.quote(self._connection._shell.join_path(*parts)))
 
     def _send(self, path: str, target: str) -> None:
         total = os.path.getsize(path)

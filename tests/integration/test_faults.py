@@ -84,6 +84,33 @@ def test_interrupted_run_is_ended_when_the_node_boots(interrupted: Node) -> None
     assert interrupted.sh(f"systemctl is-enabled {Path(UNIT).name}", check=False).strip() in ("not-found", "")
 
 
+SENT = "/root/.ansible/tmp/confidential-containers-*"
+
+
+def test_killed_transfer(node: Node, archive: str) -> None:
+    """What was sent to a node goes with the next transfer, or with the one that it was for."""
+    with node.started("install", coco_payload=archive) as playbook:
+        node.sh(f"timeout 60 sh -c 'until ls {SENT}/payload; do sleep 0.02; done'")
+        os.killpg(playbook.pid, signal.SIGKILL)
+    assert node.sh(f"ls -d {SENT}").strip()
+    node.install(archive)
+    assert "Starting gVisor" in node.pod("kata-qemu")
+    assert not node.sh(f"ls -d {SENT}", check=False)
+
+
+def test_no_room_for_a_transfer(node: Node, archive: str) -> None:
+    before = node.snapshot()
+    node.sh("mkdir -p /root/.ansible/tmp && mount -t tmpfs -o size=4m tmpfs /root/.ansible/tmp")
+    try:
+        run = node.play("install", coco_payload=archive)
+        assert run.status != 0
+        assert "room for the payload in /root/.ansible/tmp" in run.output
+        assert not node.sh(f"ls -d {SENT}", check=False)
+    finally:
+        node.sh("umount /root/.ansible/tmp")
+    assert node.snapshot() == before
+
+
 def test_killed_controller(node: Node, archive: str) -> None:
     """The transaction goes on without the ansible-playbook that ordered it, and the next run finds nothing left to do."""
     directory = f"/run/systemd/system/{Path(UNIT).name}.d"

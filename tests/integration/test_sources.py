@@ -21,7 +21,7 @@ import pytest
 import yaml
 import zstandard
 
-from ansible_collections.confidential_containers.runtime.tests.integration.harness import ROOT, Node
+from ansible_collections.confidential_containers.runtime.tests.integration.harness import ROOT, Node, testbed
 from ansible_collections.confidential_containers.runtime.tests.integration.payloads import (
     BUILT_FOR,
     KATA,
@@ -89,6 +89,22 @@ def test_every_source_from_the_controller(node: Node, root: Path, payload: dict[
         assert "serves kata-gvisor, kata-qemu" in node.install(source)
     assert node.play("install", coco_payload=sources[-1]).recap(node.name, "changed") == 0
     assert "Starting gVisor" in node.pod("kata-qemu")
+
+
+def test_a_user_who_needs_sudo_sends_a_directory(node: Node, payload: dict[str, str], tmp_path: Path) -> None:
+    sh(
+        "skopeo",
+        "--insecure-policy",
+        "copy",
+        "--quiet",
+        f"oci-archive:{payload['oci_archive']}",
+        f"oci:{tmp_path}/layout:v1",
+    )
+    inventory = yaml.safe_load(testbed("inventory", "--sudo", node.name))
+    run = node.play("install", inventory=inventory, coco_payload=f"oci:{tmp_path}/layout:v1")
+    assert run.status == 0, run.output
+    assert "Starting gVisor" in node.pod("kata-qemu")
+    assert not node.sh("ls -A ~admin/.ansible/tmp /root/.ansible/tmp | grep confidential", check=False)
 
 
 def test_payload_archive(payload: dict[str, str], tmp_path: Path) -> None:
