@@ -166,7 +166,7 @@ def refuse_installed(receipt: t.Mapping[str, t.Any]) -> None:
     """Refuse a native installation on a node on which a payload's own installer has installed something."""
     if "install" in receipt.get("installer", {}).get("done", {}):
         raise Refusal(
-            "a node on which the payload's own installer has installed nothing",
-            f"payload {receipt['payload']['digest']}, installed by its own",
-            "Uninstall that first, or set coco_installer=payload.",
+            "a node without the runtime, or one on which coco_installer was native, too",
+            f"an installation with coco_installer=payload, of payload {receipt['payload']['digest']}",
+            "Uninstall that first, or set coco_installer to it.",
         )
