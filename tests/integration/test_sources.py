@@ -407,9 +407,11 @@ def test_artifacts_that_the_file_system_keeps_as_they_are(node: Node, archive: s
         assert (installed(), node.engine()) == (before, engine)
     with immutable(node, f"{prefix}/bin/runsc"):
         node.install(upgrade["coco_payload"])  # what stays may be immutable
+        engine = node.engine()
         run = node.play("uninstall")
         assert run.status != 0
         assert f"Found {prefix}/bin/runsc, immutable" in run.output
+        assert node.engine() == engine
     assert node.play("uninstall").status == 0
     assert not node.sh(f"ls -d {prefix}", check=False)
 
