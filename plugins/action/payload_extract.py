@@ -144,22 +144,26 @@ class ActionModule(RuntimeAction):
 
     def _directory(self) -> str:
         """Make a directory for a payload on the node, where Ansible has its own, and remove what killed runs have left there."""
-        parent = self._remote_expand_user(self.get_shell_option("remote_tmp"), sudoable=False)
-        old = f"-maxdepth 1 -name '{_sent.START}*' -mmin +1440"
+        if self._connection._shell.tmpdir is None:
+            self._make_tmp_path()
+        parent = os.path.dirname(str(self._connection._shell.tmpdir).rstrip("/"))
+        old = f"-maxdepth 1 -name '{_sent.START}*' -user \"$(id -u)\" -mmin +1440"
         listed = self._tell_node(
-            f"umask 77 && mkdir -p {self._quoted(parent)} && cd {self._quoted(parent)} && find . {old} -exec rm -rf {{}} + && ls"
+            f"cd {self._quoted(parent)} && {{ find . {old} -exec rm -rf {{}} +; ls; }} 2>/dev/null"
         )
         made = self._connection._shell.join_path(parent, _sent.name())
         left = " ".join(self._quoted(parent, name) for name in _sent.abandoned(listed.split()))
-        self._tell_node(f"rm -rf {left} {self._quoted(made)} && mkdir -m 700 {self._quoted(made)}")
+        # What is somebody else's stays.
+        self._tell_node(f"rm -rf {left} 2>/dev/null; mkdir -m 700 {self._quoted(made)}")
         return str(made)
 
     def _require_room(self, directory: str, least: int) -> None:
-        blocks, size = map(int, self._tell_node(f"stat -f -c '%a %S' {self._quoted(directory)}").split())
-        if blocks * size < least:
+        told = self._tell_node(f"stat -f -c '%a %S' {self._quoted(directory)}").splitlines()[-1].split()
+        free = int(told[0]) * int(told[1])
+        if free < least:
             raise Refusal(
                 f"room for the payload in {directory} on the node: {least >> 20} MiB",
-                f"{blocks * size >> 20} MiB",
+                f"{free >> 20} MiB",
                 "Make room there, name another directory in ansible_remote_tmp, or bring the payload to the node (coco_payload_on).",
             )
 

@@ -60,7 +60,8 @@ class Registry:
         """Return the digest that the reference stands for now."""
         with self._options() as options:
             done = self._run("content", "fetch-object", *options, str(self._reference).partition("//")[2])
-        return _files.sha256(done.removeprefix(_PROMPT) if self._access.username else done)
+        prompted = self._access.username and done.startswith(_PROMPT)
+        return _files.sha256(done[len(_PROMPT) :] if prompted else done)
 
     @contextlib.contextmanager
     def pulled(self, architecture: str, pulling: t.Callable[[int], None]) -> t.Iterator[str]:
@@ -153,7 +154,7 @@ class Registry:
 
     def _failed(self, ended: str, errors: str) -> Refusal:
         lines = [line for line in errors.splitlines() if line.startswith("ctr: ")] or errors.splitlines()[-1:]
-        found = ended or " ".join(lines).removeprefix("ctr: ") or "no answer"
+        found = ended or re.sub("^ctr: ", "", " ".join(lines)) or "no answer"
         if self._access.password:
             found = found.replace(self._access.password, "…")
         hints = (

@@ -107,7 +107,9 @@ def _program() -> bytes:
         parts = _PACKAGE.split(".")
         for depth in range(len(parts)):
             archive.writestr("/".join([*parts[: depth + 1], "__init__.py"]), "")
-        for _finder, name, _is_package in pkgutil.iter_modules(sys.modules[_PACKAGE].__path__, f"{_PACKAGE}."):
+        loaded = {name for name in sys.modules if name.startswith(f"{_PACKAGE}._")}
+        brought = {module.name for module in pkgutil.iter_modules(sys.modules[_PACKAGE].__path__, f"{_PACKAGE}.")}
+        for name in sorted(loaded | brought):
             # The one file that needs Ansible.
             if name != f"{_PACKAGE}._module":
                 loader = t.cast("t.Any", importlib.util.find_spec(name)).loader

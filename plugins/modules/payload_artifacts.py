@@ -219,7 +219,7 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
         for path, entry in new.items()
     }
     left = {path: old[path] for path in plan["edited"] if path not in new}
-    payload = {key: staged[key] for key in _RECORDED}
+    payload = {key: staged.get(key) for key in _RECORDED}
     directories = sorted({*receipt.get("directories", []), *plan.directories})
     journal.record(
         receipt={

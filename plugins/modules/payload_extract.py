@@ -80,8 +80,9 @@ options:
     default: false
   require_engine:
     description:
-      - Refuse a payload that is not on the node yet, before it is sent or read, when the node's engine could not take its handlers,
-        see RV(confidential_containers.runtime.runtime_info#module:problems).
+      - Refuse a payload that is not on the node yet, before it is sent there or read there, when the node's engine could not take
+        its handlers, see RV(confidential_containers.runtime.runtime_info#module:problems). O(config_mode) and O(enable_cri) are for that.
+      - Not for O(whole).
     type: bool
     default: false
   registry_username:
@@ -260,6 +261,8 @@ class Extraction:
         self.progress = Progress()
         #: See ``_tarball.state_of``.
         self.source = ""
+        #: Whether the engine has been looked at; for an archive that was sent, it was before.
+        self.looked = bool(self.params["archive"])
 
     def run(self) -> dict[str, t.Any]:
         if self.params["whole"] and self.reference.transport == "tarball":
@@ -287,6 +290,8 @@ class Extraction:
         known = identities[0]["digest"] if identities and identities[0]["digest_kind"] in ("file", "directory") else ""
         if on_node and self.reference.transport in ("tarball", "dir") and os.path.exists(path):
             known = self._remembered(path)
+            if not known:
+                self._require_engine()
         with _tarball.open_source(self.reference, path, known, self.params["plain"], self.params["whole"]) as source:
             return self._from(source)
 
@@ -363,6 +368,9 @@ class Extraction:
                 prefix = self.receipt["prefix"]
                 payload = {**installed, "prefix": prefix, "tree": self.receipt["tree"]}
                 if self._suffices(payload):
+                    if self.source not in ("", installed.get("source")) and not self.check_mode:
+                        # It was read, and need not be read again.
+                        self.state.write_receipt({**self.receipt, "payload": {**installed, "source": self.source}})
                     edited = [os.path.join(prefix, path) for path in drifted]
                     return {**self._result("installed", payload), "edited": edited}
         staged = _payloads.find(self.state, digest)
@@ -375,7 +383,8 @@ class Extraction:
 
     def _require_engine(self) -> None:
         """Refuse an engine that could not take the handlers: a payload would be read for nothing."""
-        if self.params["require_engine"]:
+        if self.params["require_engine"] and not self.params["whole"] and not self.looked:
+            self.looked = True
             engine = _module.overrides(self.params)
             _readiness.require(engine, self.params["config_mode"], self.params["enable_cri"])
 

@@ -35,6 +35,8 @@ class RuntimeAction(ActionBase):
     def run(self, tmp: t.Any = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         self._task_vars = task_vars or {}
+        self._said: list[t.Any] = []
+        self._recovered = ""
         del tmp
         try:
             result.update(self.act(self._task_vars))
@@ -45,6 +47,11 @@ class RuntimeAction(ActionBase):
             result.update(failure.result)
         finally:
             self._remove_tmp_path(self._connection._shell.tmpdir)
+        # Whichever of the node's modules met it: it is said once.
+        if self._said:
+            result["warnings"] = self._said
+        if self._recovered:
+            result.update(changed=True, recovered=self._recovered)
         return result
 
     def act(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -71,6 +78,8 @@ class RuntimeAction(ActionBase):
         result: dict[str, t.Any] = self._execute_module(
             module_name=f"{COLLECTION}.{module}", module_args=options, task_vars=task_vars
         )
+        self._said += result.pop("warnings", [])
+        self._recovered = result.get("recovered") or self._recovered
         if result.get("failed") or result.get("skipped"):
             # An engine's own message may quote a line of its configuration.
             raise NodeFailed({**result, "msg": _secrets.mask(str(result.get("msg", "")))})

@@ -8,26 +8,38 @@ gigabytes behind, and the next one has to know that nobody needs them any more.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import platform
+import secrets
 import typing as t
+import uuid
 
 #: What all names begin with.
 START = "confidential-containers-"
 
 
 def name() -> str:
-    """Return the name of the directory into which this process sends."""
-    return f"{START}{platform.node()}-{os.getpid()}"
+    """Return the name of a new directory, into which this process sends."""
+    return f"{START}{_here()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 def abandoned(names: t.Iterable[str]) -> list[str]:
-    """Return those of the names in a directory that are of processes of this machine which are no more.
+    """Return those of the names in a directory that are of processes that are no more, as far as that can be known here.
 
     What other machines send, only its age tells.
     """
-    here = f"{START}{platform.node()}-"
-    return [one for one in names if one.startswith(here) and not _is_alive(one[len(here) :])]
+    here = f"{START}{_here()}-"
+    return [one for one in names if one.startswith(here) and not _is_alive(one[len(here) :].partition("-")[0])]
+
+
+def _here() -> str:
+    """Return what tells those whose processes can be seen here: a machine, and on it a container."""
+    processes = ""
+    with contextlib.suppress(OSError):
+        processes = os.readlink("/proc/self/ns/pid")
+    return hashlib.sha256(f"{platform.node()} {uuid.getnode()} {processes}".encode()).hexdigest()[:12]
 
 
 def _is_alive(process: str) -> bool:

@@ -21,7 +21,8 @@ import pytest
 import yaml
 import zstandard
 
-from ansible_collections.confidential_containers.runtime.tests.integration.harness import ROOT, Node, testbed
+from ansible_collections.confidential_containers.runtime.tests.integration import harness
+from ansible_collections.confidential_containers.runtime.tests.integration.harness import ROOT, Node
 from ansible_collections.confidential_containers.runtime.tests.integration.payloads import (
     BUILT_FOR,
     KATA,
@@ -100,7 +101,7 @@ def test_a_user_who_needs_sudo_sends_a_directory(node: Node, payload: dict[str, 
         f"oci-archive:{payload['oci_archive']}",
         f"oci:{tmp_path}/layout:v1",
     )
-    inventory = yaml.safe_load(testbed("inventory", "--sudo", node.name))
+    inventory = yaml.safe_load(harness.testbed("inventory", "--sudo", node.name))
     run = node.play("install", inventory=inventory, coco_payload=f"oci:{tmp_path}/layout:v1")
     assert run.status == 0, run.output
     assert "Starting gVisor" in node.pod("kata-qemu")

@@ -10,19 +10,31 @@ import os
 import platform
 import subprocess
 
+import pytest
+
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _sent
 
 
-def test_only_what_a_dead_process_of_this_machine_has_left_is_abandoned() -> None:
+def of_process(process: int) -> str:
+    return _sent.name().replace(f"-{os.getpid()}-", f"-{process}-")
+
+
+def test_only_what_a_dead_process_of_this_machine_has_left_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
     process = subprocess.Popen(["true"])
     process.wait()
-    here = f"{_sent.START}{platform.node()}-"
-    dead = f"{here}{process.pid}"
+    dead = of_process(process.pid)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(platform, "node", lambda: "another-machine")
+        foreign = of_process(process.pid)
     others = [
         _sent.name(),
-        f"{here}{os.getppid()}",
-        f"{_sent.START}another-machine-{process.pid}",
-        f"{here}no-number",
+        of_process(os.getppid()),
+        foreign,
+        dead.replace(str(process.pid), "no-number"),
         "ansible-tmp-1795654567.7-3758-917",
     ]
     assert _sent.abandoned([*others, dead]) == [dead]
+
+
+def test_names_are_new_each_time() -> None:
+    assert _sent.name() != _sent.name()
