@@ -13,7 +13,7 @@ author: The confidential_containers.runtime authors (@confidential-containers)
 description:
   - Reads a payload image, checks its manifest and every layer against their digests, and extracts the artifacts to a
     directory beside the prefix, from which M(confidential_containers.runtime.payload_artifacts) installs them.
-  - Nothing is sent, read or written when the payload is installed and intact, or staged already.
+  - Nothing is sent or written when the payload is installed and intact, or staged already, and nothing read but what tells its digest.
   - Says which runtime handlers the payload offers, and why a node cannot run one.
 options:
   payload:
