@@ -145,8 +145,14 @@ def test_sources_on_the_node(nodes: list[Node], root: Path) -> None:
     node.install("dir:/root/payload", coco_payload_on="node")
     # Read when it was installed, and again only on request: a read file has a new time of access here.
     node.sh("mount --bind /root/payload /root/payload && mount -o remount,bind,strictatime /root/payload")
-    for verify, were_read in ((False, False), (True, True)):
-        node.sh("touch /root/looked")
+    touched = "find /root/payload -type f -exec chmod u+r {} +"  # as it was, but for the time of its last change
+    for change, verify, were_read in (
+        ("true", False, False),
+        ("true", True, True),
+        (touched, False, True),
+        ("true", False, False),
+    ):
+        node.sh(f"{change} && touch /root/looked")
         run = node.play("install", coco_payload="dir:/root/payload", coco_payload_on="node", coco_verify=verify)
         assert run.recap(node.name, "changed") == 0, run.output
         assert bool(node.sh("find /root/payload -type f -anewer /root/looked")) == were_read
