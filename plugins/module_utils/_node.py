@@ -13,6 +13,10 @@ import stat
 #: Machine names of the kernel in the spelling of image manifests.
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
+#: Where the kernel shows the devices of the PCI bus, and what it says of NVIDIA's GPUs.
+_PCI = "/sys/bus/pci/devices"
+_NVIDIA, _DISPLAY = "0x10de", "0x03"
+
 
 def architecture() -> str:
     """Return the node's architecture as image manifests spell it."""
@@ -24,11 +28,29 @@ def capabilities() -> dict[str, bool]:
     """Return which of the capabilities that shims need are visible on this node."""
     return {
         "kvm": _is_device("/dev/kvm"),
+        "mshv": _is_device("/dev/mshv"),
+        "sev": _is_on("/sys/module/kvm_amd/parameters/sev"),
         "snp": _is_on("/sys/module/kvm_amd/parameters/sev_snp"),
         "tdx": _is_on("/sys/module/kvm_intel/parameters/tdx"),
         "se": _is_on("/sys/firmware/uv/prot_virt_host"),
         "sgx": _is_device("/dev/sgx_enclave"),
+        "gpu": _has_free_gpu(),
     }
+
+
+def _has_free_gpu() -> bool:
+    """Tell whether there is an NVIDIA GPU that a virtual machine can get: the node's own driver has let go of it."""
+    try:
+        devices = [os.path.join(_PCI, name) for name in os.listdir(_PCI)]
+    except OSError:
+        return False
+    return any(
+        _read(f"{device}/vendor") == _NVIDIA
+        and _read(f"{device}/class").startswith(_DISPLAY)
+        # Grace has a driver of its own, nvgrace-gpu-vfio-pci.
+        and os.path.basename(os.path.realpath(f"{device}/driver")).endswith("vfio-pci")
+        for device in devices
+    )
 
 
 def _is_device(path: str) -> bool:
@@ -39,8 +61,12 @@ def _is_device(path: str) -> bool:
 
 
 def _is_on(path: str) -> bool:
+    return _read(path)[:1] in ("Y", "y", "1")
+
+
+def _read(path: str) -> str:
     try:
         with open(path, encoding="ascii", errors="replace") as stream:
-            return stream.read(1) in ("Y", "y", "1")
+            return stream.read(64).strip()
     except OSError:
-        return False
+        return ""

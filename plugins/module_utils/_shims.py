@@ -26,37 +26,50 @@ class Needs:
 #: What a capability is called in a message, and whether looking at the node can tell that it is there.
 CAPABILITIES: t.Mapping[str, tuple[str, bool]] = {
     "kvm": ("/dev/kvm", True),
+    "mshv": ("Microsoft's hypervisor (/dev/mshv)", True),
+    "sev": ("AMD SEV", True),
     "snp": ("AMD SEV-SNP", True),
     "tdx": ("Intel TDX", True),
     "se": ("IBM Secure Execution", True),
+    "cca": ("Arm CCA", False),
     "sgx": ("Intel SGX", True),
+    "gpu": ("an NVIDIA GPU that is bound to vfio-pci", True),
     "devmapper": ("the devmapper snapshotter", False),
-    "gpu": ("a GPU passed through", False),
     "guest_pull": ("image pull inside the guest", False),
     "peer_pods": ("a peer pods adaptor", False),
 }
 
 _X86 = ("amd64",)
-#: A shim that is not in this table has no needs.
-SHIMS: t.Mapping[str, Needs] = {
-    "clh": Needs(("amd64", "arm64"), ("kvm",)),
-    "dragonball": Needs(_X86, ("kvm",)),
-    "fc": Needs(_X86, ("kvm", "devmapper")),
+_X86_ARM = ("amd64", "arm64")
+#: The words that names of shims are made of. A shim needs all that its words need, so that one which nobody has listed is never
+#: offered to a node that cannot run it. Facts: the shims of Kata up to 4.1.
+WORDS: t.Mapping[str, Needs] = {
     "qemu": Needs((), ("kvm",)),
-    "qemu-runtime-rs": Needs((), ("kvm",)),
-    "qemu-coco-dev": Needs(("amd64", "s390x"), ("kvm", "guest_pull")),
-    "qemu-coco-dev-runtime-rs": Needs(("amd64", "arm64", "s390x"), ("kvm", "guest_pull")),
-    "qemu-snp": Needs(_X86, ("kvm", "snp")),
-    "qemu-snp-runtime-rs": Needs(_X86, ("kvm", "snp")),
-    "qemu-tdx": Needs(_X86, ("kvm", "tdx")),
-    "qemu-tdx-runtime-rs": Needs(_X86, ("kvm", "tdx")),
-    "qemu-se": Needs(("s390x",), ("kvm", "se")),
-    "qemu-se-runtime-rs": Needs(("s390x",), ("kvm", "se")),
-    "qemu-nvidia-gpu": Needs(("amd64", "arm64"), ("kvm", "gpu")),
-    "qemu-nvidia-gpu-snp": Needs(_X86, ("kvm", "gpu", "snp")),
-    "qemu-nvidia-gpu-tdx": Needs(_X86, ("kvm", "gpu", "tdx")),
+    "clh": Needs(_X86_ARM, ("kvm",)),
+    "cloud-hypervisor": Needs(_X86_ARM, ("kvm",)),
+    "dragonball": Needs(_X86_ARM, ("kvm",)),
+    "stratovirt": Needs(_X86_ARM, ("kvm",)),
+    "openvmm": Needs(_X86, ("kvm",)),
+    "fc": Needs(_X86_ARM, ("kvm", "devmapper")),
+    "azure": Needs(_X86, ("mshv",)),
+    "mshv": Needs((), ("mshv",)),
     "remote": Needs(("amd64", "ppc64le", "s390x"), ("peer_pods",)),
     "enclave-cc": Needs(_X86, ("sgx",)),
+    "sev": Needs(_X86, ("kvm", "sev")),
+    "snp": Needs(_X86, ("kvm", "snp")),
+    "tdx": Needs(_X86, ("kvm", "tdx")),
+    "se": Needs(("s390x",), ("kvm", "se")),
+    "cca": Needs(("arm64",), ("kvm", "cca")),
+    "nvidia-gpu": Needs(_X86_ARM, ("kvm", "gpu")),
+    "nvidia-cpu": Needs(_X86_ARM, ("kvm",)),
+    "coco-dev": Needs((), ("kvm", "guest_pull")),
+    "runtime-rs": Needs(),
+    "rs": Needs(),  # the same in Kata 3.x
+}
+#: Shims that upstream builds for fewer architectures than their words allow.
+_ARCHITECTURES: t.Mapping[str, tuple[str, ...]] = {
+    "qemu-coco-dev": ("amd64", "s390x"),
+    "qemu-coco-dev-runtime-rs": ("amd64", "arm64", "s390x"),
 }
 
 _CONFIGURATION = re.compile(r"configuration-(?P<shim>[a-z0-9][a-z0-9-]*)\.toml")
@@ -128,20 +141,58 @@ def offered(
     return found
 
 
+def words_of(shim: str) -> list[str]:
+    """Split a shim's name into words: known ones, some of which are written with a hyphen, and others."""
+    parts, words = shim.split("-"), []
+    while parts:
+        pair = "-".join(parts[:2])
+        words.append(pair if pair in WORDS else parts[0])
+        del parts[: 2 if pair in WORDS else 1]
+    return words
+
+
+def _architectures(shim: str) -> list[tuple[str, ...]]:
+    """Return sets of architectures, of each of which a shim's must be one."""
+    if shim in _ARCHITECTURES:
+        return [_ARCHITECTURES[shim]]
+    return [WORDS[word].architectures for word in words_of(shim) if word in WORDS and WORDS[word].architectures]
+
+
+def _capabilities(shim: str) -> list[str]:
+    """Return the capabilities that the words of a shim's name stand for."""
+    needed = [name for word in words_of(shim) if word in WORDS for name in WORDS[word].capabilities]
+    # Microsoft's hypervisor is there instead of KVM.
+    return [name for name in dict.fromkeys(needed) if name != "kvm" or "mshv" not in needed]
+
+
+def _unknown(shim: str) -> str:
+    """Return the part of a shim's name that leaves open what it needs; '' when its name tells all."""
+    unknown = [word for word in words_of(shim) if word not in WORDS]
+    return "-".join(unknown) if unknown or _capabilities(shim) else shim
+
+
 def missing(shim: str, architecture: str, capabilities: t.Mapping[str, bool], asked: bool = False) -> str:
     """Say what a node lacks to run a shim, or '' when it lacks nothing.
 
-    A capability that looking at a node cannot tell counts as there when the user ``asked`` for the handler by name.
+    A capability that looking at a node cannot tell counts as there when the user ``asked`` for the handler by name, and so does
+    whatever is needed for a word that nobody here knows.
     """
-    needs = SHIMS.get(shim, Needs())
-    if needs.architectures and architecture not in needs.architectures:
-        return f"runs on {', '.join(needs.architectures)}, not on {architecture}"
-    for capability in needs.capabilities:
-        title, visible = CAPABILITIES[capability]
-        if visible and not capabilities.get(capability):
+    for architectures in _architectures(shim):
+        if architecture not in architectures:
+            return f"runs on {', '.join(architectures)}, not on {architecture}"
+    needed = {name: CAPABILITIES[name] for name in _capabilities(shim)}
+    for name, (title, visible) in needed.items():
+        if visible and not capabilities.get(name):
             return f"needs {title}, which this node does not have"
-        if not visible and not asked:
+    if asked:
+        return ""
+    for title, visible in needed.values():
+        if not visible:
             return f"needs {title}, which cannot be seen from outside: name the handler in coco_handlers"
+    if _unknown(shim):
+        return (
+            f"has {_unknown(shim)!r} in its name, which tells nothing of its needs: name the handler in coco_handlers"
+        )
     return ""
 
 
@@ -204,10 +255,17 @@ def choose(
         else:
             excluded[handler.name] = lack
     if not chosen:
+        by_name = [
+            handler.name
+            for handler in handlers
+            if not handler.flaw and not missing(handler.shim, architecture, capabilities, asked=True)
+        ]
         raise Refusal(
             "a payload with at least one handler that this node can run",
             "; ".join(f"{name} {reason}" for name, reason in excluded.items())
             or "no shim configuration in the payload",
-            "Use another payload for this node, or leave the node out of the inventory's group.",
+            f"If this node can run one of them ({', '.join(by_name)}), name it in coco_handlers."
+            if by_name
+            else "Use another payload for this node, or leave the node out of the inventory's group.",
         )
     return Choice(tuple(chosen), excluded)

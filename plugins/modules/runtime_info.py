@@ -75,10 +75,12 @@ architecture:
   type: str
   sample: amd64
 capabilities:
-  description: What shims can need and the node has.
+  description:
+    - What shims can need and looking at the node can tell - C(kvm), C(mshv) (Microsoft's hypervisor), C(sev), C(snp), C(tdx), C(se),
+      C(sgx), and C(gpu), an NVIDIA GPU that is bound to vfio-pci, so that a virtual machine can get it.
   returned: success
   type: dict
-  sample: {kvm: true, snp: false, tdx: false, se: false, sgx: false}
+  sample: {kvm: true, mshv: false, sev: false, snp: false, tdx: false, se: false, sgx: false, gpu: false}
 installed:
   description: Whether anything of this collection is installed.
   returned: success

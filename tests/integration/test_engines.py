@@ -59,8 +59,8 @@ def test_drop_ins_that_are_imported_already(schema_3: Node, payload: dict[str, s
     assert node.snapshot()[CONFIG] == before[CONFIG]
     assert "Starting gVisor" in node.pod("kata-qemu")
 
-    assert node.play("install", coco_payload=archive, coco_handlers=["kata-gvisor"]).status == 0
-    assert "  kata-gvisor  " in node.play("status").output
+    assert node.play("install", coco_payload=archive, coco_handlers=["kata-clh"]).status == 0
+    assert "  kata-clh  " in node.play("status").output
     assert "left out: kata-qemu not asked for" in node.play("status").output
 
     for playbook in ("uninstall", "cleanup"):

@@ -201,9 +201,9 @@ def test_engine_at_its_start_limit(node: Node, archive: str) -> None:
 
 def test_handler_that_is_no_longer_asked_for_goes(node: Node, archive: str) -> None:
     node.install(archive)
-    node.install(archive, coco_handlers=["kata-gvisor"])
+    node.install(archive, coco_handlers=["kata-clh"])
     assert "kata-qemu" not in node.sh(f"cat {CONFIG}")
-    assert "Starting gVisor" in node.pod("kata-gvisor")
+    assert "Starting gVisor" in node.pod("kata-clh")
 
 
 def test_edit_of_the_admins_stays(node: Node, archive: str) -> None:
@@ -250,18 +250,18 @@ def test_missing_binary_is_seen_and_brought_back(node: Node, archive: str) -> No
     assert "damaged" in status
     assert "missing: bin/runsc" in status
     node.install(archive)
-    assert "Starting gVisor" in node.pod("kata-gvisor")
+    assert "Starting gVisor" in node.pod("kata-clh")
     assert "damaged" not in node.play("status").output
 
 
 def test_configuration_file_that_the_admin_edited_is_kept(node: Node, archive: str) -> None:
-    path = f"{PREFIX}/share/defaults/kata-containers/configuration-gvisor.toml"
+    path = f"{PREFIX}/share/defaults/kata-containers/configuration-clh.toml"
     node.install(archive)
     node.sh(f"echo '# mine' >> {path}")
     output = node.install(archive)
     assert "changed=0" in output
     assert path in output
-    assert "Starting gVisor" in node.pod("kata-gvisor")
+    assert "Starting gVisor" in node.pod("kata-clh")
     node.sh(f"sed -i '/^# mine/d' {path}")
 
 
@@ -273,7 +273,7 @@ def test_failed_node_starts_no_further_batch(nodes: list[Node], archive: str) ->
     try:
         together = good.play("install", inventory=inventory, coco_payload=archive, coco_serial=2)
         assert (together.recap(bad.name, "failed"), together.recap(good.name, "failed")) == (1, 0)
-        assert "Starting gVisor" in good.pod("kata-gvisor")
+        assert "Starting gVisor" in good.pod("kata-clh")
         assert good.play("uninstall").status == 0
         # … and a batch after a failed one does not begin.
         apart = good.play("install", inventory=inventory, coco_payload=archive)

@@ -58,7 +58,7 @@ def test_row_5_a_disabled_cri(each: Node, archive: str) -> None:
 
 def test_a_handler_of_the_users_own(each: Node, archive: str) -> None:
     """It is served beside those of the payload, with the payload's shim, and goes when it is asked for no longer."""
-    own = {"kata-mine": {"config_path": f"{DEFAULTS}/configuration-gvisor.toml", "pod_annotations": ["example.com/*"]}}
+    own = {"kata-mine": {"config_path": f"{DEFAULTS}/configuration-clh.toml", "pod_annotations": ["example.com/*"]}}
     before = each.snapshot()
     each.install(archive, coco_handler_overrides=own)
     assert "Starting gVisor" in each.pod("kata-mine")
@@ -76,7 +76,7 @@ def test_a_handler_of_the_users_own(each: Node, archive: str) -> None:
 def test_snapshotters(each: Node, archive: str) -> None:
     """A handler of its own snapshotter, a proxy plugin among them; on 2.x, images are pulled to it, too."""
     proxies = {"nydus": {"type": "snapshot", "address": "/run/containerd-nydus/containerd-nydus-grpc.sock"}}
-    overrides = {"kata-qemu": {"snapshotter": "native"}, "kata-gvisor": {"snapshotter": "nydus"}}
+    overrides = {"kata-qemu": {"snapshotter": "native"}, "kata-clh": {"snapshotter": "nydus"}}
     before = each.snapshot()
     run = each.play("install", coco_payload=archive, coco_handler_overrides=overrides)
     assert run.status != 0

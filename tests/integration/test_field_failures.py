@@ -60,11 +60,11 @@ def test_row_2_an_engine_that_has_not_loaded_its_configuration(node: Node, archi
 def test_row_3_a_handler_that_is_dropped(nodes: list[Node], archive: str) -> None:
     """Its tables go with it, those of its snapshotter included; the others stay."""
     for node in nodes:
-        node.install(archive, coco_handler_overrides={"kata-gvisor": {"snapshotter": "native"}})
+        node.install(archive, coco_handler_overrides={"kata-clh": {"snapshotter": "native"}})
         node.install(archive, coco_handlers=["kata-qemu"])
         configured = node.sh(f"cat {CONFIG} {DROP_IN} 2>/dev/null", check=False)
         assert "kata-qemu" in configured
-        assert "kata-gvisor" not in configured
+        assert "kata-clh" not in configured
         assert "runtime_platforms" not in configured
 
 
@@ -97,11 +97,11 @@ def test_row_9_a_file_that_went_while_the_engine_ran(nodes: list[Node], archive:
 def test_row_12_pods_that_use_a_handler(node: Node, archive: str) -> None:
     """Uninstall, and an install without their handler, are refused with their names."""
     node.install(archive)
-    harness.testbed("pod", node.name, "kata-gvisor", "--keep")
+    harness.testbed("pod", node.name, "kata-clh", "--keep")
     engine = node.engine()
     for run in (node.play("uninstall"), node.play("install", coco_payload=archive, coco_handlers=["kata-qemu"])):
         assert run.status != 0
-        assert "(kata-gvisor)" in run.output
+        assert "(kata-clh)" in run.output
         assert "coco_ignore_running_pods" in run.output
     assert node.engine() == engine
 

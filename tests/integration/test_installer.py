@@ -56,7 +56,7 @@ def manifest(image: str, **config: t.Any) -> dict[str, t.Any]:
                 "cleanupCmd": [DEPLOY, "reset"],
                 "runtimeClasses": [
                     {"name": "kata-qemu", "snapshotter": "", "pulltype": ""},
-                    {"name": "kata-gvisor", "snapshotter": "", "pulltype": ""},
+                    {"name": "kata-clh", "snapshotter": "", "pulltype": ""},
                 ],
                 "environmentVariables": [
                     {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
@@ -97,15 +97,15 @@ def test_the_operator_s_manifest(nodes: list[Node], archive: str, number: int) -
 
     run = node.play("install", "--diff", **variables)
     assert run.status == 0, run.output
-    assert "serves kata-gvisor, kata-qemu" in run.output
+    assert "serves kata-clh, kata-qemu" in run.output
     assert f"added {PREFIX}/bin/runsc" in run.output.replace("\\n", "\n")
-    for handler in ("kata-qemu", "kata-gvisor"):
+    for handler in ("kata-qemu", "kata-clh"):
         assert "Starting gVisor" in node.pod(handler)
     assert not processes(node)
     assert "hunter3" not in node.sh("journalctl --boot") + run.output
     status = node.play("status").output
     assert "installed" in status
-    assert "kata-gvisor kata-qemu" in status
+    assert "kata-clh kata-qemu" in status
     engine = node.engine()
     run = node.play("install", **variables)
     assert (run.status, run.recap(node.name, "changed")) == (0, 0), run.output
@@ -213,7 +213,7 @@ def test_ways_to_install(node: Node, archive: str, way: str) -> None:
         assert around(node) == before
         variables["coco_installer_kubectl"] = "stub"
     node.install(archive, **variables)
-    assert "Starting gVisor" in node.pod("kata-gvisor")
+    assert "Starting gVisor" in node.pod("kata-clh")
     assert not processes(node)
     assert not node.sh("pgrep -f '^sleep 3600'", check=False)
     for playbook in ("uninstall", "cleanup"):
@@ -442,7 +442,7 @@ END"""
 def test_the_same_payload_natively_and_by_its_own_script(nodes: list[Node], archive: str, number: int) -> None:
     """What differs on the node: docs/coming-from-the-operator.md has it as a table."""
     node = nodes[number]
-    wanted = ["kata-gvisor", "kata-qemu"]
+    wanted = ["kata-clh", "kata-qemu"]
     found = {}
     for installer in ("native", "payload"):
         node.install(archive, coco_installer=installer, coco_handlers=wanted)

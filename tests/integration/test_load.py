@@ -21,7 +21,7 @@ from ansible_collections.confidential_containers.runtime.tests.integration.harne
 from ansible_collections.confidential_containers.runtime.tests.integration.payloads import unpacked
 
 PREFIX = "/opt/confidential-containers"
-SERVED = ["kata-gvisor", "kata-qemu"]
+SERVED = ["kata-clh", "kata-qemu"]
 #: What pods run on, and so what the other build of the payload has different bytes in.
 PROGRAMS = ["containerd-shim-kata-v2", "runsc"]
 #: All the programs that it changes, and those of them that can be started just so.
@@ -115,7 +115,7 @@ def test_an_upgrade_under_load(each: Node, archive: str, rebuilt: str, tmp_path:
         assert "Starting gVisor" in harness.testbed("podexec", node.name, pod)
         assert harness.testbed("podexec", node.name, pod, "--", "cat", "/memory") == f"{handler}\n"
 
-    for handler in [*SERVED, "kata-extra"] if restart else SERVED:
+    for handler in [*SERVED, "kata-qemu-nvidia-cpu"] if restart else SERVED:
         stay(node, handler)
     new = [facts for process, facts in look(node)["processes"].items() if facts["command"] and process not in sandboxes]
     assert {facts["program"] for facts in new} == set(PROGRAMS)

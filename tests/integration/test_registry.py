@@ -68,7 +68,7 @@ def test_tags(
     variables = {**registry.access, "coco_payload": f"docker://{registry.host}/{name}:stable"}
     foreseen = node.play("install", "--check", "--diff", **variables)
     assert foreseen.status == 0, foreseen.output
-    assert "would serve kata-gvisor, kata-qemu" in foreseen.output
+    assert "would serve kata-clh, kata-qemu" in foreseen.output
     assert not node.remembers()
     assert store(node) == before
 
@@ -107,8 +107,8 @@ def test_every_other_version(
         for one in (payload, payload_v2)
     ]
     for reference, handler, served in (
-        (f"docker://{name}:v1", "kata-gvisor", digest[0]),
-        (f"docker://{name}@{digest[1]}", "kata-extra", digest[1]),
+        (f"docker://{name}:v1", "kata-clh", digest[0]),
+        (f"docker://{name}@{digest[1]}", "kata-qemu-nvidia-cpu", digest[1]),
     ):
         play("install", coco_payload=reference, **registry.access)
         status = play("status").output
@@ -166,7 +166,7 @@ def test_an_image_with_several_platforms(nodes: list[Node], registry: Registry, 
     for architecture in ("s390x", "amd64"):
         entries = [
             artifact(file("bin/containerd-shim-kata-v2", b"shim", 0o755)),
-            artifact(file("share/defaults/kata-containers/configuration-gvisor.toml", architecture.encode())),
+            artifact(file("share/defaults/kata-containers/configuration-clh.toml", architecture.encode())),
         ]
         platform = {"architecture": architecture, "os": "linux"}
         manifests.append(image.image(image.layer(tar(*entries)), architecture=architecture, platform=platform))

@@ -87,7 +87,7 @@ def test_every_source_from_the_controller(node: Node, root: Path, payload: dict[
     ]
     assert not node.sh("which zstd", check=False)  # the controller decompresses for this node
     for source in sources:
-        assert "serves kata-gvisor, kata-qemu" in node.install(source)
+        assert "serves kata-clh, kata-qemu" in node.install(source)
     assert node.play("install", coco_payload=sources[-1]).recap(node.name, "changed") == 0
     assert "Starting gVisor" in node.pod("kata-qemu")
 
@@ -157,7 +157,7 @@ def test_sources_on_the_node(nodes: list[Node], root: Path) -> None:
         assert run.recap(node.name, "changed") == 0, run.output
         assert bool(node.sh("find /root/payload -type f -anewer /root/looked")) == were_read
     node.sh("umount /root/payload")
-    assert "Starting gVisor" in node.pod("kata-gvisor")
+    assert "Starting gVisor" in node.pod("kata-clh")
     node.sh(f"rm -r /root/payload {place}")
 
 
@@ -221,7 +221,7 @@ def test_the_eras_of_opt_kata(nodes: list[Node], kata: Path, tmp_path: Path) -> 
 
     for era, payload in payloads.items():
         output = node.install(payload)
-        assert "serves kata-gvisor, kata-qemu" in output, (era, output)
+        assert "serves kata-clh, kata-qemu" in output, (era, output)
         assert "below /opt/kata" in output, (era, output)
         assert "Starting gVisor" in node.pod("kata-qemu"), era
     assert node.play("install", coco_payload=payload).recap(node.name, "changed") == 0
@@ -242,7 +242,7 @@ def test_components(node: Node, kata: Path, tmp_path: Path) -> None:
     manifest = {
         "shims": {
             "qemu": {"x86_64": ["shim", "runsc"]},
-            "gvisor": {"x86_64": ["shim", "runsc", "other"]},
+            "clh": {"x86_64": ["shim", "runsc", "other"]},
             "qemu-se": {"s390x": ["shim"]},
         }
     }
@@ -268,7 +268,7 @@ def test_components(node: Node, kata: Path, tmp_path: Path) -> None:
         node.install(payload, coco_handlers=["kata-qemu"])
         assert "Starting gVisor" in node.pod("kata-qemu")
         assert not node.sh("ls /opt/kata/libexec", check=False)
-        assert "serves kata-gvisor, kata-qemu" in node.install(payload, coco_handlers=["kata-qemu", "kata-gvisor"])
+        assert "serves kata-clh, kata-qemu" in node.install(payload, coco_handlers=["kata-qemu", "kata-clh"])
         assert node.sh("ls /opt/kata/libexec")
         assert node.play("install", coco_payload=payload).recap(node.name, "changed") == 0
     finally:

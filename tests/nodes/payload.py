@@ -21,9 +21,9 @@ PREFIX = "/opt/confidential-containers"
 EPOCH = 1767225600  # the age of everything in a payload, so that the same inputs give the same layers
 
 SHIMS = {
-    "v1": ("qemu", "gvisor", "qemu-snp", "qemu-tdx"),
-    "v2": ("qemu", "gvisor", "qemu-snp", "extra"),
-    "big": ("qemu", "gvisor", "qemu-snp", "qemu-tdx"),
+    "v1": ("qemu", "clh", "qemu-snp", "qemu-tdx"),
+    "v2": ("qemu", "clh", "qemu-snp", "qemu-nvidia-cpu"),
+    "big": ("qemu", "clh", "qemu-snp", "qemu-tdx"),
 }
 
 # A shim reads this where Kata's would read about its hypervisor.

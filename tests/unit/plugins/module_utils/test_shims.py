@@ -17,56 +17,143 @@ CC = _layouts.by_name("confidential-containers")
 GO, RUST = "bin/containerd-shim-kata-v2", "runtime-rs/bin/containerd-shim-kata-v2"
 DEFAULTS = "share/defaults/kata-containers"
 
-EVERYTHING = {"kvm": True, "snp": True, "tdx": True, "se": True, "sgx": True}
-ARCHITECTURES = ("amd64", "arm64", "ppc64le", "s390x")
+EVERYTHING = {name: True for name, (_title, visible) in _shims.CAPABILITIES.items() if visible}
 
-# The table of docs: shim → architectures (none: all) and needs.
-DOCUMENTED = {
-    "clh": ("amd64 arm64", "kvm"),
-    "dragonball": ("amd64", "kvm"),
-    "fc": ("amd64", "kvm devmapper"),
-    "qemu": ("", "kvm"),
-    "qemu-runtime-rs": ("", "kvm"),
-    "qemu-coco-dev": ("amd64 s390x", "kvm guest_pull"),
-    "qemu-coco-dev-runtime-rs": ("amd64 arm64 s390x", "kvm guest_pull"),
-    "qemu-snp": ("amd64", "kvm snp"),
-    "qemu-snp-runtime-rs": ("amd64", "kvm snp"),
-    "qemu-tdx": ("amd64", "kvm tdx"),
-    "qemu-tdx-runtime-rs": ("amd64", "kvm tdx"),
-    "qemu-se": ("s390x", "kvm se"),
-    "qemu-se-runtime-rs": ("s390x", "kvm se"),
-    "qemu-nvidia-gpu": ("amd64 arm64", "kvm gpu"),
-    "qemu-nvidia-gpu-snp": ("amd64", "kvm gpu snp"),
-    "qemu-nvidia-gpu-tdx": ("amd64", "kvm gpu tdx"),
-    "remote": ("amd64 ppc64le s390x", "peer_pods"),
-    "enclave-cc": ("amd64", "sgx"),
+X86, ARM, BOTH, EVERY = "x86_64", "aarch64", "x86_64 aarch64", "x86_64 aarch64 s390x ppc64le"
+#: Kata 4.1's shim-components.json: all its shims, and the machines that it has each one for.
+KATA_4_1 = {
+    "qemu": EVERY,
+    "qemu-runtime-rs": EVERY,
+    "qemu-snp": X86,
+    "qemu-snp-runtime-rs": X86,
+    "qemu-tdx": X86,
+    "qemu-tdx-runtime-rs": X86,
+    "qemu-se": "s390x",
+    "qemu-se-runtime-rs": "s390x",
+    "qemu-nvidia-cpu": BOTH,
+    "qemu-nvidia-cpu-runtime-rs": BOTH,
+    "qemu-nvidia-gpu": X86,
+    "qemu-nvidia-gpu-runtime-rs": X86,
+    "qemu-nvidia-gpu-snp": X86,
+    "qemu-nvidia-gpu-snp-runtime-rs": X86,
+    "qemu-nvidia-gpu-tdx": X86,
+    "qemu-nvidia-gpu-tdx-runtime-rs": X86,
+    "qemu-coco-dev": "x86_64 s390x",
+    "qemu-coco-dev-runtime-rs": "x86_64 aarch64 s390x",
+    "clh": BOTH,
+    "clh-runtime-rs": BOTH,
+    "clh-azure": X86,
+    "clh-azure-runtime-rs": X86,
+    "openvmm-azure-runtime-rs": X86,
+    "dragonball": BOTH,
+    "fc": BOTH,
+    "remote": "x86_64 ppc64le s390x",
+}
+MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+KVM = "clh clh-runtime-rs dragonball qemu qemu-nvidia-cpu qemu-nvidia-cpu-runtime-rs qemu-runtime-rs"
+GPU = "qemu-nvidia-gpu qemu-nvidia-gpu-runtime-rs"
+#: By kind of node: its architecture, what it has, and the shims that it is offered.
+NODES = {
+    "plain": ("amd64", "", ""),
+    "KVM": ("amd64", "kvm", KVM),
+    "KVM on arm64": ("arm64", "kvm", KVM),
+    "KVM on ppc64le": ("ppc64le", "kvm", "qemu qemu-runtime-rs"),
+    "SNP": ("amd64", "kvm sev snp", f"{KVM} qemu-snp qemu-snp-runtime-rs"),
+    "TDX": ("amd64", "kvm tdx", f"{KVM} qemu-tdx qemu-tdx-runtime-rs"),
+    "GPU": ("amd64", "kvm gpu", f"{KVM} {GPU}"),
+    "GPU without KVM": ("amd64", "gpu", ""),
+    "SNP and GPU": (
+        "amd64",
+        "kvm sev snp gpu",
+        f"{KVM} {GPU} qemu-snp qemu-snp-runtime-rs qemu-nvidia-gpu-snp qemu-nvidia-gpu-snp-runtime-rs",
+    ),
+    "Azure": ("amd64", "mshv", "clh-azure clh-azure-runtime-rs openvmm-azure-runtime-rs"),
+    "s390x without SE": ("s390x", "kvm", "qemu qemu-runtime-rs"),
+    "SE": ("s390x", "kvm se", "qemu qemu-runtime-rs qemu-se qemu-se-runtime-rs"),
 }
 
 
-def test_the_table_has_every_shim_that_is_documented() -> None:
-    assert sorted(_shims.SHIMS) == sorted(DOCUMENTED)
+@pytest.mark.parametrize(("architecture", "has", "offered"), NODES.values(), ids=NODES)
+def test_what_a_node_is_offered_of_kata_4_1(architecture: str, has: str, offered: str) -> None:
+    assert len(KATA_4_1) == 26
+    built = [
+        shim
+        for shim, machines in KATA_4_1.items()
+        if architecture in [MACHINES.get(one, one) for one in machines.split()]
+    ]
+    found = _shims.chosen_shims(built, [], architecture, dict.fromkeys(has.split(), True))
+    assert sorted(found) == sorted(offered.split())
 
 
-@pytest.mark.parametrize("shim", DOCUMENTED)
-def test_a_shim_needs(shim: str) -> None:
-    architectures, needs = (words.split() for words in DOCUMENTED[shim])
-    for architecture in ARCHITECTURES:
-        wrong = _shims.missing(shim, architecture, EVERYTHING, asked=True)
-        assert bool(wrong) == (bool(architectures) and architecture not in architectures), wrong
-    home = architectures[0] if architectures else "amd64"
-    for need in needs:
+@pytest.mark.parametrize("shim", KATA_4_1)
+def test_a_shim_of_kata_4_1_runs_where_it_is_built_for(shim: str) -> None:
+    for machine in KATA_4_1[shim].split():
+        assert _shims.missing(shim, MACHINES.get(machine, machine), EVERYTHING, asked=True) == ""
+
+
+@pytest.mark.parametrize(
+    ("shim", "architecture", "says"),
+    [
+        ("clh", "s390x", "runs on amd64, arm64, not on s390x"),
+        ("qemu-coco-dev", "arm64", "runs on amd64, s390x, not on arm64"),
+        ("qemu-snp-runtime-rs", "arm64", "runs on amd64, not"),
+        ("qemu-se-snp", "amd64", "runs on s390x, not"),
+        ("qemu-se-snp", "s390x", "runs on amd64, not"),
+        ("qemu-cca", "amd64", "runs on arm64, not"),
+        ("enclave-cc", "s390x", "runs on amd64, not"),
+    ],
+)
+def test_a_shim_runs_on(shim: str, architecture: str, says: str) -> None:
+    assert says in _shims.missing(shim, architecture, EVERYTHING, asked=True)
+
+
+@pytest.mark.parametrize(
+    ("shim", "architecture", "needs"),
+    [
+        ("qemu", "amd64", "kvm"),
+        ("qemu-sev", "amd64", "kvm sev"),
+        ("qemu-snp", "amd64", "kvm snp"),
+        ("clh-tdx", "amd64", "kvm tdx"),
+        ("tdx", "amd64", "kvm tdx"),
+        ("qemu-nvidia-gpu-tdx-runtime-rs", "amd64", "kvm gpu tdx"),
+        ("clh-azure-snp", "amd64", "mshv snp"),
+        ("qemu-cca", "arm64", "kvm cca"),
+        ("qemu-nvidia-gpu-cca-runtime-rs", "arm64", "kvm gpu cca"),
+        ("fc", "amd64", "kvm devmapper"),
+        ("rs-fc", "amd64", "kvm devmapper"),
+        ("cloud-hypervisor", "arm64", "kvm"),
+        ("stratovirt", "amd64", "kvm"),
+        ("qemu-coco-dev", "s390x", "kvm guest_pull"),
+        ("remote", "ppc64le", "peer_pods"),
+        ("remote-runtime-rs", "ppc64le", "peer_pods"),
+        ("enclave-cc", "amd64", "sgx"),
+    ],
+)
+def test_a_shim_needs(shim: str, architecture: str, needs: str) -> None:
+    for need in needs.split():
         title, visible = _shims.CAPABILITIES[need]
         if visible:
-            assert title in _shims.missing(shim, home, {**EVERYTHING, need: False}, asked=True)
+            assert title in _shims.missing(shim, architecture, {**EVERYTHING, need: False}, asked=True)
         else:
-            assert title in _shims.missing(shim, home, EVERYTHING)
-    unneeded = {name: name in needs for name in EVERYTHING}
-    assert _shims.missing(shim, home, unneeded, asked=True) == ""
+            assert title in _shims.missing(shim, architecture, EVERYTHING)
+    needed = {name: name in needs.split() for name in EVERYTHING}
+    assert _shims.missing(shim, architecture, needed, asked=True) == ""
 
 
-def test_a_shim_that_nobody_knows_needs_nothing() -> None:
-    for architecture in ARCHITECTURES:
-        assert _shims.missing("gvisor", architecture, {}) == ""
+@pytest.mark.parametrize(
+    ("shim", "unknown"),
+    [("gvisor", "gvisor"), ("qemu-foo", "foo"), ("qemu-new-tee-runtime-rs", "new-tee"), ("runtime-rs", "runtime-rs")],
+)
+def test_a_shim_with_a_word_that_nobody_knows_must_be_named(shim: str, unknown: str) -> None:
+    assert _shims.missing(shim, "amd64", EVERYTHING, asked=True) == ""
+    assert f"has '{unknown}' in its name" in _shims.missing(shim, "amd64", EVERYTHING)
+    assert _shims.chosen_shims([shim], [], "amd64", EVERYTHING) == []
+    assert _shims.chosen_shims([shim], [f"kata-{shim}"], "amd64", EVERYTHING) == [shim]
+
+
+def test_known_words_count_beside_unknown_ones() -> None:
+    assert "AMD SEV-SNP" in _shims.missing("qemu-foo-snp", "amd64", {"kvm": True}, asked=True)
 
 
 @pytest.mark.parametrize(
@@ -147,9 +234,11 @@ def test_the_shims_whose_components_are_unpacked() -> None:
     ("shims", "asked", "architecture", "has", "chosen", "excluded"),
     [
         pytest.param(
-            "qemu gvisor qemu-snp", "", "amd64", "kvm", "kata-gvisor kata-qemu", {"kata-qemu-snp": "AMD SEV-SNP"}, id="auto"
+            "qemu clh qemu-snp", "", "amd64", "kvm", "kata-clh kata-qemu", {"kata-qemu-snp": "AMD SEV-SNP"}, id="auto"
         ),
-        pytest.param("qemu gvisor", "", "amd64", "", "kata-gvisor", {"kata-qemu": "/dev/kvm"}, id="auto without KVM"),
+        pytest.param("qemu clh-azure", "", "amd64", "mshv", "kata-clh-azure", {"kata-qemu": "/dev/kvm"}, id="auto without KVM"),
+        pytest.param("qemu gvisor", "", "amd64", "kvm", "kata-qemu", {"kata-gvisor": "'gvisor' in its name"}, id="unknown"),
+        pytest.param("qemu gvisor", "kata-gvisor", "amd64", "", "kata-gvisor", {"kata-qemu": "not asked"}, id="unknown, asked"),
         pytest.param("qemu clh", "", "s390x", "kvm", "kata-qemu", {"kata-clh": "amd64, arm64"}, id="auto elsewhere"),
         pytest.param("fc qemu", "", "amd64", "kvm", "kata-qemu", {"kata-fc": "coco_handlers"}, id="auto, and one to ask for"),
         pytest.param("fc qemu", "kata-fc", "amd64", "kvm", "kata-fc", {"kata-qemu": "not asked for"}, id="asked"),
@@ -175,6 +264,7 @@ def test_choose(shims: str, asked: str, architecture: str, has: str, chosen: str
             "qemu qemu-snp", "", "", ["kata-qemu needs /dev/kvm", "kata-qemu-snp needs /dev/kvm"], id="none fits"
         ),
         pytest.param("", "", "kvm", ["no shim configuration in the payload"], id="no handler at all"),
+        pytest.param("fc gvisor qemu", "", "", ["(kata-gvisor), name it in coco_handlers"], id="none by itself"),
     ],
 )
 def test_no_choice(shims: str, asked: str, has: str, says: list[str]) -> None:
@@ -185,7 +275,7 @@ def test_no_choice(shims: str, asked: str, has: str, says: list[str]) -> None:
 
 
 def test_every_need_has_a_title() -> None:
-    needs = set(itertools.chain.from_iterable(shim.capabilities for shim in _shims.SHIMS.values()))
+    needs = set(itertools.chain.from_iterable(word.capabilities for word in _shims.WORDS.values()))
     assert needs == set(_shims.CAPABILITIES)
 
 
