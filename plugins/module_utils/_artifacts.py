@@ -15,24 +15,39 @@ import stat
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files, _layouts
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files, _layouts, _mounts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
 if t.TYPE_CHECKING:
     from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import Entry, Tree
 
+#: Name of our working directory.
+_WORKING = ".confidential-containers"
 #: Ending of a file of the user's that is kept while one of ours stands in its place.
 _KEPT = ".kept"
 
 
 def staging(prefix: str) -> str:
-    """Return our working directory for a prefix: on the same file system, so that artifacts arrive by rename."""
+    """Return our working directory for a prefix: on the same mount, so that artifacts arrive by rename. It is beside the prefix,
+    or inside of one that is a mount of its own.
+    """
     anchor = os.path.dirname(prefix)
     while not os.path.isdir(anchor):
         anchor = os.path.dirname(anchor)
-    if os.path.isdir(prefix) and os.stat(prefix).st_dev != os.stat(anchor).st_dev:
-        anchor = prefix
-    return os.path.join(anchor, ".confidential-containers")
+    places = [os.path.join(directory, _WORKING) for directory in (anchor, prefix) if os.path.isdir(directory)]
+    for place in places:
+        if _mounts.of(place) == _mounts.of(prefix):
+            return place
+    raise Refusal(
+        f"a working directory on the mount of {prefix}, from which artifacts get there by rename",
+        f"other mounts at {' and '.join(places)}",
+        f"Unmount {places[0]}, or set coco_prefix to a directory on that mount.",
+    )
+
+
+def refuse_mounts(prefix: str, tree: Tree | None) -> None:
+    """Refuse a mount below the prefix where files of a tree lie or go; anywhere, where the tree is not known yet."""
+    _mounts.refuse_below(prefix, None if tree is None else [path for path in tree if tree[path]["type"] != "directory"])
 
 
 def sign(path: str, entry: Entry) -> Entry:
@@ -130,6 +145,7 @@ def plan(
 
     Where a file of the user's stands in our place, it is to be kept aside, or raises a refusal.
     """
+    refuse_mounts(prefix, {**old, **new})
     result = Plan(directories=_files.missing_directories(prefix) if new else [])
     for path in sorted(set(old) | set(new)):
         target = os.path.join(prefix, path)

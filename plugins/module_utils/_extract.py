@@ -35,6 +35,9 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._t
 Entry = t.Dict[str, t.Any]
 Tree = t.Dict[str, Entry]
 
+#: Makes and returns the directory to which artifacts are written, once the payload's layout, and so its prefix, is known.
+Begin = t.Callable[[_layouts.Layout], str]
+
 _BLOCK = _streams.BLOCK
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
@@ -74,24 +77,23 @@ class Unpacked:
     components: _components.Components | None = None
 
 
-def unpack(source: Source, image: Image, destination: str | None, how: How = How()) -> Unpacked:
-    """Read every layer of ``image``, check it, and write the artifacts to the empty directory ``destination``.
+def unpack(source: Source, image: Image, begin: Begin | None, how: How = How()) -> Unpacked:
+    """Read every layer of ``image``, check it, and write the artifacts to the empty directory that ``begin`` returns.
 
-    Without a destination nothing is written: the result is the plan. With one, the caller removes it when this raises.
+    Without it nothing is written: the result is the plan. With it, the caller removes the directory when this raises.
     """
     with _streams.Behind() as behind:
-        unpacker = _Unpacker(source, image, destination, how, behind)
+        unpacker = _Unpacker(source, image, begin, how, behind)
         unpacker.layers()
         return unpacker.finish()
 
 
 class _Unpacker:
-    def __init__(
-        self, source: Source, image: Image, destination: str | None, how: How, behind: _streams.Behind
-    ) -> None:
+    def __init__(self, source: Source, image: Image, begin: Begin | None, how: How, behind: _streams.Behind) -> None:
         self._source = source
         self._image = image
-        self._destination = destination
+        self._begin = begin
+        self._destination: str | None = None
         self._how = how
         #: Computes the files' digests.
         self._behind = behind
@@ -152,6 +154,8 @@ class _Unpacker:
             raise self._layers.hostile(member.name, f"a second layout beside /{self.result.layout.root}")
         if self.result.layout is None and self._how.prefix not in (None, layout.prefix):
             self._relocation = Relocation(layout.prefix, self._how.prefix)
+        if self.result.layout is None and self._begin:
+            self._destination = self._begin(layout)
         self.result.layout = layout
         if ".." in member.name.split("/") or member.name.startswith("/"):
             raise self._layers.hostile(member.name, "an absolute name or one that climbs out of its directory")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import hashlib
 import io
 import json
@@ -210,11 +211,27 @@ def set_link(path: str, target: str | None) -> None:
 
 
 def remove_tree(path: str) -> bool:
-    """Remove a directory of ours with all that is in it; return whether it was there."""
+    """Remove a directory of ours with all that is in it; return whether it was there. A mount point is emptied, and stays."""
     if not os.path.lexists(path):
         return False
-    shutil.rmtree(path)
+    try:
+        shutil.rmtree(path)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        _empty(path)
+        remove_empty_directories([path])
     return True
+
+
+def _empty(directory: str) -> None:
+    with os.scandir(directory) as found:
+        for entry in found:
+            if entry.is_dir(follow_symlinks=False):
+                _empty(entry.path)
+                remove_empty_directories([entry.path])
+            else:
+                os.unlink(entry.path)
 
 
 def make_directories(path: str, mode: int = 0o755) -> list[str]:

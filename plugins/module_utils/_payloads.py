@@ -9,7 +9,12 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _artifacts, _files, _state
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
+    _artifacts,
+    _files,
+    _mounts,
+    _state,
+)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
 
@@ -20,6 +25,9 @@ def staging(prefix: str, digest: str) -> str:
 
 def begin(state: State, digest: str, staged: str) -> None:
     """Record where a payload is about to be extracted, so that one that is never completed can be removed."""
+    before = _read(state.payload(digest))
+    if before:  # perhaps of another prefix, and somewhere else
+        _remove_staged(before)
     remember(state, {"digest": digest, "staged": staged})
     _files.remove_tree(staged)
     _files.make_directories(staged, mode=0o700)
@@ -39,24 +47,43 @@ def remember(state: State, payload: t.Mapping[str, t.Any]) -> None:
 
 
 def find(state: State, digest: str) -> dict[str, t.Any] | None:
-    """Return the record of an extracted payload with this among its digests, whose artifacts are still there."""
-    for name in os.listdir(state.payloads) if os.path.isdir(state.payloads) else ():
-        payload = _files.read_json(os.path.join(state.payloads, name, "payload.json"))
-        if payload and "tree" in payload and digest in payload["chain"] and os.path.isdir(payload["staged"]):
-            return t.cast("dict[str, t.Any]", payload)
+    """Return the record of an extracted payload with this among its digests, whose artifacts are still there and can be renamed
+    to their prefix.
+    """
+    for directory in _directories(state):
+        payload = _read(directory)
+        if payload and "tree" in payload and digest in payload["chain"] and _is_usable(payload):
+            return payload
     return None
+
+
+def _is_usable(payload: t.Mapping[str, t.Any]) -> bool:
+    staged, prefix = payload["staged"], payload["prefix"]
+    return os.path.isdir(staged) and _mounts.of(staged) == _mounts.of(prefix)
 
 
 def forget(state: State, everything: bool = False) -> None:
     """Remove every payload that is extracted, completely or not, but for those that are kept for what is or was installed."""
     kept = set() if everything else _state.digests(state.receipt())
-    for name in os.listdir(state.payloads) if os.path.isdir(state.payloads) else ():
-        directory = os.path.join(state.payloads, name)
-        payload = _files.read_json(os.path.join(directory, "payload.json"))
+    for directory in _directories(state):
+        payload = _read(directory)
         if payload and payload.get("keep") and payload["digest"] in kept:
             continue
         if payload:
-            _files.remove_tree(payload["staged"])
-            _files.remove_empty_directories([os.path.dirname(payload["staged"])])
+            _remove_staged(payload)
         _files.remove_tree(directory)
     _files.remove_empty_directories([state.payloads, state.directory])
+
+
+def _directories(state: State) -> list[str]:
+    names = os.listdir(state.payloads) if os.path.isdir(state.payloads) else ()
+    return [os.path.join(state.payloads, name) for name in names]
+
+
+def _read(directory: str) -> dict[str, t.Any] | None:
+    return t.cast("dict[str, t.Any] | None", _files.read_json(os.path.join(directory, "payload.json")))
+
+
+def _remove_staged(payload: t.Mapping[str, t.Any]) -> None:
+    _files.remove_tree(payload["staged"])
+    _files.remove_empty_directories([os.path.dirname(payload["staged"])])

@@ -38,8 +38,8 @@ class State:
     def remove_if_empty(self) -> None:
         """Remove the directory of a node on which nothing is installed, unless it holds a payload."""
         _files.remove_file(_files.temporary(self._receipt))
-        if not is_installed(self.receipt()) and os.path.isdir(self.directory) and not os.listdir(self.directory):
-            os.rmdir(self.directory)
+        if not is_installed(self.receipt()):
+            _files.remove_empty_directories([self.directory])
 
     def receipt(self) -> dict[str, t.Any]:
         """Return the receipt; an empty one where nothing was ever installed.

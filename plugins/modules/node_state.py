@@ -63,6 +63,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _handover,
     _installer,
     _module,
+    _mounts,
     _payloads,
     _registry,
 )
@@ -92,6 +93,12 @@ def _order(module: AnsibleModule, state: State) -> str:
     return journal.run
 
 
+def _remembers(state: State) -> bool:
+    """Tell whether there is anything to remove: a mount point stays, empty."""
+    there = os.path.isdir(state.directory)
+    return there and (bool(os.listdir(state.directory)) or not _mounts.is_point(state.directory))
+
+
 def main() -> t.NoReturn:
     module = AnsibleModule(
         argument_spec={
@@ -111,7 +118,7 @@ def main() -> t.NoReturn:
                     f"below {receipt.get('prefix')}",
                     "Uninstall first: ansible-playbook confidential_containers.runtime.uninstall.",
                 )
-            changed = os.path.isdir(state.directory) or bool(recovered)
+            changed = _remembers(state) or bool(recovered)
             result = {"changed": changed, "recovered": recovered, "edited": _installer.edited(receipt)}
             if module.check_mode:
                 return result

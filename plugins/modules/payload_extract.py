@@ -379,7 +379,14 @@ class Extraction:
                 _payloads.remember(self.state, {**staged, "keep": self.params["keep"]})
             return self._result("staged", staged)
         self._require_engine()
+        if self.params["prefix"]:
+            self._require_one_mount(os.path.normpath(self.params["prefix"]))
         return absent
+
+    def _require_one_mount(self, prefix: str) -> None:
+        """Refuse what could not be renamed into its place. Where nothing is installed it is unknown what goes where."""
+        installed = self.receipt.get("tree") if self.receipt.get("prefix") == prefix else None
+        _artifacts.refuse_mounts(prefix, installed)
 
     def _require_engine(self) -> None:
         """Refuse an engine that could not take the handlers: a payload would be read for nothing."""
@@ -423,11 +430,19 @@ class Extraction:
             found = _extract.unpack(source, image, None, how)
             payload = self._payload(found, identity, staged="")
             return {**self._result("absent", payload), "changed": True, "tree": found.tree}
-        staged = _payloads.staging(self.params["prefix"] or _layouts.LAYOUTS[0].prefix, identity["digest"])
-        try:
+        staged = ""
+
+        def begin(layout: _layouts.Layout) -> str:
+            nonlocal staged
+            prefix = self._prefix(layout)
+            self._require_one_mount(prefix)
+            staged = _payloads.staging(prefix, identity["digest"])
             _payloads.begin(self.state, identity["digest"], staged)
             require_room(staged, image)
-            found = _extract.unpack(source, image, staged, how)
+            return staged
+
+        try:
+            found = _extract.unpack(source, image, begin, how)
             payload = self._payload(found, identity, staged)
             result = self._result("absent", payload)
             _files.sync_filesystem(staged)

@@ -175,7 +175,7 @@ def extract(
     """Do what payload_extract does with a payload of one image."""
     with open_source(Reference(transport, str(path))) as source:
         [image] = source.images()
-        return unpack(source, image, None if destination is None else str(destination), how or How())
+        return unpack(source, image, None if destination is None else lambda layout: str(destination), how or How())
 
 
 def extract_root(path: Path, destination: Path, transport: str = "oci-archive", limits: Limits | None = None) -> None:

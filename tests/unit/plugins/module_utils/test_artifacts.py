@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import typing as t
@@ -13,7 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _artifacts, _files, _layouts
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
+    _artifacts,
+    _files,
+    _layouts,
+    _mounts,
+)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import Entry, Tree
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import digest_of, tree_of
@@ -567,6 +573,56 @@ def test_staging_is_on_the_prefix_s_file_system(prefix: Path, tmp_path: Path) ->
     prefix.mkdir()
     assert _artifacts.staging(str(prefix)) == f"{prefix.parent}/.confidential-containers"
     assert _artifacts.staging("/proc") == "/proc/.confidential-containers"
+
+
+@pytest.mark.parametrize(
+    ("mounts", "place"),
+    [
+        ({}, "opt/.confidential-containers"),
+        # A bind mount of the same file system is another mount.
+        ({"opt/kata"}, "opt/kata/.confidential-containers"),
+        ({"opt"}, "opt/.confidential-containers"),
+        ({"opt", "opt/kata"}, "opt/kata/.confidential-containers"),
+        ({"opt/.confidential-containers"}, "opt/kata/.confidential-containers"),
+        ({"opt/.confidential-containers", "opt/kata/.confidential-containers"}, ""),
+    ],
+)
+def test_staging_is_on_the_prefix_s_mount(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mounts: set[str], place: str
+) -> None:
+    (tmp_path / "opt/kata").mkdir(parents=True)
+
+    def of(path: str) -> int:
+        inside = [mount for mount in mounts if f"{path}/".startswith(f"{tmp_path}/{mount}/")]
+        return max(map(len, inside), default=0)
+
+    monkeypatch.setattr(_mounts, "of", of)
+    prefix = str(tmp_path / "opt/kata")
+    if place:
+        assert _artifacts.staging(prefix) == str(tmp_path / place)
+    else:
+        with pytest.raises(Refusal, match=f"Unmount {tmp_path}/opt/.confidential-containers"):
+            _artifacts.staging(prefix)
+
+
+@pytest.mark.parametrize(
+    ("mount", "old", "new", "refused"),
+    [
+        ("", {}, {"share/x": a_file()}, False),
+        ("share", {}, {"share/x": a_file()}, True),
+        ("share", {"share/x": a_file()}, {}, True),
+        ("share/x", {}, {"share/x": a_file()}, True),
+        ("share/empty", {}, {"share": a_directory(), "share/empty": a_directory()}, False),
+        ("share/mine", {}, {"share/x": a_file()}, False),
+    ],
+)
+def test_a_mount_below_the_prefix(
+    prefix: Path, monkeypatch: pytest.MonkeyPatch, mount: str, old: Tree, new: Tree, refused: bool
+) -> None:
+    """Artifacts could not be renamed into it; what lies under it could not be removed."""
+    monkeypatch.setattr(_mounts, "below", lambda directory: [mount] if mount else [])
+    with pytest.raises(Refusal, match=f"mounted at {prefix}/{mount}") if refused else contextlib.nullcontext():
+        _artifacts.plan(str(prefix), old, new)
 
 
 def test_a_file_with_the_same_size_time_and_inode_is_only_told_by_its_digest(tmp_path: Path) -> None:

@@ -19,10 +19,12 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _layers
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _layers, _layouts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import How
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import How, unpack
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Limits
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import Reference
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._tarball import open_source
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import (
     LAYER,
     MTIME,
@@ -138,6 +140,26 @@ def test_the_layout_of_kata(path: Path) -> None:
     found = extract(path)
     assert found.layout
     assert (found.layout.name, found.tree) == ("kata", {"a": A_FILE})
+
+
+def test_the_place_to_write_to_is_asked_for_once_the_layout_is_known(path: Path, destination: Path) -> None:
+    """Other layouts have other prefixes, perhaps on other file systems. What comes before is not written anywhere."""
+    simple(
+        path,
+        [file("usr/bin/sh", b"sh")],
+        [file("opt/kata-artifacts/opt/kata/a", b"a")],
+        [file("opt/kata-artifacts/opt/kata/b", b"b")],
+    )
+    asked = []
+
+    def begin(layout: _layouts.Layout) -> str:
+        asked.append(layout.prefix)
+        return str(destination)
+
+    with open_source(Reference("oci-archive", str(path))) as source:
+        unpack(source, source.images()[0], begin)
+    assert asked == ["/opt/kata"]
+    assert sorted(tree_of(destination)) == ["a", "b"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _artifacts, _payloads
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
+    _artifacts,
+    _mounts,
+    _payloads,
+)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
 DIGEST = "sha256:" + "ab" * 32
@@ -32,7 +36,14 @@ def stage(state: State, prefix: Path, digest: str = DIGEST, keep: bool = False) 
     staged = Path(_payloads.staging(str(prefix), digest))
     staged.mkdir(parents=True)
     (staged / "x").write_bytes(b"x")
-    payload = {"digest": digest, "chain": {digest: "manifest"}, "staged": str(staged), "tree": {}, "keep": keep}
+    payload = {
+        "digest": digest,
+        "chain": {digest: "manifest"},
+        "prefix": str(prefix),
+        "staged": str(staged),
+        "tree": {},
+        "keep": keep,
+    }
     _payloads.remember(state, payload)
     return staged
 
@@ -53,6 +64,26 @@ def test_a_payload_is_found_while_its_artifacts_are_there(state: State, prefix: 
     (staged / "x").unlink()
     staged.rmdir()
     assert _payloads.find(state, DIGEST) is None
+
+
+def test_a_payload_is_not_found_where_it_cannot_be_renamed_from(
+    state: State, prefix: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something was mounted at the prefix since it was staged beside it."""
+    stage(state, prefix)
+    monkeypatch.setattr(_mounts, "of", lambda path: path == str(prefix))
+    assert _payloads.find(state, DIGEST) is None
+
+
+def test_a_payload_that_is_staged_anew_elsewhere_leaves_nothing_where_it_was(state: State, prefix: Path) -> None:
+    before = stage(state, prefix)
+    other = prefix.parent.parent / "srv"
+    other.mkdir()
+    staged = _payloads.staging(str(other / "kata"), DIGEST)
+    _payloads.begin(state, DIGEST, staged)
+    assert not before.parent.exists()
+    _payloads.forget(state)
+    assert not list(other.iterdir())
 
 
 def test_forgotten_payloads_leave_nothing(state: State, prefix: Path) -> None:

@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -28,6 +30,17 @@ def state(tmp_path: Path) -> _state.State:
 def test_nothing_is_created_by_looking(state: _state.State, tmp_path: Path) -> None:
     assert state.receipt() == {"schema": _state.RECEIPT_SCHEMA}
     assert not list(tmp_path.iterdir())
+
+
+def test_a_directory_that_is_a_mount_point_stays(state: _state.State, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run on a node on which nothing is installed would fail in its last step."""
+    state.create()
+
+    def busy(path: str) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy", path)
+
+    monkeypatch.setattr(os, "rmdir", busy)
+    state.remove_if_empty()
 
 
 def test_a_receipt_comes_back(state: _state.State) -> None:
