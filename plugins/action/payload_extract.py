@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from ansible import constants
 from ansible.errors import AnsibleConnectionFailure
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
@@ -33,6 +34,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._a
     select,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._module import LIMITS
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import Reference
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _plain, _sent
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._action import RuntimeAction
@@ -40,6 +42,12 @@ from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._o
 
 #: The temporary directory of this run of ansible-playbook, which all its processes share.
 _RUN_TMP: str = t.cast(t.Any, constants).DEFAULT_LOCAL_TMP
+
+_LIST = {"type": "list", "elements": "str", "default": []}
+#: The options that decide what becomes of a payload, as the node's half has them.
+_DECIDING = ArgumentSpecValidator(
+    {"handlers": _LIST, "own_handlers": _LIST, "candidates": _LIST, "limits": LIMITS, "prefix": {"type": "path"}}
+)
 
 
 class ActionModule(RuntimeAction):
@@ -237,18 +245,22 @@ def _foresee(
     source: _tarball.Source, image: Image, options: dict[str, t.Any], found: dict[str, t.Any]
 ) -> dict[str, t.Any]:
     """Return what the node would find in a payload that it does not have: read here, nothing is sent."""
-    asked, candidates = options.get("handlers") or [], options.get("candidates") or []
+    known = {name: value for name, value in options.items() if name in _DECIDING.argument_spec}
+    # The node has accepted them: they are only converted here.
+    deciding = _DECIDING.validate(known).validated_parameters
+    asked, own, candidates = (deciding[name] for name in ("handlers", "own_handlers", "candidates"))
     node = (found["architecture"], found["capabilities"])
     how = _extract.How(
-        prefix=options.get("prefix"),
+        prefix=deciding["prefix"],
         architecture=found["architecture"],
-        choose=lambda shims: _shims.chosen_shims(shims, asked, *node, candidates),
+        limits=_layers.limits_of(deciding["limits"]),
+        choose=lambda shims: _shims.shims_to_unpack(shims, asked, *node, own, candidates),
     )
     unpacked = _extract.unpack(source, image, None, how)
     layout = t.cast(_layouts.Layout, unpacked.layout)
-    prefix = options.get("prefix") or layout.prefix
-    offered = _shims.offered(unpacked.tree, layout, prefix, unpacked.components.needed if unpacked.components else None)
-    choice = _shims.choose(offered, asked, *node, options.get("own_handlers") or [], candidates)
+    prefix = deciding["prefix"] or layout.prefix
+    offered = _shims.offered(unpacked.tree, layout, prefix, unpacked.components)
+    choice = _shims.choose(offered, asked, *node, own, candidates)
     return {
         "changed": True,
         "layout": layout.name,

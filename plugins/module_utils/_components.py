@@ -31,6 +31,12 @@ class Components:
         return set(wanted(self.needed, shims)) <= set(self.unpacked)
 
 
+def of(payload: t.Mapping[str, t.Any]) -> Components | None:
+    """Return what the record of a payload says about its components; None: it is not in components."""
+    components = payload.get("components")
+    return Components(**components) if components else None
+
+
 def component_of(name: str) -> str:
     """Return the component that a tarball of this name holds, '' for another file."""
     match = _TARBALL.fullmatch(name)

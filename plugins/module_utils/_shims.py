@@ -11,6 +11,7 @@ import re
 import typing as t
 from dataclasses import asdict, dataclass, field, replace
 
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._components import Components
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._layouts import Layout
 
@@ -110,35 +111,42 @@ class Choice:
 _NOT_ASKED = "not asked for in coco_handlers"
 _NOT_NAMED = "not named in the CcRuntime"
 _NOT_OFFERED = "not in the payload"
+_PROGRAM = "has a configuration in the payload, but not the program of its shim, {}"
 _FLAW = "has a placeholder for a distribution's own QEMU or firmware in its configuration, and does not run from the payload alone"
 
 
 def offered(
-    tree: t.Mapping[str, t.Mapping[str, t.Any]], layout: Layout, prefix: str, shims: t.Container[str] | None = None
+    tree: t.Mapping[str, t.Mapping[str, t.Any]], layout: Layout, prefix: str, components: Components | None = None
 ) -> list[Handler]:
-    """Return a handler for every shim configuration among the artifacts, whose paths are relative to the prefix.
-
-    ``shims``: those that a payload in components has for the architecture (None: it is not in components).
+    """Return a handler for every shim configuration among the artifacts, whose paths are relative to the prefix, and for every
+    shim of a payload in ``components`` that is not unpacked, because it was not chosen.
     """
-    present = set(tree)
-    found = []
-    for path in sorted(present):
-        directory, name = posixpath.split(path)
-        match = _CONFIGURATION.fullmatch(name)
-        binary = layout.configurations.get(directory)
-        if match and binary in present and (shims is None or match.group("shim") in shims):
-            shim = match.group("shim")
-            handler = Handler(
-                name=layout.handler.format(shim=shim),
-                shim=shim,
-                runtime_type=layout.runtime_type.format(shim=shim),
-                runtime_path=f"{prefix}/{binary}",
-                config_path=f"{prefix}/{path}",
-                links={link: f"{prefix}/{target}" for link, target in layout.links.items()},
-                flaw=_FLAW if tree[path].get("placeholder") else "",
-            )
-            found.append(replace(handler, **layout.keys))
-    return found
+    found: dict[str, Handler] = {}
+    # A shim that is there in both languages is Go's: that directory is the first one.
+    for directory, binary in layout.configurations.items():
+        for path in sorted(tree):
+            match = _CONFIGURATION.fullmatch(posixpath.basename(path))
+            shim = match.group("shim") if match and posixpath.dirname(path) == directory else ""
+            if not shim or not (components is None or shim in components.needed):
+                continue
+            flaw = _PROGRAM.format(binary) if binary not in tree else _FLAW if tree[path].get("placeholder") else ""
+            if shim not in found or (found[shim].flaw and not flaw):
+                handler = replace(
+                    _handler(layout, shim),
+                    runtime_path=f"{prefix}/{binary}",
+                    config_path=f"{prefix}/{path}",
+                    links={link: f"{prefix}/{target}" for link, target in layout.links.items()},
+                    flaw=flaw,
+                )
+                found[shim] = replace(handler, **layout.keys)
+    left = [] if components is None else [shim for shim in components.needed if not components.suffice([shim])]
+    for shim in left:
+        found[shim] = replace(_handler(layout, shim), flaw=_NOT_ASKED)
+    return sorted(found.values(), key=lambda handler: handler.name)
+
+
+def _handler(layout: Layout, shim: str) -> Handler:
+    return Handler(layout.handler.format(shim=shim), shim, layout.runtime_type.format(shim=shim), "", "")
 
 
 def words_of(shim: str) -> list[str]:
@@ -203,17 +211,30 @@ def chosen_shims(
     capabilities: t.Mapping[str, bool],
     candidates: t.Collection[str] = (),
 ) -> list[str]:
-    """Return the shims whose components are to be unpacked: :func:`choose`, which also refuses, for a start."""
+    """Return the shims of a payload in components that are wanted on a node."""
     if asked:
         return [shim for shim in shims if f"kata-{shim}" in asked]
     named = [shim for shim in shims if not candidates or f"kata-{shim}" in candidates]
     return [shim for shim in named if not missing(shim, architecture, capabilities, asked=bool(candidates))]
 
 
+def shims_to_unpack(
+    shims: t.Iterable[str],
+    asked: t.Sequence[str],
+    architecture: str,
+    capabilities: t.Mapping[str, bool],
+    own: t.Collection[str] = (),
+    candidates: t.Collection[str] = (),
+) -> list[str]:
+    """Return the shims whose components are to be unpacked, or refuse as :func:`choose` would refuse afterwards."""
+    handlers = [Handler(f"kata-{shim}", shim, "", "", "") for shim in shims]
+    return [handler.shim for handler in choose(handlers, asked, architecture, capabilities, own, candidates).handlers]
+
+
 def reasons(handlers: t.Iterable[Handler], architecture: str, capabilities: t.Mapping[str, bool]) -> dict[str, str]:
     """Say of each handler that is not served why it is left out."""
     return {
-        handler.name: handler.flaw or missing(handler.shim, architecture, capabilities) or _NOT_ASKED
+        handler.name: missing(handler.shim, architecture, capabilities) or handler.flaw or _NOT_ASKED
         for handler in handlers
     }
 
@@ -245,15 +266,21 @@ def choose(
         if (asked or candidates) and handler.name not in (asked or candidates):
             excluded[handler.name] = _NOT_ASKED if asked else _NOT_NAMED
             continue
-        lack = handler.flaw or missing(handler.shim, architecture, capabilities, asked=bool(asked or candidates))
-        if not lack:
+        lack = missing(handler.shim, architecture, capabilities, asked=bool(asked or candidates))
+        if not (lack or handler.flaw):
             chosen.append(handler)
-        elif asked:
+        elif asked and lack:
             raise Refusal(
                 f"a node that can run {handler.name}", f"that it {lack}", "Leave it out of coco_handlers for this node."
             )
+        elif asked:
+            raise Refusal(
+                f"a payload that {handler.name} can run from",
+                f"one in which it {handler.flaw}",
+                "Use a payload that has it, or leave the handler out of coco_handlers.",
+            )
         else:
-            excluded[handler.name] = lack
+            excluded[handler.name] = lack or handler.flaw
     if not chosen:
         by_name = [
             handler.name

@@ -397,12 +397,17 @@ class Extraction:
 
     def _suffices(self, payload: t.Mapping[str, t.Any]) -> bool:
         """Tell whether all components that are needed now were unpacked."""
-        components = payload.get("components")
-        return components is None or _components.Components(**components).suffice(self._shims(components["needed"]))
-
-    def _shims(self, offered: t.Iterable[str]) -> list[str]:
+        components = _components.of(payload)
+        if components is None:
+            return True
         asked, candidates = self.params["handlers"], self.params["candidates"]
-        return _shims.chosen_shims(offered, asked, _node.architecture(), _node.capabilities(), candidates)
+        node = (_node.architecture(), _node.capabilities())
+        return components.suffice(_shims.chosen_shims(components.needed, asked, *node, candidates))
+
+    def _shims_to_unpack(self, offered: t.Iterable[str]) -> list[str]:
+        node = (_node.architecture(), _node.capabilities())
+        asked, own, candidates = (self.params[name] for name in ("handlers", "own_handlers", "candidates"))
+        return _shims.shims_to_unpack(offered, asked, *node, own, candidates)
 
     def _keep(self, source: Source, image: Image, result: dict[str, t.Any]) -> dict[str, t.Any]:
         if self.check_mode:
@@ -423,7 +428,7 @@ class Extraction:
             prefix=self.params["prefix"],
             architecture=_node.architecture(),
             limits=_layers.limits_of(self.params["limits"]),
-            choose=self._shims,
+            choose=self._shims_to_unpack,
             progress=self._reading(image, "unpacked"),
         )
         if self.check_mode:
@@ -484,8 +489,7 @@ class Extraction:
     def _result(self, found: str, payload: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         layout = _layouts.by_name(payload["layout"])
         prefix = self._prefix(layout)
-        components = payload.get("components")
-        offered = _shims.offered(payload["tree"], layout, prefix, components["needed"] if components else None)
+        offered = _shims.offered(payload["tree"], layout, prefix, _components.of(payload))
         choice = _shims.choose(
             offered,
             self.params["handlers"],

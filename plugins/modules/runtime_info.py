@@ -127,6 +127,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _artifacts,
+    _components,
     _installer,
     _layouts,
     _module,
@@ -144,8 +145,8 @@ def _excluded(receipt: t.Mapping[str, t.Any]) -> dict[str, str]:
     payload = receipt.get("payload", {})
     if not receipt.get("tree"):
         return {}
-    needed = (payload.get("components") or {}).get("needed")
-    offered = _shims.offered(receipt["tree"], _layouts.by_name(payload["layout"]), receipt["prefix"], needed)
+    components = _components.of(payload)
+    offered = _shims.offered(receipt["tree"], _layouts.by_name(payload["layout"]), receipt["prefix"], components)
     absent = [handler for handler in offered if handler.name not in receipt.get("handlers", {})]
     return _shims.reasons(absent, _node.architecture(), _node.capabilities())
 

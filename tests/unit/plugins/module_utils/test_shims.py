@@ -10,7 +10,7 @@ import itertools
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _layouts, _shims
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _components, _layouts, _shims
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
 CC = _layouts.by_name("confidential-containers")
@@ -177,8 +177,16 @@ def test_known_words_count_beside_unknown_ones() -> None:
             ],
             id="both",
         ),
-        pytest.param([GO, f"{DEFAULTS}/runtime-rs/configuration-dragonball.toml"], [], id="Rust without its shim"),
-        pytest.param([f"{DEFAULTS}/configuration-qemu.toml"], [], id="Go without its shim"),
+        pytest.param(
+            [GO, RUST, f"{DEFAULTS}/configuration-remote.toml", f"{DEFAULTS}/runtime-rs/configuration-remote.toml"],
+            [("kata-remote", GO, f"{DEFAULTS}/configuration-remote.toml")],
+            id="in both trees",
+        ),
+        pytest.param(
+            [RUST, f"{DEFAULTS}/configuration-remote.toml", f"{DEFAULTS}/runtime-rs/configuration-remote.toml"],
+            [("kata-remote", RUST, f"{DEFAULTS}/runtime-rs/configuration-remote.toml")],
+            id="in both trees, without Go's shim",
+        ),
         pytest.param([GO, f"{DEFAULTS}/configuration.toml"], [], id="the default's link names no shim"),
         pytest.param([GO, "etc/configuration-qemu.toml"], [], id="elsewhere"),
         pytest.param([GO, f"{DEFAULTS}/configuration-Q.toml", f"{DEFAULTS}/configuration-.toml"], [], id="no name of a shim"),
@@ -224,10 +232,54 @@ def test_a_placeholder_in_a_configuration_excludes_its_handler() -> None:
         _shims.choose(handlers, ["kata-qemu-tdx"], "amd64", EVERYTHING)
 
 
+@pytest.mark.parametrize(
+    ("present", "configuration", "program"),
+    [(RUST, f"{DEFAULTS}/configuration-qemu.toml", GO), (GO, f"{DEFAULTS}/runtime-rs/configuration-qemu.toml", RUST)],
+    ids=["Go", "Rust"],
+)
+def test_a_configuration_without_the_program_of_its_shim(present: str, configuration: str, program: str) -> None:
+    handlers = _shims.offered({present: {}, configuration: {}}, CC, "/x")
+    with pytest.raises(Refusal, match=f"kata-qemu has a configuration .* not the program of its shim, {program}"):
+        _shims.choose(handlers, [], "amd64", EVERYTHING)
+    with pytest.raises(Refusal, match=f"not the program of its shim, {program}.*Use a payload that has it"):
+        _shims.choose(handlers, ["kata-qemu"], "amd64", EVERYTHING)
+    assert program in _shims.reasons(handlers, "amd64", EVERYTHING)["kata-qemu"]
+
+
+def test_shims_whose_components_are_not_unpacked_are_told_of() -> None:
+    needed = {"qemu": ["go"], "clh": ["go", "clh"], "qemu-snp": ["go", "snp"], "qemu-runtime-rs": ["rust"]}
+    tree: dict[str, dict[str, str]] = {
+        path: {} for path in (GO, *(f"{DEFAULTS}/configuration-{shim}.toml" for shim in ("qemu", "clh", "fc")))
+    }
+    handlers = _shims.offered(tree, CC, "/x", _components.Components(needed, ("go",)))
+    choice = _shims.choose(handlers, ["kata-qemu"], "amd64", {"kvm": True})
+    assert [handler.name for handler in choice.handlers] == ["kata-qemu"]
+    for told in (choice.excluded, _shims.reasons(handlers[:1] + handlers[2:], "amd64", {"kvm": True})):
+        assert sorted(told) == ["kata-clh", "kata-qemu-runtime-rs", "kata-qemu-snp"]
+        assert told["kata-clh"] == told["kata-qemu-runtime-rs"] == "not asked for in coco_handlers"
+    assert "SEV-SNP" in _shims.reasons(handlers, "amd64", {"kvm": True})["kata-qemu-snp"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "has", "says"),
+    [
+        ([], "", "kata-qemu needs /dev/kvm"),
+        (["kata-qmeu"], "kvm", "no configuration for kata-qmeu; the payload offers kata-qemu, kata-qemu-snp, kata-fc"),
+        (["kata-qemu-snp"], "kvm", "run kata-qemu-snp. Found that it needs AMD SEV-SNP"),
+    ],
+)
+def test_what_no_component_is_unpacked_for(asked: list[str], has: str, says: str) -> None:
+    """Told before gigabytes are unpacked, and not as a payload without artifacts."""
+    with pytest.raises(Refusal) as refused:
+        _shims.shims_to_unpack(["qemu", "qemu-snp", "fc"], asked, "amd64", dict.fromkeys(has.split(), True))
+    assert says in str(refused.value)
+
+
 def test_the_shims_whose_components_are_unpacked() -> None:
     shims = ["qemu", "qemu-snp", "fc"]
     assert _shims.chosen_shims(shims, [], "amd64", {"kvm": True}) == ["qemu"]
     assert _shims.chosen_shims(shims, ["kata-fc", "mine"], "amd64", {"kvm": True}) == ["fc"]
+    assert _shims.shims_to_unpack(shims, ["kata-fc", "mine"], "amd64", {"kvm": True}, ["mine"]) == ["fc"]
 
 
 @pytest.mark.parametrize(
