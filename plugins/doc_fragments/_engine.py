@@ -18,12 +18,12 @@ options:
     default: auto
     choices: [auto, containerd]
   engine_config:
-    description: The engine's main configuration file. By default the one that its unit names.
+    description: The engine's main configuration file. By default the one that its daemon runs with.
     type: path
   engine_unit:
     description: The systemd unit of the engine. Found by default.
     type: str
   engine_socket:
-    description: The engine's CRI socket. By default the one that its unit names.
+    description: The engine's CRI socket. By default the one of its command line, or else of its configuration.
     type: path
 """

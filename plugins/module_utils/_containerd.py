@@ -9,10 +9,17 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import typing as t
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
+    _daemon,
+    _dump,
+    _execstart,
+    _imports,
+)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
 #: systemd units by the engine that they run, in the order of looking.
@@ -27,8 +34,18 @@ UNITS: t.Mapping[str, tuple[str, ...]] = {
 #: Engines that this version can configure.
 SUPPORTED = ("containerd",)
 
+#: The exit status of a program that is not there.
+MISSING = 127
+
+_BINARY = "/usr/bin/containerd"
 _CONFIG = "/etc/containerd/config.toml"
 _SOCKET = "/run/containerd/containerd.sock"
+#: Where programs are that PATH does not name.
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PROPERTIES = (
+    *("Id", "LoadState", "ActiveState", "MainPID", "ControlGroup", "NeedDaemonReload"),
+    *_execstart.PROPERTIES,
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +59,8 @@ class Engine:
     config: str
     socket: str
     active: bool
+    #: Where it keeps its data, if its command line says so; else its configuration does.
+    root: str = ""
 
     @property
     def version_text(self) -> str:
@@ -76,7 +95,7 @@ class Overrides:
 
 
 def run(argv: t.Sequence[str], timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
-    """Run a program of the node; its output is text in the C locale. A missing program is exit status 127."""
+    """Run a program of the node; its output is text in the C locale. A missing program is exit status :data:`MISSING`."""
     try:
         return subprocess.run(
             argv,
@@ -90,16 +109,64 @@ def run(argv: t.Sequence[str], timeout: float = 60.0) -> subprocess.CompletedPro
             errors="replace",
         )
     except FileNotFoundError as error:
-        return subprocess.CompletedProcess(argv, 127, "", str(error))
+        return subprocess.CompletedProcess(argv, MISSING, "", str(error))
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(argv, 124, "", f"{shlex.join(argv)} took longer than {timeout:.0f} s")
 
 
-def detect(overrides: Overrides) -> Engine:
-    """Find the engine of this node. Raises a refusal when there is none, or one that this version cannot configure."""
+def detect(overrides: Overrides, restarting: bool = True) -> Engine:
+    """Find the engine of this node. Raises a refusal when there is none, or one that this version cannot configure.
+
+    ``restarting``: refuse, too, what makes a restart a risk.
+    """
+    engine, doubts = find(overrides)
+    if restarting and doubts:
+        raise doubts[0]
+    return engine
+
+
+def find(overrides: Overrides) -> tuple[Engine, list[Refusal]]:
+    """Find the engine of this node, and all that makes a restart of it a risk. Refuses as :func:`detect` does."""
     for name, path in (("coco_engine_config", overrides.config), ("coco_engine_socket", overrides.socket)):
         if path and not os.path.isabs(path):
             raise Refusal(f"an absolute path in {name}", repr(path), "Write the whole path, from / on.")
+    unit, shown = _unit(overrides)
+    group = "".join(shown.get("ControlGroup", ()))
+    daemon = _daemon.find(int("".join(shown.get("MainPID", ())) or 0), group)
+    planned = _execstart.planned(shown)
+    options = daemon.options if daemon else planned.options
+    if options is None and not overrides.config:
+        raise Refusal(
+            f"to know which configuration containerd gets from {unit}",
+            f"no process of containerd in it, and {planned.why}",
+            f"Start {unit}: a containerd that runs tells it. Or name the file in coco_engine_config.",
+        )
+    options = options or _execstart.Options()
+    binary = (daemon.binary if daemon else planned.binary) or _BINARY
+    config = overrides.config or options.config or _CONFIG
+    if os.path.exists(config) and not os.path.isfile(config):
+        raise Refusal(
+            f"a file at {config}, where {unit} reads its configuration",
+            "something else",
+            "Name the file in coco_engine_config, or put one there.",
+        )
+    engine = Engine(
+        "containerd",
+        _version(binary),
+        unit,
+        binary,
+        config,
+        overrides.socket or options.address,
+        "".join(shown["ActiveState"]) == "active",
+        options.root,
+    )
+    if not engine.socket:
+        engine = replace(engine, socket=_configured_socket(engine) or _SOCKET)
+    return engine, list(_doubts(engine, overrides, shown, daemon, planned))
+
+
+def _unit(overrides: Overrides) -> tuple[str, dict[str, list[str]]]:
+    """Return the unit of the node's engine, and its properties."""
     named = overrides.unit if not overrides.unit or "." in overrides.unit else f"{overrides.unit}.service"
     units = _loaded_units([named] if named else [unit for names in UNITS.values() for unit in names])
     found = {name: unit for name, names in UNITS.items() for unit in names if unit in units}
@@ -121,53 +188,97 @@ def detect(overrides: Overrides) -> Engine:
             f"no unit {wanted}",
             "Install containerd first, or name its unit in coco_engine_unit.",
         )
-    unit = found["containerd"]
-    properties = units[unit]
-    argv = _command_line(properties.get("ExecStart", ""))
-    binary = argv[0] if argv else "/usr/bin/containerd"
-    config = overrides.config or _option(argv, ("--config", "-c")) or _CONFIG
-    if os.path.exists(config) and not os.path.isfile(config):
-        raise Refusal(
-            f"a file at {config}", "something else", f"That is where {unit} reads its configuration: correct it."
-        )
-    socket = overrides.socket or _option(argv, ("--address", "-a")) or _SOCKET
-    return Engine(
-        "containerd", _version(binary), unit, binary, config, socket, properties.get("ActiveState") == "active"
-    )
+    return found["containerd"], units[found["containerd"]]
 
 
-def _loaded_units(names: t.Sequence[str]) -> dict[str, dict[str, str]]:
-    shown = run(["systemctl", "show", "--property=Id,LoadState,ActiveState,ExecStart", "--", *names])
+def _loaded_units(names: t.Sequence[str]) -> dict[str, dict[str, list[str]]]:
+    """Return the properties of those units that there are: each with its lines."""
+    shown = run(["systemctl", "show", f"--property={','.join(_PROPERTIES)}", "--", *names])
     if shown.returncode != 0:
         raise Refusal(
             "a node that runs systemd", shown.stderr.strip() or "no answer", "Use a node with systemd as its init."
         )
-    blocks = [dict(line.partition("=")[::2] for line in block.splitlines()) for block in shown.stdout.split("\n\n")]
-    return {block["Id"]: block for block in blocks if block.get("LoadState") == "loaded"}
+    found: dict[str, dict[str, list[str]]] = {}
+    for block in shown.stdout.split("\n\n"):
+        properties: dict[str, list[str]] = {}
+        for name, _equals, value in (line.partition("=") for line in block.splitlines()):
+            properties.setdefault(name, []).append(value)
+        if properties.get("LoadState") == ["loaded"]:
+            found[properties["Id"][0]] = properties
+    return found
 
 
-def _command_line(exec_start: str) -> list[str]:
-    """Return the argv in systemd's ``ExecStart`` property: ``{ path=… ; argv[]=… ; ignore_errors=… }``."""
-    match = re.search(r"argv\[\]=(.*?) ; ignore_errors=", exec_start)
-    return shlex.split(match.group(1)) if match else []
+def _doubts(
+    engine: Engine,
+    overrides: Overrides,
+    shown: t.Mapping[str, t.Sequence[str]],
+    daemon: _daemon.Daemon | None,
+    planned: _execstart.Planned,
+) -> t.Iterator[Refusal]:
+    """Yield why a restart of the unit could start another engine than the one that was found, or touch another unit's."""
+    unit = engine.unit
+    if list(shown.get("NeedDaemonReload", ())) == ["yes"]:
+        yield Refusal(
+            f"systemd to know {unit} as its files have it",
+            "that they have changed since it has read them",
+            "Run 'systemctl daemon-reload' on the node first.",
+        )
+    if daemon and planned.options:
+        now, then = daemon.options, planned.options
+        for variable, known, here, there in (
+            ("coco_engine_config", overrides.config, now.config or _CONFIG, then.config or _CONFIG),
+            ("coco_engine_socket", overrides.socket, now.address, then.address),
+        ):
+            if not known and here != there:
+                yield Refusal(
+                    f"containerd to run as systemd would start {unit} now: with {there or 'no --address'}",
+                    f"it running with {here or 'no --address'}",
+                    "The unit, or a file of its variables, was changed since: restart the unit first, or say in "
+                    f"{variable} what counts.",
+                )
+    stranger = (
+        "" if overrides.socket else _daemon.stranger(engine.socket, daemon, "".join(shown.get("ControlGroup", ())))
+    )
+    if stranger:
+        yield Refusal(
+            f"{unit} to listen on {engine.socket}",
+            f"that {stranger} does",
+            f"Name the socket of {unit} in coco_engine_socket, or the unit of that one in coco_engine_unit.",
+        )
 
 
-def _option(argv: t.Sequence[str], names: tuple[str, ...]) -> str:
-    for position, word in enumerate(argv):
-        name, equals, value = word.partition("=")
-        if name in names:
-            return value if equals else "".join(argv[position + 1 : position + 2])
-    return ""
+def _configured_socket(engine: Engine) -> str:
+    """Return the address that an engine's files give it, '' where they give none."""
+    texts = [content.decode(errors="replace") for content in _imports.read(engine.config).values()]
+    written = _dump.written_address(texts)
+    if written is None:
+        try:
+            return _dump.address(dump(engine, engine.config)[0])
+        except Refusal:
+            return ""  # who looks at the configuration says what is wrong with it
+    return written
+
+
+def ctr(engine: Engine, *words: str) -> list[str]:
+    """Return a command of containerd's client for an engine.
+
+    It is looked for beside the daemon first: the PATH of who is here may be another one than that of who installed it.
+    """
+    directories = [os.path.dirname(path) for path in (engine.binary, os.path.realpath(engine.binary))]
+    path = os.pathsep.join([*directories, os.environ.get("PATH", ""), _PATH])
+    return [shutil.which("ctr", path=path) or "ctr", "--address", engine.socket, *words]
 
 
 def _version(binary: str) -> tuple[int, int, int]:
     shown = run([binary, "--version"])
-    match = re.search(r"\bv?(\d+)\.(\d+)\.(\d+)", shown.stdout)
+    match = re.search(r"^containerd\b.*?\bv?(\d+)\.(\d+)\.(\d+)", shown.stdout, re.MULTILINE)
     if not match:
+        said = (shown.stdout + shown.stderr).strip().splitlines()[-1:] or [f"exit status {shown.returncode}, no output"]
         raise Refusal(
             f"{binary} --version to tell containerd's version",
-            (shown.stdout + shown.stderr).strip() or "no output",
-            "Repair the containerd installation of this node.",
+            said[0],
+            "Run that on the node to see what it lacks. If containerd is another program there, name the unit that runs it in "
+            "coco_engine_unit.",
         )
     major, minor, patch = map(int, match.groups())
     return major, minor, patch

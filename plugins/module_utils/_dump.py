@@ -16,6 +16,14 @@ Sections = t.Dict[t.Tuple[str, ...], t.List[str]]
 
 _HEADER = re.compile(r"\[\[?([^\[\]].*?)\]\]?")
 _UNKNOWN = re.compile(r"unknown key.*\bkey=(\S+)")
+#: The table of the engine's address: up to schema 3, and since.
+_GRPC = (("grpc",), ("plugins", "io.containerd.server.v1.grpc"))
+_MENTION = re.compile(
+    r"""^[ \t]*\[?[ \t]*["']?grpc["']?[ \t]*[\].=].*|^[^#\n]*\bio\.containerd\.server\.v1\.grpc["'].*""", re.MULTILINE
+)
+_HEADERS = ("[grpc]", *(f"[plugins.{quote}io.containerd.server.v1.grpc{quote}]" for quote in "\"'"))
+_NEXT = re.compile(r"\n[ \t]*\[")
+_PLAIN = re.compile(r"""(\w+)\s*=\s*(?:"([^"\\]*)"|'([^']*)'|\d+|true|false)\s*(?:\#.*)?""")
 _PART = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^.\s"']+))\s*(?:\.|$)""")
 
 
@@ -30,6 +38,32 @@ def sections(dump: str) -> Sections:
             lines = found.setdefault(_split(header.group(1)), [])
         elif line:
             lines.append(line)
+    return found
+
+
+def address(dump: str) -> str:
+    """Return the address that an engine with this configuration listens on."""
+    found = sections(dump)
+    for line in (line for table in _GRPC for line in found.get(table, ())):
+        match = _PLAIN.fullmatch(line)
+        if match and match.group(1) == "address":
+            return match.group(2) or match.group(3) or ""
+    return ""
+
+
+def written_address(texts: t.Sequence[str]) -> str | None:
+    """Return the address in texts of an engine's files, '' if they have none; None if only the engine can tell.
+
+    Most have none or the one that the engine's own defaults write out, and need no start of the engine.
+    """
+    found = ""
+    mentions = [(text, match) for text in texts for match in _MENTION.finditer(text)]
+    for text, match in mentions:
+        lines = [line.strip() for line in _NEXT.split(text[match.end() :])[0].splitlines()]
+        plain = [_PLAIN.fullmatch(line) for line in lines if line and not line.startswith("#")]
+        if len(mentions) > 1 or match.group().strip() not in _HEADERS or not all(plain):
+            return None
+        found = next((pair[2] or pair[3] or "" for pair in plain if pair and pair[1] == "address"), "")
     return found
 
 

@@ -11,7 +11,12 @@ import time
 import typing as t
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _cri
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine, run
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import (
+    MISSING,
+    Engine,
+    ctr,
+    run,
+)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
 #: Seconds that an engine gets at least to come back with the configuration of before: giving up early helps nobody.
@@ -24,20 +29,29 @@ def cri_plugins(engine: Engine) -> dict[str, str]:
     """Return the state of the CRI's plugins (``type.id`` → ok, error, skip); a disabled plugin is absent."""
     return {
         f"{kind}.{name}": state
-        for kind, name, state in _plugins(engine)
+        for kind, name, state in _rows(run(ctr(engine, "plugins", "ls"), timeout=10).stdout)
         if f"{kind}.{name}" == _CRI or kind == "io.containerd.cri.v1"
     }
 
 
 def snapshotters(engine: Engine) -> list[str]:
     """Return the names of the snapshotters that work."""
-    return [name for kind, name, state in _plugins(engine) if (kind, state) == ("io.containerd.snapshotter.v1", "ok")]
+    listed = run(ctr(engine, "plugins", "ls"), timeout=10)
+    if listed.returncode != 0:
+        raise Refusal(
+            f"{listed.args[0]} to list the snapshotters of {engine.unit}",
+            (listed.stderr.strip().splitlines() or [f"exit status {listed.returncode}"])[-1],
+            f"Have containerd's client ctr beside {engine.binary}."
+            if listed.returncode == MISSING
+            else "Run 'ctr plugins ls' on the node to see why.",
+        )
+    plugins = _rows(listed.stdout)
+    return [name for kind, name, state in plugins if (kind, state) == ("io.containerd.snapshotter.v1", "ok")]
 
 
-def _plugins(engine: Engine) -> list[tuple[str, str, str]]:
+def _rows(listed: str) -> list[tuple[str, str, str]]:
     """Return type, name and state of each plugin. The columns in between can be empty."""
-    listed = run(["ctr", "--address", engine.socket, "plugins", "ls"], timeout=10)
-    rows = [line.split() for line in listed.stdout.splitlines()[1:]]
+    rows = [line.split() for line in listed.splitlines()[1:]]
     return [(words[0], words[1], words[-1]) for words in rows if len(words) > 2]
 
 
@@ -53,7 +67,7 @@ def served(engine: Engine) -> list[str]:
 
 def _is_up(engine: Engine) -> bool:
     """Tell whether the daemon answers, with or without a CRI."""
-    return run(["ctr", "--address", engine.socket, "version"], timeout=10).returncode == 0
+    return run(ctr(engine, "version"), timeout=10).returncode == 0
 
 
 def restart(engine: Engine, handlers: t.Collection[str], timeout: float) -> list[str]:

@@ -30,10 +30,11 @@ def look(
         "served": [],
         "pods": {},
     }
-    problems = []
+    problems: list[Refusal] = []
     try:
-        engine = _containerd.detect(overrides)
+        engine, doubts = _containerd.find(overrides)
         facts["engine"] = engine.facts()
+        problems += doubts
         text = _text(engine.config)
         facts["config_schema"] = schema = _toml_text.schema_of(text)
         plain = not _toml_text.sets_plugins(text)

@@ -54,7 +54,7 @@ class Registry:
         self._access = access
         dump, _warnings = _containerd.dump(engine, engine.config)
         self._settings = Settings(dump)
-        self.store = os.path.join(self._settings.root, "io.containerd.content.v1.content")
+        self.store = os.path.join(engine.root or self._settings.root, "io.containerd.content.v1.content")
 
     def resolve(self) -> str:
         """Return the digest that the reference stands for now."""
@@ -97,7 +97,7 @@ class Registry:
 
     def _run(self, *words: str, pulling: t.Callable[[int], None] | None = None) -> bytes:
         """Run ctr, which talks to the registry. Returns what it prints."""
-        argv = ["ctr", "--address", self._engine.socket, "--namespace", _NAMESPACE, *words]
+        argv = _containerd.ctr(self._engine, "--namespace", _NAMESPACE, *words)
         with contextlib.ExitStack() as closing:
             terminal = subprocess.DEVNULL
             if self._access.username:
@@ -170,7 +170,7 @@ class Registry:
 
 def clean(engine: Engine) -> None:
     """Remove all that a pull, even one that was killed, has left in an engine's content store."""
-    ctr = ["ctr", "--address", engine.socket, "--namespace", _NAMESPACE]
+    ctr = _containerd.ctr(engine, "--namespace", _NAMESPACE)
     if _NAMESPACE not in _containerd.run([*ctr, "namespaces", "ls", "--quiet"]).stdout.split():
         return
     for kind, remove in (("leases", ("--sync",)), ("images", ("--sync",)), ("content", ())):

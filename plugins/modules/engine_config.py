@@ -280,7 +280,7 @@ def main() -> t.NoReturn:
             if params["state"] == "restored":
                 recovered = _transaction.recover(state)
                 return {"changed": bool(recovered), "recovered": recovered}
-            engine = _containerd.detect(_module.overrides(params))
+            engine = _containerd.detect(_module.overrides(params), restarting=params["state"] == "applied")
             result["engine"] = engine.facts()
             if params["state"] == "read":
                 result.update(_read(state, engine))

@@ -75,7 +75,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._s
 def _engine(module: AnsibleModule) -> _containerd.Engine | None:
     """Return the node's engine, None where there is none (any more)."""
     try:
-        return _containerd.detect(_module.overrides(module.params))
+        return _containerd.detect(_module.overrides(module.params), restarting=False)
     except Refusal:
         return None
 

@@ -78,3 +78,96 @@ def test_drop_in_that_the_admin_removed(nodes: list[Node], payload: dict[str, st
         run = node.play(playbook)
         assert run.status == 0, run.output
     assert node.snapshot() == before
+
+
+OTHER = "/etc/containerd/other.toml"
+UNIT = "/run/systemd/system/containerd.service.d"
+
+
+@pytest.fixture
+def unit_with_variables(node: Node) -> t.Iterator[Node]:
+    """A node whose unit has its options from a file, behind another program; containerd's usual file is not read."""
+    drop_in = (
+        "[Service]\\nEnvironmentFile=-/etc/default/containerd\\nExecStart=\\n"
+        "ExecStart=/usr/bin/nice -n 1 /usr/bin/containerd $OPTIONS\\n"
+    )
+    node.sh(
+        f"cp -a {CONFIG} {OTHER} && mkdir -p {UNIT} && printf '{drop_in}' > {UNIT}/other.conf && echo "
+        f"'OPTIONS=\"-l info -config {OTHER}\"' > /etc/default/containerd && systemctl daemon-reload && systemctl restart containerd"
+    )
+    yield node
+    node.sh(f"rm -r {UNIT} {OTHER} /etc/default/containerd && systemctl daemon-reload && systemctl restart containerd")
+
+
+def test_unit_with_variables(unit_with_variables: Node, archive: str) -> None:
+    """The file that the daemon reads is edited; where the next start would read another one, nothing is."""
+    node = unit_with_variables
+    before = node.snapshot()
+    node.install(archive)
+    assert "kata-qemu" in node.sh(f"cat {OTHER}")
+    assert node.snapshot()[CONFIG] == before[CONFIG]
+    assert "Starting gVisor" in node.pod("kata-qemu")
+    for playbook in ("uninstall", "cleanup"):
+        assert node.play(playbook).status == 0
+    assert node.snapshot() == before
+
+    engine = node.engine()
+    variables = "Environment=CONTAINERD_CONFIG=/etc/containerd/config.toml"
+    command = "/usr/bin/containerd --config ${CONTAINERD_CONFIG}"
+    node.sh(
+        f"printf '[Service]\\n{variables}\\nExecStart=\\nExecStart={command}\\n' > {UNIT}/other.conf && systemctl daemon-reload"
+    )
+    run = node.play("install", coco_payload=archive)
+    assert run.status != 0
+    for words in (f"with {CONFIG}", f"it running with {OTHER}", "coco_engine_config"):
+        assert words in run.output, run.output
+    assert (node.engine(), node.remembers()) == (engine, False)
+
+
+TWO = "/etc/containerd-two/config.toml"
+SECOND = """
+mkdir -p /etc/containerd-two /usr/local/two
+cat > {two} <<'END'
+version = 2
+root = "/var/lib/containerd/two"
+state = "/run/containerd-two"
+[grpc]
+address = "/run/containerd-two/two.sock"
+END
+cp /usr/bin/containerd /usr/bin/ctr /usr/local/two
+printf '[Service]\\nType=notify\\nExecStart=/usr/local/two/containerd -c {two}\\nDelegate=yes\\nKillMode=process\\n' \
+    > /run/systemd/system/two.service
+systemctl daemon-reload
+systemctl start two
+"""
+
+
+@pytest.fixture
+def second_engine(node: Node) -> t.Iterator[Node]:
+    """A node with a second containerd, whose socket stands in its configuration only."""
+    node.sh(SECOND.format(two=TWO))
+    yield node
+    node.sh(
+        "systemctl stop two; rm -r /run/systemd/system/two.service /etc/containerd-two /usr/local/two "
+        "/var/lib/containerd/two; systemctl daemon-reload"
+    )
+
+
+def test_second_engine(second_engine: Node, archive: str) -> None:
+    """It is the one that is asked, configured and restarted. A socket of another unit stops a run before anything is changed."""
+    node = second_engine
+    before, first = node.snapshot(), node.engine()
+    assert "serves kata-gvisor, kata-qemu" in node.install(archive, coco_engine_unit="two")
+    assert "kata-gvisor" not in node.sh(f"cat {CONFIG}")
+
+    node.sh(f"sed -i 's#/two.sock#/../containerd/containerd.sock#' {TWO}")
+    run = node.play("uninstall", coco_engine_unit="two")
+    assert run.status != 0
+    assert "Found that containerd.service (process " in run.output, run.output
+    node.sh(f"sed -i 's#/../containerd/containerd.sock#/two.sock#' {TWO}")
+
+    for playbook in ("uninstall", "cleanup"):
+        run = node.play(playbook, coco_engine_unit="two")
+        assert run.status == 0, run.output
+    assert node.snapshot() == before
+    assert node.engine() == first

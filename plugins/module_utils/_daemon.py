@@ -1,0 +1,108 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""The containerd that a unit runs now: its own process knows its program and its options, whatever the unit's text says."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from dataclasses import dataclass
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _execstart
+
+_DELETED = " (deleted)"
+_INIT = 1
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """A running containerd."""
+
+    pid: int
+    binary: str
+    options: _execstart.Options
+
+
+def find(main: int, group: str, proc: str = "/proc") -> Daemon | None:
+    """Return the containerd of a unit, from its main process and its control group; None where there is none.
+
+    The main process can be a program in front of containerd that waits for it: then it is another one of the unit's own.
+    """
+    for candidates in ([main], _members(group, proc)):
+        found = [daemon for daemon in (_daemon(pid, proc) for pid in candidates if pid > 0) if daemon]
+        pids = {daemon.pid for daemon in found}
+        # A child that is about to run something else still looks like its parent.
+        first = next((daemon for daemon in found if _parent(daemon.pid, proc) not in pids), None)
+        if first:
+            return first
+    return None
+
+
+def _daemon(pid: int, proc: str) -> Daemon | None:
+    try:
+        program = os.readlink(f"{proc}/{pid}/exe")
+        with open(f"{proc}/{pid}/cmdline", "rb") as stream:
+            words = [os.fsdecode(word) for word in stream.read().split(b"\0")[:-1]]
+        directory = os.readlink(f"{proc}/{pid}/cwd")
+    except OSError:
+        return None
+    # Where a package was upgraded since, its new file starts next.
+    program = program[: -len(_DELETED)] if program.endswith(_DELETED) else program
+    name = os.path.basename(program)
+    options = _execstart.options(words[1:], directory)
+    if "containerd" not in name or "shim" in name or not words or options.command:
+        return None
+    # The name that it was started by may be a link, which an upgrade sets to another program.
+    named = os.path.isabs(words[0]) and "containerd" in os.path.basename(words[0]) and os.path.isfile(words[0])
+    return Daemon(pid, words[0] if named else program, options)
+
+
+def _members(group: str, proc: str) -> list[int]:
+    """Return the processes of a control group; not those of the groups below it, which are pods'."""
+    pids = [int(name) for name in os.listdir(proc) if name.isdigit()] if group else []
+    return sorted(pid for pid in pids if group in _groups(pid, proc))
+
+
+def _groups(pid: int, proc: str) -> list[str]:
+    try:
+        with open(f"{proc}/{pid}/cgroup", encoding="utf-8", errors="replace") as stream:
+            return [line.rstrip("\n").split(":", 2)[-1] for line in stream]
+    except OSError:
+        return []
+
+
+def _parent(pid: int, proc: str) -> int:
+    try:
+        with open(f"{proc}/{pid}/stat", encoding="utf-8", errors="replace") as stream:
+            return int(stream.read().rpartition(")")[2].split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def stranger(address: str, daemon: Daemon | None, group: str, proc: str = "/proc") -> str:
+    """Return who listens on a socket, if that is somebody else than the unit; '' where it is the unit, or nobody can tell."""
+    pid = listener(address)
+    # 0: in another namespace of processes. systemd listens for others.
+    if pid in (0, _INIT) or (daemon and daemon.pid == pid):
+        return ""
+    groups = _groups(pid, proc)
+    if not groups or not group or any(path == group or path.startswith(f"{group}/") for path in groups):
+        return ""
+    units = [part for path in groups for part in path.split("/") if part.endswith((".service", ".scope"))]
+    return f"{units[-1]} (process {pid})" if units else f"process {pid}"
+
+
+def listener(address: str) -> int:
+    """Return the process that listens on a socket, 0 where that cannot be told."""
+    size = struct.calcsize("3i")
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(1)
+            connection.connect(address)
+            pid: int = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[0]
+            return pid
+    except OSError:
+        return 0
