@@ -73,6 +73,7 @@ class ActionModule(RuntimeAction):
         self, options: dict[str, t.Any], engine_options: dict[str, t.Any], task_vars: dict[str, t.Any]
     ) -> dict[str, t.Any]:
         found = self.node("engine_config", task_vars, state="read", run=options["run"], **engine_options)
+        _refuse_dead(found, options)
         unserved = not set(_dump.served(found["dump"])) <= set(found["served"])
         if not (
             options["handlers"] or options["run"] or found["owned"] or found["before"] or found["links"] or unserved
@@ -110,9 +111,9 @@ class ActionModule(RuntimeAction):
             _validate.TRIAL,
         )
         applied: dict[str, t.Any] = {"changed": False, "restarted": False, "served": found["served"], "links": {}}
-        settled = (sorted(wanted.handlers), sorted(wanted.proxies), links) == (
-            found["owned"],
-            found["proxy_plugins"],
+        settled = (set(wanted.handlers), set(wanted.proxies), links) == (
+            set(found["owned"]),
+            set(found["proxy_plugins"]),
             found["links"],
         )
         if plan.edits or options["run"] or unserved or not settled:
@@ -125,6 +126,7 @@ class ActionModule(RuntimeAction):
                 handlers=wanted.handlers,
                 proxy_plugins=wanted.proxies,
                 links=links,
+                returned=plan.returned,
                 run=options["run"],
                 ignore_running_pods=options["ignore_running_pods"],
                 **engine_options,
@@ -133,6 +135,20 @@ class ActionModule(RuntimeAction):
         if result["changed"] and self._task.diff:
             result["diff"] = _diff(plan, applied, found["engine"]["unit"])
         return result
+
+
+def _refuse_dead(found: dict[str, t.Any], options: dict[str, t.Any]) -> None:
+    """Refuse to call a node clean whose engine is configured with handlers that have lost their programs with our artifacts."""
+    if options["handlers"] or not found["dead"]:
+        return
+    files = {path: _text(content, path) or "" for path, content in found["files"].items()}
+    places = {name: [path for path, text in files.items() if name in text] for name in found["dead"]}
+    raise Refusal(
+        "no handler in the engine's configuration whose program was removed with this collection's artifacts",
+        "; ".join(f"{name} in {' and '.join(places[name])}, without {path}" for name, path in found["dead"].items()),
+        "No pod of theirs can start. Take these handlers out of the configuration (the tables [….runtimes.NAME] and what is below "
+        "them), restart the engine, and start again.",
+    )
 
 
 def _result(

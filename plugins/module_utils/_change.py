@@ -42,6 +42,8 @@ class Change:
     proxies: Tables = field(default_factory=dict)
     #: Links to shims, for engines that look in their PATH: path → target.
     links: t.Mapping[str, str] = field(default_factory=dict)
+    #: Handlers of the user's that come back where ours of the same name go.
+    returned: t.Sequence[str] = ()
 
     @classmethod
     def from_plain(cls, plain: t.Mapping[str, t.Any]) -> Change:
@@ -62,6 +64,7 @@ class Change:
             handlers=plain["handlers"],
             proxies=plain["proxy_plugins"],
             links=plain["links"],
+            returned=plain.get("returned", ()),
         )
 
 

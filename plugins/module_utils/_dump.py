@@ -24,6 +24,7 @@ _MENTION = re.compile(
 _HEADERS = ("[grpc]", *(f"[plugins.{quote}io.containerd.server.v1.grpc{quote}]" for quote in "\"'"))
 _NEXT = re.compile(r"\n[ \t]*\[")
 _PLAIN = re.compile(r"""(\w+)\s*=\s*(?:"([^"\\]*)"|'([^']*)'|\d+|true|false)\s*(?:\#.*)?""")
+_PATH = re.compile(r"""\w+\s*=\s*["'](/[^"']*)["']""")
 _PART = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^.\s"']+))\s*(?:\.|$)""")
 
 
@@ -86,6 +87,16 @@ def handlers(dump: str) -> dict[str, list[str]]:
         for header, lines in sections(dump).items()
         if len(header) > 1 and header[-2] == "runtimes" and "containerd" in header
     }
+
+
+def paths(dump: str) -> dict[str, list[str]]:
+    """Return the absolute paths that stand in the tables of each handler, its options included."""
+    found: dict[str, list[str]] = {}
+    for header, lines in sections(dump).items():
+        if "runtimes" in header[:-1] and "containerd" in header:
+            values = (_PATH.fullmatch(line) for line in lines)
+            found.setdefault(_handler(header), []).extend(value.group(1) for value in values if value)
+    return found
 
 
 def cri_enabled(dump: str) -> bool:

@@ -85,6 +85,9 @@ KEYS: t.Mapping[str, tuple[tuple[Version, Version], ...]] = {
     "cgroup_writable": (((2, 1), (3, 0)),),
 }
 
+#: What some versions of containerd spell out for a key that a handler's table does not have, unless that is empty.
+DEFAULTS: t.Mapping[str, t.Any] = {"sandboxer": "podsandbox"}
+
 #: Where an engine that ignores ``runtime_path`` finds a shim: a directory of the daemon's PATH.
 SHIM_DIRECTORY = "/usr/local/bin"
 

@@ -100,6 +100,7 @@ def carry_out(
         if outcome.restarted:
             journal.record(config={**journal.parts["config"], "restarting": True})
             outcome.served = _probe.restart(engine, outcome.served, timeout)
+            _validate.refuse_left(engine, change, set(state.receipt().get("handlers", {})), outcome.served)
     except (Refusal, OSError) as error:
         words = _probe.last_words(engine, began) if written else ""
         expected, found, remedy = (

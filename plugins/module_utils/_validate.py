@@ -100,6 +100,7 @@ def validate(engine: Engine, change: Change, ours: set[str], proxies: set[str]) 
     before, known = _containerd.dump(engine, engine.config)
     present = _dump.served(before)
     if not change.trial:
+        refuse_left(engine, change, ours, present)
         return present, present
     with _trial(change.trial) as config:
         after, warnings = _containerd.dump(engine, config)
@@ -116,6 +117,7 @@ def validate(engine: Engine, change: Change, ours: set[str], proxies: set[str]) 
             f"keys that containerd {engine.version_text} knows", ", ".join(unknown), "Check coco_handler_overrides."
         )
     serve = _dump.served(after)
+    refuse_left(engine, change, ours, serve)
     masked = sorted(set(change.handlers) - set(serve))
     if masked:
         raise Refusal(
@@ -124,6 +126,18 @@ def validate(engine: Engine, change: Change, ours: set[str], proxies: set[str]) 
             f"Another file that {engine.config} imports has a CRI section, which masks the main file's: remove it.",
         )
     return present, serve
+
+
+def refuse_left(engine: Engine, change: Change, ours: set[str], serve: t.Iterable[str]) -> None:
+    """Refuse what would ``serve`` handlers that go: without their programs, no pod of theirs would start."""
+    left = sorted((ours & set(serve)) - set(change.handlers) - set(change.returned))
+    if left:
+        raise Refusal(
+            f"{engine.unit} to serve none of the handlers that go",
+            f"that it would still serve {', '.join(left)}",
+            f"They stand in {engine.config} or in a file that it imports, and not as this collection wrote them. Take them out "
+            "there, and start again.",
+        )
 
 
 @contextlib.contextmanager

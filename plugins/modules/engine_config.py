@@ -68,6 +68,11 @@ options:
     description: Links to shims, path to target.
     type: dict
     default: {}
+  returned:
+    description: Handlers of the user's that come back where those of this collection go.
+    type: list
+    elements: str
+    default: []
   run:
     description: The run of M(confidential_containers.runtime.payload_artifacts) to commit together with the handlers.
     type: str
@@ -128,15 +133,19 @@ disabled:
   returned: O(state=read)
   type: dict
 owned:
-  description: Names of this collection's handlers in the files.
+  description: This collection's handlers in the files, name to table as it was written.
   returned: O(state=read)
-  type: list
-  elements: str
+  type: dict
 proxy_plugins:
-  description: Names of this collection's proxy plugins in the files.
+  description: This collection's proxy plugins in the files, name to table as it was written.
   returned: O(state=read)
-  type: list
-  elements: str
+  type: dict
+dead:
+  description:
+    - Handlers that are configured although what they need was removed with this collection's artifacts, name to the path that
+      is missing.
+  returned: O(state=read)
+  type: dict
 dump:
   description: What the engine makes of its configuration.
   returned: O(state=read)
@@ -169,6 +178,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _containerd,
+    _dump,
     _engines,
     _files,
     _handover,
@@ -190,6 +200,7 @@ def _read(state: State, engine: _containerd.Engine) -> dict[str, t.Any]:
     for path in (engine.config, _engines.drop_in_path(engine.config), *edits):
         if path not in files:
             files[path] = _content(path)
+    dump = _containerd.dump(engine, engine.config)[0]
     digests = {path: "" if content is None else _files.sha256(content) for path, content in files.items()}
     return {
         "files": {path: encoded(content) for path, content in files.items()},
@@ -198,10 +209,23 @@ def _read(state: State, engine: _containerd.Engine) -> dict[str, t.Any]:
         "builtin": {name: table for edit in edits.values() for name, table in edit.get("builtin", {}).items()},
         "disabled": {path: edit["disabled"] for path, edit in edits.items() if edit.get("disabled")},
         "links": {path: os.readlink(path) if os.path.islink(path) else None for path in receipt.get("links", {})},
-        "owned": sorted(receipt.get("handlers", {})),
-        "proxy_plugins": sorted(receipt.get("proxy_plugins", {})),
-        "dump": _containerd.dump(engine, engine.config)[0],
+        "owned": receipt.get("handlers", {}),
+        "proxy_plugins": receipt.get("proxy_plugins", {}),
+        "dump": dump,
+        "dead": _dead(receipt, dump),
         "served": _probe.served(engine),
+    }
+
+
+def _dead(receipt: t.Mapping[str, t.Any], dump: str) -> dict[str, str]:
+    """Return configured handlers that need what is not there any more below the prefix of an installation of ours."""
+    if receipt.get("tree") or not receipt.get("prefix"):
+        return {}
+    return {
+        name: path
+        for name, paths in _dump.paths(dump).items()
+        for path in paths
+        if path.startswith(f"{receipt['prefix']}/") and not os.path.exists(path)
     }
 
 
@@ -232,7 +256,7 @@ def _open(state: State, run: str) -> Journal:
 
 
 def _plan(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    return {key: params[key] for key in ("files", "trial", "handlers", "proxy_plugins", "links")}
+    return {key: params[key] for key in ("files", "trial", "handlers", "proxy_plugins", "links", "returned")}
 
 
 def _result(outcome: _transaction.Outcome) -> dict[str, t.Any]:
@@ -265,6 +289,7 @@ def main() -> t.NoReturn:
             "handlers": {"type": "dict", "default": {}},
             "proxy_plugins": {"type": "dict", "default": {}},
             "links": {"type": "dict", "default": {}},
+            "returned": {"type": "list", "elements": "str", "default": []},
             "run": {"type": "str", "default": ""},
             "ignore_running_pods": {"type": "bool", "default": False},
             **_module.RESTART_OPTIONS,

@@ -25,8 +25,8 @@ class Found:
     every file concerned: what the engine reads, our drop-in, and all that we have edited.
 
     ``before`` is the text to go back to of each file that is as we left it (absent from it: edited since, or never ours),
-    ``edited`` the paths of the files that we have edited. ``ours`` and ``proxies`` are the names of our handlers and proxy
-    plugins in the files now, ``written`` and ``disabled`` as in :class:`Edit`.
+    ``edited`` the paths of the files that we have edited. ``ours`` and ``proxies`` are our handlers and proxy plugins in the
+    files now, name → table as we wrote it, ``written`` and ``disabled`` as in :class:`Edit`.
     """
 
     version: Version
@@ -35,8 +35,8 @@ class Found:
     dump: str
     before: Texts = field(default_factory=dict)
     edited: t.Collection[str] = ()
-    ours: t.Collection[str] = ()
-    proxies: t.Collection[str] = ()
+    ours: Tables = field(default_factory=dict)
+    proxies: Tables = field(default_factory=dict)
     written: Tables = field(default_factory=dict)
     disabled: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
 
@@ -78,12 +78,13 @@ class Edit:
 
 @dataclass(frozen=True)
 class Plan:
-    """The edits in the order in which they are safe, the files for a trial (see ``_transaction``), and the mode in which
-    handlers are written ('' when none are)."""
+    """The edits in the order in which they are safe, the files for a trial (see ``_transaction``), the mode in which
+    handlers are written ('' when none are), and the names of handlers of the user's that come back in the place of ours."""
 
     edits: tuple[Edit, ...]
     trial: t.Mapping[str, str] = field(default_factory=dict)
     mode: str = ""
+    returned: tuple[str, ...] = ()
 
 
 def handler_tables(
@@ -224,6 +225,7 @@ def plan(found: Found, wanted: Wanted, trial: str) -> Plan:
             new[found.main] = _toml.add_item(
                 new[found.main] or "", "imports", _engines.drop_in_glob(found.main), found.main
             )
+    returned = _returned(found, wanted, new)
     edits = [
         Edit(
             path,
@@ -242,7 +244,7 @@ def plan(found: Found, wanted: Wanted, trial: str) -> Plan:
     changes = tuple(edit for edit in edits if edit.changes)
     if changes and found.version >= (1, 5):
         _refuse_missing_imports(found.main, new)
-    return Plan(changes, _trial(found, new, changes, trial) if changes else {}, mode)
+    return Plan(changes, _trial(found, new, changes, trial) if changes else {}, mode, returned)
 
 
 def _documents(texts: Texts) -> dict[str, dict[str, t.Any]]:
@@ -322,8 +324,10 @@ def _without_ours(path: str, found: Found) -> str | None:
     text = found.files[path]
     if path in found.before:
         return found.before[path]
-    if text is None or not (found.ours or found.proxies) or path not in {found.main, found.drop_in, *found.edited}:
+    if text is None or not (found.ours or found.proxies):
         return text
+    if path not in {found.main, found.drop_in, *found.edited}:
+        return _without_copies(path, text, found)
     document = _toml.parse(text, path)
     headers = _headers(found.ours, found.proxies)
     for table in _engines.TABLES:
@@ -341,6 +345,66 @@ def _without_ours(path: str, found: Found) -> str | None:
     return text
 
 
+def _without_copies(path: str, text: str, found: Found) -> str:
+    """Return a file of others without copies of our tables: tools write down what a dump says, and ours with it."""
+    document = _toml.parse(text, path)
+    copies = [
+        header
+        for header in _present(document, _headers(found.ours, found.proxies))
+        if _is_copy(_toml.lookup(document, header[:-1])[header[-1]], _written(header, found))
+    ]
+    return _toml.remove_tables(text, copies, path) if copies else text
+
+
+def _present(document: t.Mapping[str, t.Any], headers: t.Iterable[_toml.Header]) -> list[_toml.Header]:
+    return [header for header in headers if header[-1] in _toml.lookup(document, header[:-1])]
+
+
+def _written(header: _toml.Header, found: Found) -> t.Mapping[str, t.Any]:
+    """Return what we wrote below a header."""
+    *parent, name = header
+    if tuple(parent) == _engines.PROXIES:
+        return found.proxies[name]
+    if tuple(parent) == _engines.PLATFORMS:
+        return {key: value for key, value in found.ours[name].items() if key == "snapshotter"}
+    return found.ours[name]
+
+
+def _is_copy(table: t.Any, ours: t.Mapping[str, t.Any]) -> bool:
+    """Tell whether a table means what ours does: one out of a dump has every key that the engine knows, with its default."""
+    if not isinstance(table, dict):
+        return False
+    both = table.keys() & ours.keys()
+    return all(_toml.same(table[key], ours[key]) for key in both) and all(
+        not value or value == _engines.DEFAULTS.get(key) for key, value in {**table, **ours}.items() if key not in both
+    )
+
+
+def _returned(found: Found, wanted: Wanted, new: Texts) -> tuple[str, ...]:
+    """Return the names of handlers of the user's that come back where ours go. Refuse a name of ours that would stay without
+    being theirs: its pods would start no more.
+    """
+    headers = _headers(set(found.ours) - set(wanted.handlers), set(found.proxies) - set(wanted.proxies))
+    theirs: set[str] = set()
+    left: dict[str, set[str]] = {}
+    for path in _read_by_engine(found.main, new):
+        here = _present(_toml.parse(new[path] or "", path), headers)
+        back = here if path in found.before else _toml.aside(found.files[path] or "")
+        theirs |= {header[-1] for header in here if header in back}
+        if set(here) - set(back):
+            left[path] = {header[-1] for header in here if header not in back}
+    if left:
+        raise Refusal(
+            f"the handlers that go ({', '.join(sorted(set().union(*left.values())))}) in no other file that the engine reads",
+            "; ".join(f"{', '.join(sorted(names))} in {path}" for path, names in left.items())
+            + ", not as this collection wrote them",
+            "They would be served without their programs, so nothing is removed. Take their tables out of "
+            f"{' and '.join(left)} ([….runtimes.NAME] and what is below it), or have the tool do it that wrote them there, and "
+            "start again.",
+        )
+    return tuple(sorted(theirs - set(found.proxies)))
+
+
 def _make_room(
     read: t.Sequence[str], new: dict[str, str | None], wanted: Wanted, configured: t.Collection[str]
 ) -> None:
@@ -348,7 +412,7 @@ def _make_room(
     headers = _headers(wanted.handlers, wanted.proxies)
     taken: dict[str, list[_toml.Header]] = {}
     for path, document in _documents({path: new[path] for path in read}).items():
-        here = [header for header in headers if header[-1] in _toml.lookup(document, header[:-1])]
+        here = _present(document, headers)
         if here:
             taken[path] = here
     known = {header[-1] for here in taken.values() for header in here}
@@ -435,7 +499,15 @@ def _unless_same_meaning(path: str, now: str | None, new: str | None) -> str | N
     """Keep a file whose user moved things around but changed no value."""
     if now is None or new is None or now == new:
         return new
-    return now if _toml.same(_toml.parse(now, path), _toml.parse(new, path)) else new
+    glob = _engines.drop_in_glob(path)
+
+    def meaning(text: str) -> dict[str, t.Any]:
+        document = _toml.parse(text, path)
+        # Where our import stands among others has no meaning: nothing else sets what our drop-in sets.
+        imports = sorted(_texts_in(document, "imports"), key=glob.__eq__)
+        return {**document, "imports": imports} if glob in imports else document
+
+    return now if _toml.same(meaning(now), meaning(new)) else new
 
 
 def _trial(found: Found, new: Texts, changes: t.Sequence[Edit], directory: str) -> dict[str, str]:

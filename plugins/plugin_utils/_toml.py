@@ -134,7 +134,10 @@ def add_tables(text: str, tables: t.Mapping[Header, Values], path: str) -> str:
 
 @_behind_byte_order_mark
 def remove_tables(text: str, headers: t.Collection[Header], path: str) -> str:
-    """Remove tables (and those below them) that were appended as text, with our mark; other lines stay as they are."""
+    """Remove tables (and those below them), whether they were appended with our mark or copied by somebody else's tool.
+
+    Other lines stay as they are; of a copy, one of the blank lines around it goes, too.
+    """
     expected = parse(text, path)
     for header in headers:
         parent = lookup(expected, header[:-1])
@@ -145,28 +148,37 @@ def remove_tables(text: str, headers: t.Collection[Header], path: str) -> str:
     kept: list[str] = []
     pending: list[str] = []  # blank lines and comments after a table of ours: they may be the user's
     unended = -1  # the line whose newline is ours
-    removing = False
+    removing = marked = False
     for number, (line, fresh) in enumerate(lines):
         found_header = found[number]
         if found_header is not None:
-            removing = _is_ours(found_header, headers)
-            if not (removing and not "".join(pending).strip()):
+            was, removing = removing, _is_ours(found_header, headers)
+            if was and not removing and not marked:
+                kept += _once_blank(kept, pending)
+            elif not (removing and not "".join(pending).strip()):
                 kept += pending
+            marked = marked and removing
             pending = []
         if removing:
             blank = fresh and (not line.strip() or line.lstrip().startswith("#"))
             pending = [*pending, line] if blank else []
         elif fresh and line.strip() == MARK and _is_ours(_next_header(lines[number + 1 :]), headers):
+            marked = True
             if kept and kept[-1] in ("\n", "\r\n"):
                 kept.pop()
             else:
                 unended = len(kept) - 1
         else:
             kept.append(line)
-    kept += pending
+    kept += _once_blank(kept, pending) if removing and not marked else pending
     if unended >= 0 and unended == len(kept) - 1:
         kept[-1] = kept[-1].rstrip("\r\n")
     return _checked("".join(kept), _without_empty(expected), path, headers, prune=True)
+
+
+def _once_blank(above: list[str], below: list[str]) -> list[str]:
+    """Return the lines below a table that was cut out, without a second blank line in a row."""
+    return below[1:] if below and not below[0].strip() and (not above or not above[-1].strip()) else below
 
 
 def _next_header(lines: t.Iterable[tuple[str, bool]]) -> Header | None:
@@ -300,6 +312,16 @@ def set_aside(text: str, headers: t.Collection[Header], path: str) -> str:
 def give_back(text: str) -> str:
     """Undo :func:`set_aside`, whatever else was edited since."""
     return "".join(line.removeprefix(_ASIDE) if fresh else line for line, fresh in _toml_text.lines_of(text))
+
+
+def aside(text: str) -> set[Header]:
+    """Return the headers of the tables that :func:`set_aside` made comments of."""
+    found = (
+        _header(line.removeprefix(_ASIDE))
+        for line, fresh in _toml_text.lines_of(text)
+        if fresh and line.startswith(_ASIDE)
+    )
+    return {header for header in found if header is not None}
 
 
 def _cuts(text: str, start: int, end: int, others: bool) -> t.Iterator[tuple[int, int]]:

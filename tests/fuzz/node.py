@@ -36,7 +36,7 @@ class Node:
         self.version, self.mode = version, mode
         self.files: Texts = {MAIN: main, DROP_IN: None}
         self.before: Texts = {}
-        self.ours: list[str] = []
+        self.ours: Tables = {}
         self.written: Tables = {}
 
     @property
@@ -83,5 +83,5 @@ class Node:
             self.written = edit.builtin if edit.path == MAIN else self.written
             if edit.wanted != edit.without:
                 self.before[edit.path] = edit.without
-        self.ours = sorted(wanted)
+        self.ours = dict(wanted)
         return plan

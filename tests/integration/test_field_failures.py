@@ -11,6 +11,8 @@ batches: the molecule scenario.
 
 from __future__ import annotations
 
+import shlex
+
 from ansible_collections.confidential_containers.runtime.tests.integration import harness
 from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node
 
@@ -129,3 +131,34 @@ def test_row_17_an_engine_that_is_another(node: Node, archive: str) -> None:
         assert node.snapshot() == before
     finally:
         node.sh(f"rm {unit} && systemctl daemon-reload")
+
+
+def test_row_19_a_tool_that_copies_our_handlers(nodes: list[Node], other_nodes: list[Node], archive: str) -> None:
+    """They go with ours; where they cannot, nothing goes; and what lost its programs is not called clean."""
+    copy = "/etc/containerd/conf.d/99-nvidia.toml"
+    tool = shlex.quote((harness.ROOT / "tests/integration/copy_node.py").read_text())
+    for node in (nodes[0], other_nodes[3]):
+        node.sh("cp -a /etc/containerd /root/containerd")
+        try:
+            node.install(archive)
+            node.sh(f"python3 -c {tool} && cp {copy} /root/copy.toml && sed -i 's/terminationMessage/mine/' {copy}")
+            if node is nodes[0]:
+                run = node.play("uninstall")
+                assert run.status != 0
+                assert f"kata-gvisor, kata-qemu in {copy}, not as this collection wrote them" in run.output
+                assert "Starting gVisor" in node.pod("kata-qemu")
+            node.sh(f"cp /root/copy.toml {copy} && systemctl restart containerd")
+            run = node.play("uninstall")
+            assert run.status == 0, run.output
+            assert "kata-" not in node.sh(f"containerd config dump; cat {copy}")
+            assert "nvidia" in run.output
+            if node is nodes[0]:
+                node.sh(f"cp /root/copy.toml {copy} && systemctl restart containerd")
+                run = node.play("cleanup")
+                assert run.status != 0
+                assert f"kata-qemu in {copy}, without /opt/confidential-containers/" in run.output
+        finally:
+            node.sh("rm -r /etc/containerd && mv /root/containerd /etc/containerd && systemctl restart containerd")
+        for playbook in ("uninstall", "cleanup") if node.remembers() else ():
+            run = node.play(playbook)
+            assert run.status == 0, run.output

@@ -58,10 +58,10 @@ class Node:
         self.version, self.mode = version, mode
         self.files: Texts = {MAIN: main, DROP_IN: drop_in}
         self.edits: dict[str, tuple[str | None, str | None]] = {}  # path → before, after
-        self.ours: set[str] = set()
+        self.ours: dict[str, t.Any] = {}
         self.written: t.Any = {}
         self.disabled: dict[str, t.Any] = {}
-        self.proxies: set[str] = set()
+        self.proxies: dict[str, t.Any] = {}
         self.wanted_proxies: dict[str, t.Any] = allowed.pop("proxies", {})
         self.allowed = allowed
         self.plan = _engine_config.Plan(())
@@ -105,8 +105,8 @@ class Node:
             self.dump(),
             before=before,
             edited=list(self.edits),
-            ours=sorted(self.ours),
-            proxies=sorted(self.proxies),
+            ours=self.ours,
+            proxies=self.proxies,
             written=self.written,
             disabled=self.disabled,
         )
@@ -121,7 +121,7 @@ class Node:
             if edit.wanted != edit.without:
                 self.edits[edit.path] = (edit.without, edit.wanted)
                 self.disabled.update({edit.path: edit.disabled} if edit.disabled else {})
-        self.ours, self.proxies = set(tables), set(self.wanted_proxies if tables else {})
+        self.ours, self.proxies = dict(tables), dict(self.wanted_proxies if tables else {})
         return [edit.path for edit in self.plan.edits]
 
     def handlers(self, path: str) -> dict[str, t.Any]:
@@ -240,6 +240,16 @@ def test_moving_things_around_is_no_reason_to_restart() -> None:
     assert node.run(qemu=QEMU) == []
     node.run()
     assert node.files[MAIN] == HUMAN.replace("# node team\nversion = 2\n\n", "\nversion = 2\n# node team\n")
+
+
+def test_an_import_behind_ours_is_no_reason_to_restart() -> None:
+    node = Node(TWO, THREE)
+    node.run(qemu=QEMU)
+    node.files["/etc/x.toml"] = "version = 3\n"
+    node.files[MAIN] = _toml.add_item(node.files[MAIN] or "", "imports", "/etc/x.toml", MAIN)
+    assert node.run(qemu=QEMU) == []
+    node.run()
+    assert tomllib.loads(node.files[MAIN] or "") == {**tomllib.loads(THREE), "imports": ["/etc/x.toml"]}
 
 
 def test_a_table_behind_ours_is_no_reason_to_restart_again() -> None:
@@ -590,6 +600,146 @@ def test_a_migrated_file() -> None:
 def test_an_inline_table_is_refused() -> None:
     with pytest.raises(Refusal, match="have room for"):
         Node(ONE, "version = 2\nplugins = {}\n").run(qemu=QEMU)
+
+
+# Copies of ours in files of others: tools write the whole merged configuration down.
+
+NVIDIA = "/etc/containerd/conf.d/99-nvidia.toml"
+#: What a dump spells out beside what a file has.
+DEFAULTS: dict[tuple[int, ...], dict[str, t.Any]] = {
+    ONE: {"base_runtime_spec": "", "cni_max_conf_num": 0, "pod_annotations": [], "sandbox_mode": ""},
+    TWO: {"cgroup_writable": False, "io_type": "", "sandboxer": "podsandbox", "snapshotter": ""},
+}
+
+
+def tool_s_file(version: tuple[int, ...], handlers: dict[str, t.Any], platforms: dict[str, t.Any] | None = None) -> str:
+    """Return what a tool writes that copies what the engine has, beside a handler of its own."""
+    schema, table = (2, R2) if version < (2, 0) else (3, R3)
+    tables: dict[_toml.Header, dict[str, t.Any]] = {
+        (*table, name): {**DEFAULTS[version], **values} for name, values in sorted(handlers.items())
+    }
+    tables.update(
+        {(*_engines.PLATFORMS, name): {"platform": "", **values} for name, values in (platforms or {}).items()}
+    )
+    blocks = [f"version = {schema}\n"]
+    for header, values in tables.items():
+        options = values.get("options", {})
+        indent, name = "  " * len(header), ".".join(f"'{part}'" for part in header)
+        lines = [f"{indent}[{name}]"]
+        lines += [f"{indent}  {key} = {json.dumps(value)}" for key, value in values.items() if key != "options"]
+        lines += ["", f"{indent}  [{name}.options]"]
+        lines += [f"{indent}    {key} = {json.dumps(value)}" for key, value in options.items()]
+        blocks.append("\n".join(lines) + "\n")
+    return "\n".join(blocks)
+
+
+def after_a_tool(version: tuple[int, ...], main: str, **edits: t.Any) -> tuple[Node, Texts]:
+    """Return a node on which a tool has copied our handlers, and what its files would be without us."""
+    node = Node(version, main)
+    node.run(qemu=QEMU, clh=CLH)
+    theirs = {"nvidia": {"runtime_type": "n"}, "kata-own": {"runtime_type": "o"}, "runc": RUNC}
+    ours = {"kata-qemu": {**QEMU, **edits}, "kata-clh": CLH}
+    node.files[NVIDIA] = tool_s_file(version, {**theirs, **ours})
+    node.files[MAIN] = _toml.add_item(node.files[MAIN] or "", "imports", NVIDIA, MAIN)
+    return node, {MAIN: with_nvidia(version, main), DROP_IN: None, NVIDIA: tool_s_file(version, theirs)}
+
+
+def with_nvidia(version: tuple[int, ...], main: str) -> str:
+    """Return a main file that imports what a tool wrote, as it is when ours goes that stood beside it."""
+    text = _toml.add_item(main, "imports", NVIDIA, MAIN)
+    return text if version < (2, 0) else text.replace(f'"{NVIDIA}"', f"'{NVIDIA}'")
+
+
+AFTER_A_TOOL = pytest.mark.parametrize(
+    ("version", "main"),
+    [
+        pytest.param(ONE, HUMAN, id="1.7"),
+        pytest.param(TWO, THREE, id="2.1"),
+        pytest.param(ONE, SPARSE, id="1.7 sparse"),
+    ],
+)
+
+
+@AFTER_A_TOOL
+def test_copies_of_ours_in_a_file_of_others_go_with_ours(version: tuple[int, ...], main: str) -> None:
+    node, without = after_a_tool(version, main)
+    node.run()
+    assert node.files == without
+    assert node.plan.returned == ()
+
+
+@AFTER_A_TOOL
+def test_copies_of_ours_in_a_file_of_others_are_no_conflict(version: tuple[int, ...], main: str) -> None:
+    node, without = after_a_tool(version, main)
+    other = {**QEMU, "runtime_type": "io.containerd.other.v2"}
+    node.run(qemu=other)
+    configured = [node.handlers(path) for path in (MAIN, DROP_IN, NVIDIA)]
+    assert [tables["kata-qemu"] for tables in configured if "kata-qemu" in tables] == [other]
+    assert not [tables for tables in configured if "kata-clh" in tables]
+    assert node.run(qemu=other) == []
+    node.run()
+    assert node.files == without
+
+
+@AFTER_A_TOOL
+def test_a_copy_that_is_none_any_more_is_named(version: tuple[int, ...], main: str) -> None:
+    """Ours would go, their programs with them, and the engine would still serve the copy."""
+    node, _without = after_a_tool(version, main, pod_annotations=["mine"])
+    before = dict(node.files)
+    with pytest.raises(Refusal, match=f"kata-qemu in {NVIDIA}, not as"):
+        node.run()
+    with pytest.raises(Refusal, match=f"kata-qemu in {NVIDIA}"):
+        node.run(qemu=QEMU)
+    with pytest.raises(Refusal, match=f"kata-qemu in {NVIDIA}, not as"):
+        node.run(clh=CLH)
+    assert node.files == before
+
+
+@pytest.mark.parametrize("spelling", ["{0}.kata-qemu]\n{1}", "{0}]\nkata-qemu = {{ {2} }}\n"])
+def test_a_copy_that_cannot_be_taken_out_is_named(spelling: str) -> None:
+    node, _without = after_a_tool(TWO, THREE)
+    values = [f"{key} = {json.dumps(value)}" for key, value in QEMU.items() if key != "options"]
+    options = "options = { ConfigPath = '/x/configuration-qemu.toml' }"
+    inline = spelling.format(V3, "\n".join([*values, options]), ", ".join([*values, options]))
+    node.files[NVIDIA] = f"version = 3\n{inline}"
+    if "{ runtime" in inline:
+        with pytest.raises(Refusal, match=NVIDIA):
+            node.run()
+    else:
+        node.run()
+        assert node.files[NVIDIA] == "version = 3\n"
+
+
+def test_copies_of_what_belongs_to_a_handler_go_too() -> None:
+    nydus = {"type": "snapshot", "address": "/run/nydus.sock"}
+    node = Node(TWO, THREE, proxies={"nydus": nydus})
+    qemu = {**QEMU, "snapshotter": "nydus"}
+    node.run(qemu=qemu)
+    theirs = tool_s_file(TWO, {"nvidia": {"runtime_type": "n"}})
+    node.files[MAIN] = _toml.add_item(node.files[MAIN] or "", "imports", NVIDIA, MAIN)
+    copied = tool_s_file(
+        TWO, {"nvidia": {"runtime_type": "n"}, "kata-qemu": qemu}, {"kata-qemu": {"snapshotter": "nydus"}}
+    )
+    proxy = "\n[proxy_plugins]\n  [proxy_plugins.nydus]\n    type = 'snapshot'\n    address = '/run/nydus.sock'\n    exports = {}\n"
+    node.files[NVIDIA] = copied + proxy
+    node.run()
+    assert (node.files[NVIDIA] or "").replace("\n[proxy_plugins]\n", "") == theirs
+    assert node.files[MAIN] == with_nvidia(TWO, THREE)
+
+
+def test_a_handler_of_the_user_s_that_comes_back_is_theirs() -> None:
+    for version in (ONE, TWO):
+        for edit in ("", "# since\n"):
+            node = Node(
+                version,
+                SPARSE + f"{V2}.runc]\nruntime_type = 'r'\n{V2}.kata-qemu]\nruntime_type = 'mine'\n",
+                keep_aside=True,
+            )
+            node.run(qemu=QEMU)
+            node.files[MAIN] = (node.files[MAIN] or "") + edit
+            node.run()
+            assert node.plan.returned == ("kata-qemu",)
+            assert node.handlers(MAIN)["kata-qemu"] == {"runtime_type": "mine"}
 
 
 # Handlers' tables.
