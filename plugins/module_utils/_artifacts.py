@@ -223,22 +223,39 @@ def swap(prefix: str, undo: t.Mapping[str, t.Any]) -> None:
     _files.sync_filesystem(prefix)
 
 
-def put_back(prefix: str, undo: t.Mapping[str, t.Any]) -> None:
-    """Undo :func:`swap`, however far it came; may be repeated."""
+def put_back(prefix: str, undo: t.Mapping[str, t.Any]) -> list[str]:
+    """Undo :func:`swap`, however far it came; may be repeated. Returns the configuration files that their admin has edited
+    since: they stay.
+    """
+    edited = [path for path in undo.get("editable", {}) if _is_edited(prefix, undo, path)]
     for path in undo["replace"]:
         aside = os.path.join(undo["aside"], path)
         # Where the rename did not happen, both names are links to one inode, and rename(2) leaves them: see remove_tree.
-        if os.path.lexists(aside):
+        if path not in edited and os.path.lexists(aside):
             os.rename(aside, os.path.join(prefix, path))
     for path in undo["add"]:
         place = os.path.join(prefix, path)
         # What is given back already is the user's.
-        theirs = path in undo["kept"] and not os.path.lexists(place + _KEPT)
+        theirs = path in edited or (path in undo["kept"] and not os.path.lexists(place + _KEPT))
         if not theirs and not os.path.lexists(os.path.join(undo["staged"], path)):
             _files.remove_file(place)
     _files.remove_empty_directories(undo["directories"])
     give_back(prefix, undo["kept"])
     _clear(undo)
+    return edited
+
+
+def _is_edited(prefix: str, undo: t.Mapping[str, t.Any], path: str) -> bool:
+    """Tell whether a configuration file came to its place in :func:`swap`, and was edited there."""
+    place, aside = os.path.join(prefix, path), os.path.join(undo["aside"], path)
+    if path in undo["kept"] and not os.path.lexists(place + _KEPT):
+        return False  # the user's own, given back already
+    came = (
+        os.path.lexists(aside) if path in undo["replace"] else not os.path.lexists(os.path.join(undo["staged"], path))
+    )
+    if not came or look(place, undo["editable"][path]) != "changed":
+        return False
+    return path in undo["add"] or not os.path.samestat(os.lstat(aside), os.lstat(place))
 
 
 def prune(prefix: str, undo: t.Mapping[str, t.Any]) -> None:

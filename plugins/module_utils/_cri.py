@@ -30,8 +30,8 @@ Answer = t.TypeVar("Answer")
 Message = t.Dict[int, t.List[t.Union[int, bytes]]]
 
 
-class CriError(Exception):
-    """The engine's CRI did not answer a call."""
+class CriError(ConnectionError):
+    """The engine's CRI did not answer a call. A system's error: whoever undoes a change for one undoes it for this, too."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import os
+import traceback
+
 
 class Refusal(Exception):
     """Something stands in the way; the message is meant for the user.
@@ -18,3 +21,17 @@ class Refusal(Exception):
         self.found = found
         self.remedy = remedy
         super().__init__(f"Expected {expected}. Found {found}. {remedy}")
+
+
+def as_refusal(error: Exception, expected: str) -> Refusal:
+    """Return any error as a refusal. What the system says names a path at most; others could quote a configuration."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, OSError):
+        return Refusal(expected, str(error), "")
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return Refusal(
+        expected,
+        f"{type(error).__name__} in {os.path.basename(place.filename)}, line {place.lineno}",
+        "This is an error of the collection: report it with these words.",
+    )

@@ -10,8 +10,12 @@ Order and result lie in /run: an order that a reboot has overtaken is not carrie
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import glob
 import os
 import sys
+import traceback
 import typing as t
 from dataclasses import asdict
 
@@ -23,20 +27,24 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._change import Change
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
 _DIRECTORY = "/run/confidential-containers"
 _ORDER = _DIRECTORY + "/order.json"
-_RESULT = _DIRECTORY + "/result.json"
+
+
+def _result(run: str) -> str:
+    """Return where the result of a run is: each has its own, for others may still be waited for."""
+    return f"{_DIRECTORY}/result-{run}.json"
 
 
 def order(state: State, journal: Journal, engine: Engine, kind: str, work: t.Mapping[str, t.Any], **how: t.Any) -> None:
     """Leave an order for the unit. ``work`` and ``how`` are what the function of the ``kind`` takes, as plain data."""
     _transaction.begin(state, journal)
     _files.make_directories(_DIRECTORY, mode=0o700)
-    _files.remove_file(_RESULT)
+    _files.remove_file(_result(journal.run))
     _files.write_json(
         _ORDER, {"run": journal.run, "engine": engine.plain(), "kind": kind, "work": dict(work), "how": how}
     )
@@ -44,20 +52,51 @@ def order(state: State, journal: Journal, engine: Engine, kind: str, work: t.Map
 
 def carried_out(run: str) -> dict[str, t.Any]:
     """Have the unit carry out the order of ``run``, and return what it did, or raise its refusal."""
-    _unit.start()
-    result = t.cast(
-        "dict[str, t.Any]", _files.read_json(_RESULT) if _unit.wait(lambda: os.path.exists(_RESULT)) else {}
-    )
-    if result.get("run") != run:
+    path = _result(run)
+    with _listening(run):
+        _unit.start()
+        result = _files.read_json(path) if _unit.wait(lambda: os.path.exists(path)) else None
+        _files.remove_file(path)
+    if result is None:
         raise Refusal(
             f"{_unit.NAME} to carry out this run ({run})",
-            f"run {result['run']}" if result else "that it ended without a result",
-            "Let only one run at a time work on a node, and start again.",
+            "that it ended without a result",
+            f"'journalctl -u {_unit.NAME}' on the node says why. What this run began, the next one finishes or undoes.",
         )
-    _files.remove_file(_RESULT)
     if "refusal" in result:
         raise Refusal(**result["refusal"])
     return t.cast("dict[str, t.Any]", result["outcome"])
+
+
+def _listener(run: str) -> str:
+    return f"{_DIRECTORY}/listener-{run}"
+
+
+@contextlib.contextmanager
+def _listening(run: str) -> t.Iterator[None]:
+    """Show that somebody waits for the result of a run: by a lock, which the kernel lets go with the process."""
+    path = _listener(run)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        _files.remove_file(path)
+        os.close(descriptor)
+
+
+def _is_listened_for(run: str) -> bool:
+    try:
+        descriptor = os.open(_listener(run), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _work(kind: str) -> t.Callable[..., t.Any]:
@@ -73,11 +112,18 @@ def _work(kind: str) -> t.Callable[..., t.Any]:
 
 
 def unheard() -> str:
-    """Return, once, why the last run failed, when nobody was there any more to hear it."""
-    result = _files.read_json(_RESULT) or {}
-    _files.remove_file(_RESULT)
-    refusal = result.get("refusal")
-    return f"Expected {refusal['expected']}. Found {refusal['found']}." if refusal else ""
+    """Return, once, why the last run failed that nobody was there any more to hear of, and remove what such runs have left."""
+    found = ""
+    # The version before had one name for all.
+    for path in sorted(glob.glob(f"{_DIRECTORY}/result*.json"), key=os.path.getmtime):
+        result = _files.read_json(path) or {}
+        run = result.get("run", "")
+        if _is_listened_for(run):
+            continue
+        _files.remove_file(path)
+        _files.remove_file(_listener(run))
+        found = str(Refusal(**result["refusal"])) if "refusal" in result else found
+    return found
 
 
 def main() -> None:
@@ -86,42 +132,81 @@ def main() -> None:
     What it writes goes to the node's journal: not a word of any configuration.
     """
     state = State()
-    with _state.locked(_unit.NAME):
-        journal = Journal.find(state)
-        request = _files.read_json(_ORDER)
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(_state.locked(_unit.NAME))
+        except (Refusal, OSError) as error:
+            # Who waits has to hear that, too. What is read without the lock is only a name.
+            run = (_files.read_json(_ORDER) or {}).get("run", "") or _open_run(state)
+            _leave(run, refusal=as_refusal(error, f"run {run} to have the node for itself"))
+            status = 1
+        else:
+            status = _attend(state)
+    if status:
+        raise SystemExit(status)
+
+
+def _open_run(state: State) -> str:
+    journal = Journal.find(state)
+    return journal.run if journal else ""
+
+
+def _attend(state: State) -> int:
+    """Do what there is to do, leave its result, and return the exit status. The caller holds the lock."""
+    run, status = "", 0
+    try:
+        request = _files.read_json(_ORDER) or {}
         # Only once: a process that is killed from here on is started again, finds no order, and undoes what was done.
         _files.remove_file(_ORDER)
-        run = journal.run if journal else ""
-        result: dict[str, t.Any] = {"run": run}
-        try:
-            if journal and request and request["run"] == run:
-                engine = Engine.from_plain(request["engine"])
-                work = _work(request["kind"])
-                result["outcome"] = asdict(work(state, journal, engine, request["work"], **request["how"]))
-                said = "carried out"
-            else:
-                said = _transaction.recover(state)
-                if said:
-                    raise Refusal(
-                        f"run {run} to go on to its end",
-                        f"that its process was killed or the node restarted; it was {said}",
-                        "Start again.",
-                    )
-        except Refusal as refusal:
-            result["refusal"] = {part: getattr(refusal, part) for part in ("expected", "found", "remedy")}
-            said = "refused or rolled back; the next run says why"
-        except Exception as error:
-            # What the system says names a path at most; others could quote a configuration.
-            why = str(error) if isinstance(error, OSError) else type(error).__name__
-            result["refusal"] = {
-                "expected": f"run {run} to go on to its end",
-                "found": f"that it failed: {why}",
-                "remedy": "Start again.",
-            }
-            raise
-        finally:
-            if run:
-                _files.make_directories(_DIRECTORY, mode=0o700)
-                _files.write_json(_RESULT, result)
-        _transaction.tidy(state)
-        sys.stdout.write(f"run {run or 'none'}: {said or 'nothing to do'}\n")
+        run = request.get("run", "")
+        journal = Journal.find(state)
+        run = run or (journal.run if journal else "")
+        if request:
+            _leave(run, outcome=_carry_out(state, journal, request))
+        elif journal:
+            _end(state, run)
+    except Exception as error:  # noqa: BLE001  (told to who waits)
+        _leave(run, refusal=as_refusal(error, f"run {run} to go on to its end"))
+        if not isinstance(error, Refusal):
+            # Not its words, which could quote a configuration.
+            sys.stderr.writelines([*traceback.format_tb(error.__traceback__), f"{type(error).__name__}\n"])
+            status = 1
+    left = _transaction.tidy(state)
+    sys.stdout.write("".join(f"{line}\n" for line in (left, "" if run else "nothing to do") if line))
+    return status
+
+
+def _carry_out(state: State, journal: Journal | None, request: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    if journal is None or journal.run != request["run"]:
+        # Not this unit's to end: who opened it may be at work.
+        raise Refusal(
+            f"run {request['run']} to be open on the node",
+            f"run {journal.run}, which began meanwhile" if journal else "that another run has ended it",
+            "Let only one run at a time work on a node, and run the playbook again.",
+        )
+    work = _work(request["kind"])
+    engine = Engine.from_plain(request["engine"])
+    return asdict(work(state, journal, engine, request["work"], **request["how"]))
+
+
+def _end(state: State, run: str) -> t.NoReturn:
+    """End the run that was interrupted, and say so to who may still wait for it, or to the next run."""
+    said, told = _transaction.recover(state)
+    raise Refusal(
+        f"run {run} to go on to its end",
+        " ".join([f"that its process was killed or the node restarted; it was {said}.", *told]).rstrip("."),
+        "Run the playbook again.",
+    )
+
+
+def _leave(run: str, outcome: t.Mapping[str, t.Any] | None = None, refusal: Refusal | None = None) -> None:
+    """Leave the result of a run for the module that waits for it, or for the next run."""
+    result: dict[str, t.Any] = {"run": run, "outcome": outcome}
+    if refusal is not None:
+        words = {part: getattr(refusal, part) for part in ("expected", "found", "remedy")}
+        result = {"run": run, "refusal": words}
+    if run:
+        _files.make_directories(_DIRECTORY, mode=0o700)
+        _files.write_json(_result(run), result)
+    said = "carried out" if refusal is None else "refused, rolled back or interrupted; the next run says why"
+    sys.stdout.write(f"run {run or 'none'}: {said}\n")

@@ -12,6 +12,7 @@ before the first of them (see ``_record``).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
@@ -36,7 +37,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._command import Order, Outcome
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._progress import Progress
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
@@ -98,7 +99,7 @@ def carry_out(
         kept = _find(state, order)
         binds = check(state, engine, order, ignore_pods)
         created = _volumes.missing(binds)
-    except (Refusal, OSError):
+    except Exception:
         journal.close()
         raise
 
@@ -147,7 +148,7 @@ def bring_back(state: State) -> None:
     wanted = {path: item["before"] for path, item in left.items() if path not in edited}
     _stop_units(path for path, before in wanted.items() if before is None)
     _record.put_back(wanted, lambda path: _original(state, path))
-    _containerd.run(["systemctl", "daemon-reload"])
+    _unit.reload()
 
 
 def _safely(
@@ -212,20 +213,37 @@ def finish(state: State, journal: Journal) -> None:
 
 
 def roll_back(state: State, journal: Journal) -> list[str]:
-    """End the command, put back all that it did, and have the engine serve as before; return the paths. May be repeated."""
+    """End the command, put back all that it did, and have the engine serve as before. May be repeated.
+
+    Returns what the user has to know: when this fails, the admin may mend a file by hand, and that one stays.
+    """
     _service.remove()
     part = journal.parts["installer"]
     # What fills the disk goes first: putting back takes some room.
     _files.remove_tree(_root(state))
     _stop_units(path for path, (before, _after) in _record.changes(_store(state)).items() if before is None)
-    changed = _record.restore(_store(state))
+    if "seen" not in part:
+        _note(journal, seen=_record.seen(_store(state)))
+    changed, kept = _record.restore(_store(state), part["seen"])
     _tidy(state, journal)
     engine = Engine.from_plain(part["engine"])
-    _containerd.run(["systemctl", "daemon-reload"])
-    if changed or not _serves(engine, part["served"]) or _probe.invocation(engine) != part["invocation"]:
-        _probe.restart(engine, part["served"], max(part["timeout"], _probe.PATIENCE))
+    _unit.reload()
+    start = _probe.invocation(engine)
+    if changed or "back" not in part:
+        _note(journal, back=start)
+    serve = _configured(engine) if kept else part["served"]
+    # One that was started since all is back needs no other start.
+    if changed or not _serves(engine, serve) or (start != part["invocation"] and start == part["back"]):
+        _probe.restart(engine, serve, max(part["timeout"], _probe.PATIENCE))
     journal.close()
-    return changed
+    return [f"{path}: changed by somebody else since this run had failed, and left as found." for path in kept]
+
+
+def _note(journal: Journal, **what: t.Any) -> None:
+    """Note how far rolling back has come, for when it fails: a disk that is full by now does not stop the way back."""
+    journal.parts["installer"].update(what)
+    with contextlib.suppress(OSError):
+        journal.record()
 
 
 def damage(receipt: t.Mapping[str, t.Any]) -> dict[str, str]:
@@ -350,12 +368,8 @@ def _settle(engine: Engine, order: Order, outcome: Outcome, foreign: set[str], i
 def _undone(state: State, journal: Journal, engine: Engine, error: Exception, began: float) -> Refusal:
     """Roll back, and return what to tell the user."""
     words = _probe.last_words(engine, began)
-    if isinstance(error, Refusal):
-        expected, found, remedy = error.expected, error.found, error.remedy
-    else:
-        # What the system says names a path at most; others could quote a configuration.
-        why = str(error) if isinstance(error, OSError) else type(error).__name__
-        expected, found, remedy = "the command of the payload to be carried out", why, ""
+    first = as_refusal(error, "the command of the payload to be carried out")
+    expected, found, remedy = first.expected, first.found, first.remedy
     try:
         if "installer" not in journal.parts:
             journal.close()
@@ -365,8 +379,9 @@ def _undone(state: State, journal: Journal, engine: Engine, error: Exception, be
         listed = ", ".join(f"{path} ({word})" for path, word in list(done.items())[:8])
         more = f" and {len(done) - 8} more" if len(done) > 8 else ""
         remedy += f" It had touched {listed}{more}: all as before now." if done else " The node is as before."
-    except (Refusal, OSError) as second:
-        remedy += f" Putting it back failed, too, and is tried again by the next run: {second}"
+    except Exception as second:  # noqa: BLE001  (told with the first)
+        remedy += " Putting it back failed, too, and is tried again by the next run, which keeps what you mend by hand until then: "
+        remedy += str(as_refusal(second, "the node to be as before again"))
     return Refusal(expected, found, f"{remedy} The engine said:\n{words}" if words else remedy)
 
 

@@ -20,7 +20,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _state,
     _transaction,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
 
 #: An engine that needs longer than its time limit is rolled back: too short a limit would undo every run.
@@ -48,6 +48,9 @@ LIMITS: dict[str, t.Any] = {
 #: For modules that restart the engine.
 RESTART_OPTIONS: dict[str, dict[str, t.Any]] = {**ENGINE_OPTIONS, "engine_timeout": {"type": "int", "default": 120}}
 
+#: What this process has done about an interrupted run.
+_recovered: list[str] = []
+
 
 def overrides(params: t.Mapping[str, t.Any]) -> _containerd.Overrides:
     """Return what the user said about the engine."""
@@ -74,15 +77,22 @@ def enter(module: AnsibleModule, act: t.Callable[[], dict[str, t.Any]]) -> t.NoR
         )
     try:
         result = act()
-    except Refusal as refusal:
-        module.fail_json(msg=str(refusal))
     except OSError as error:
         what = f"{error.filename}: " if error.filename else ""
-        module.fail_json(
-            msg=f"The node's system refused: {what}{error.strerror or error}. "
-            "What this run began, the next one finishes or undoes."
+        _fail(
+            module,
+            f"The node's system refused: {what}{error.strerror or error}. "
+            "What this run began, the next one finishes or undoes.",
         )
+    except Exception as error:  # noqa: BLE001  (told to the user)
+        _fail(module, str(as_refusal(error, f"{module._name} to go on to its end")))
     module.exit_json(**result)
+
+
+def _fail(module: AnsibleModule, message: str) -> t.NoReturn:
+    """Fail, and still say what was done before: a run that was ended has changed the node."""
+    done: dict[str, t.Any] = {"changed": True, "recovered": _recovered[-1]} if _recovered else {}
+    module.fail_json(msg=message, **done)
 
 
 @contextlib.contextmanager
@@ -112,14 +122,25 @@ def session(module: AnsibleModule, run: str = "") -> t.Iterator[tuple[_state.Sta
         if module.check_mode:
             yield state, ""
             return
-        recovered = "" if journal and journal.run == run else _transaction.recover(state)
+        recovered = "" if journal and journal.run == run else recover(module, state)
         why = _handover.unheard()
         if why:
             module.warn(f"The run before this one ended when nobody was listening any more. {why}")
         try:
             yield state, recovered
         finally:
-            _transaction.tidy(state)
+            left = _transaction.tidy(state)
+            if left:
+                module.warn(left)
+
+
+def recover(module: AnsibleModule, state: _state.State) -> str:
+    """End a run that was interrupted, and return what was done, '' where there was none."""
+    recovered, told = _transaction.recover(state)
+    if recovered:
+        _recovered.append(recovered)
+        module.warn(" ".join([f"The run before this one was interrupted, and {recovered} now.", *told]))
+    return recovered
 
 
 def _alone(held: contextlib.ExitStack, state: _state.State, what: str, wait: bool) -> Journal | None:

@@ -120,11 +120,27 @@ def same(old: Entry | None, new: Entry | None, copy: str, path: str) -> bool:
     return filecmp.cmp(copy, path, shallow=False)
 
 
-def restore(store: str) -> list[str]:
-    """Put back all that a record says; return the paths that had changed. May be repeated."""
+def seen(store: str) -> dict[str, Entry | None]:
+    """Return what stands now where something differs from the record."""
+    return {path: after for path, (_before, after) in changes(store).items()}
+
+
+def restore(store: str, seen: t.Mapping[str, Entry | None]) -> tuple[list[str], list[str]]:
+    """Put back all that a record says, but for files that are no longer as they were ``seen`` when this began: somebody else
+    has changed them. May be repeated. Returns the paths that were put back, and those that were not.
+    """
     changed = changes(store)
-    put_back({path: before for path, (before, _after) in changed.items()}, lambda path: saved(store, path))
-    return list(changed)
+    kept = [path for path, (_before, now) in changed.items() if _is_mended(path, seen.get(path), now)]
+    wanted = {path: before for path, (before, _now) in changed.items() if path not in kept}
+    put_back(wanted, lambda path: saved(store, path))
+    return list(wanted), kept
+
+
+def _is_mended(path: str, seen: Entry | None, now: Entry | None) -> bool:
+    # What is missing, and directories, can be half of our own work.
+    if now is None or now["type"] == "directory" or path.endswith(_files.TEMPORARY):
+        return False
+    return not untouched(path, seen, now)
 
 
 def put_back(wanted: t.Mapping[str, Entry | None], copy_of: t.Callable[[str], str]) -> None:

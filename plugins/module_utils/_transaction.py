@@ -17,21 +17,22 @@ from dataclasses import dataclass, field
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _artifacts,
-    _cri,
     _files,
     _links,
     _payloads,
     _probe,
+    _undo,
     _unit,
     _validate,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._change import Change, decoded, encoded
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._change import Change, encoded
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
 _WRITTEN = "the engine's configuration to be written"
+_BACK = "the node to be as before again"
 
 
 @dataclass
@@ -94,42 +95,60 @@ def carry_out(
             journal.close()
             return outcome
         receipt = _receipt(state.receipt(), journal, engine, change)
-        journal.record(config=_undo(engine, change, outcome, present, timeout), receipt=receipt)
+        journal.record(config=_undo.remember(engine, change, outcome.links, present, timeout), receipt=receipt)
         written = True
         _write(change, outcome, journal.parts["config"]["directories"])
         if outcome.restarted:
             journal.record(config={**journal.parts["config"], "restarting": True})
             outcome.served = _probe.restart(engine, outcome.served, timeout)
             _validate.refuse_left(engine, change, set(state.receipt().get("handlers", {})), outcome.served)
-    except (Refusal, OSError) as error:
-        words = _probe.last_words(engine, began) if written else ""
-        expected, found, remedy = (
-            (error.expected, error.found, error.remedy) if isinstance(error, Refusal) else (_WRITTEN, str(error), "")
-        )
-        try:
-            roll_back(state, journal)
-            if written:
-                remedy = "The node was rolled back, and its engine serves what it served before."
-        except (Refusal, OSError) as second:
-            remedy = f"Rolling back failed, too, and is tried again by the next run: {second}"
-        raise Refusal(expected, found, f"{remedy} The engine said:\n{words}" if words else remedy) from error
-    finish(state, journal)
+    except Exception as error:
+        # Also what nobody has foreseen: an engine must not stay down, nor a journal open, for an error of our own.
+        raise _undone(state, journal, engine, error, began, written) from error
+    try:
+        finish(state, journal)
+    except Exception as error:
+        first = as_refusal(error, "what the node no longer needs to be removed")
+        remedy = "The engine serves what was asked for; the next run finishes what is left."
+        raise Refusal(first.expected, first.found, remedy) from error
     return outcome
 
 
-def recover(state: State) -> str:
-    """End a run that was interrupted: finish it when it was committed, else roll it back. Returns what was done, or ''."""
+def _undone(state: State, journal: Journal, engine: Engine, error: Exception, began: float, written: bool) -> Refusal:
+    """Roll back, and return what to tell the user."""
+    words = _probe.last_words(engine, began) if written else ""
+    first = as_refusal(error, _WRITTEN)
+    try:
+        kept = roll_back(state, journal)
+        serves = "what it is configured with now" if kept else "what it served before"
+        back = f"The node was rolled back, and its engine serves {serves}." if written else first.remedy
+        remedy = " ".join([back, *kept])
+    except Exception as second:  # noqa: BLE001  (told with the first)
+        remedy = (
+            "Rolling back failed, too, and is tried again by the next run, which keeps what you mend by hand until then: "
+            f"{as_refusal(second, _BACK)}"
+        )
+    return Refusal(first.expected, first.found, f"{remedy} The engine said:\n{words}" if words else remedy)
+
+
+def recover(state: State) -> tuple[str, list[str]]:
+    """End a run that was interrupted: finish it when it was committed, else roll it back.
+
+    Returns what was done, '' where there was none, and what the user has to know of it.
+    """
     journal = Journal.find(state)
     if journal is None:
-        return ""
+        return "", []
+    end, undo = finish, roll_back
     if "installer" in journal.parts:
         # Every module comes through here, and few need it: loading takes a node longer than all else in an unchanged run.
         from ansible_collections.confidential_containers.runtime.plugins.module_utils import _installer
 
-        (_installer.finish if journal.parts["committed"] else _installer.roll_back)(state, journal)
-    else:
-        (finish if journal.parts["committed"] else roll_back)(state, journal)
-    return "finished" if journal.parts["committed"] else "rolled back"
+        end, undo = _installer.finish, _installer.roll_back
+    if journal.parts["committed"]:
+        end(state, journal)
+        return "finished", []
+    return "rolled back", undo(state, journal)
 
 
 def finish(state: State, journal: Journal) -> None:
@@ -150,73 +169,53 @@ def finish(state: State, journal: Journal) -> None:
     journal.close()
 
 
-def roll_back(state: State, journal: Journal) -> None:
-    """Put the bytes of before back, restart the engine if it may have seen others, put the artifacts back."""
-    config = journal.parts.get("config")
-    if config:
-        for path, content in config["files"].items():
-            before = decoded(content)
-            _files.remove_file(_files.temporary(os.path.realpath(path)))
-            if before is None:
-                _files.remove_file(path)
-            elif not _files.has_content(path, before):
-                _files.write_atomically(path, before)
-        for path, target in config["links"].items():
-            _files.remove_file(_files.temporary(path))
-            _files.set_link(path, target)
-        _files.remove_empty_directories(config["directories"])
-        engine = Engine.from_plain(config["engine"])
-        new = set(journal.parts["receipt"]["handlers"]) - set(config["served"])
-        if config["restarting"] or _has_loaded(engine, new):
-            _probe.restart(engine, config["served"], max(config["timeout"], _probe.PATIENCE))
+def roll_back(state: State, journal: Journal) -> list[str]:
+    """Put back what the run has written, have the engine serve that, put the artifacts back. May be repeated.
+
+    Returns what the user has to know: what somebody else has changed meanwhile, and is kept.
+    """
+    told = _undo.take_back(journal) if "config" in journal.parts else []
     artifacts = journal.parts.get("artifacts")
     if artifacts:
-        _artifacts.put_back(artifacts["prefix"], artifacts)
+        edited = _artifacts.put_back(artifacts["prefix"], artifacts)
+        _remember_edited(state, artifacts, edited)
+        told += [
+            f"{os.path.join(artifacts['prefix'], path)}: edited since it was installed, and kept." for path in edited
+        ]
         _payloads.forget(state)
     journal.close()
+    return told
 
 
-def tidy(state: State) -> None:
-    """Remove what a run had beside its journal, once that is closed; also after a process that was killed in between."""
-    if Journal.find(state):
+def _remember_edited(state: State, artifacts: t.Mapping[str, t.Any], edited: t.Sequence[str]) -> None:
+    """Note what the run had added and its admin has edited: the next one finds it as one of ours."""
+    added = {path: artifacts["editable"][path] for path in edited if path in artifacts["add"]}
+    if not added:
         return
-    _unit.disable(state.journal)
+    receipt = state.receipt()
+    directories = {path for path in artifacts["directories"] if os.path.isdir(path)}
+    state.write_receipt(
+        {
+            **receipt,
+            "prefix": artifacts["prefix"],
+            "left": {**receipt.get("left", {}), **added},
+            "kept": sorted({*receipt.get("kept", []), *(set(added) & set(artifacts["kept"]))}),
+            "directories": sorted(directories.union(receipt.get("directories", []))),
+        }
+    )
+
+
+def tidy(state: State) -> str:
+    """Remove what a run had beside its journal, once that is closed; also after a process that was killed in between.
+
+    Returns what could not be done, or ''.
+    """
+    if Journal.find(state):
+        return ""
+    left = _unit.disable(state.journal)
     _files.remove_tree(_validate.TRIAL)
     state.remove_if_empty()
-
-
-def _has_loaded(engine: Engine, handlers: set[str]) -> bool:
-    """Tell whether an engine serves any of these handlers, or does not serve at all: after a reboot it may."""
-    try:
-        return bool(handlers & set(_cri.status(engine.socket).handlers))
-    except _cri.CriError:
-        return True
-
-
-def _undo(
-    engine: Engine, change: Change, outcome: Outcome, present: t.Sequence[str], timeout: float
-) -> dict[str, t.Any]:
-    links = outcome.links
-    files: dict[str, str | None] = {}
-    for file in change.files:
-        files[file.path] = None
-        if os.path.exists(file.path):
-            with open(file.path, "rb") as stream:
-                files[file.path] = encoded(stream.read())
-    directories = [
-        directory
-        for path in [file.path for file in change.files if file.content is not None] + [p for p in links if links[p]]
-        for directory in _files.missing_directories(os.path.dirname(path))
-    ]
-    return {
-        "files": files,
-        "links": {path: os.readlink(path) if os.path.islink(path) else None for path in links},
-        "directories": sorted(set(directories)),
-        "engine": engine.plain(),
-        "served": list(present),
-        "restarting": False,
-        "timeout": timeout,
-    }
+    return left
 
 
 def _receipt(receipt: t.Mapping[str, t.Any], journal: Journal, engine: Engine, change: Change) -> dict[str, t.Any]:

@@ -61,15 +61,22 @@ def enable(directory: str) -> None:
     _files.write_atomically(_PATH, text.encode())
     _files.make_directories(os.path.dirname(_WANTED))
     _files.set_link(_WANTED, _PATH)
-    _reload()
+    reload()
 
 
-def disable(directory: str) -> None:
-    """Remove the unit, and the journal's directory with its program. May be called by the unit's own process."""
+def disable(directory: str) -> str:
+    """Remove the unit, and the journal's directory with its program. May be called by the unit's own process.
+
+    Returns what systemd had against it, or '': what it still has in mind of the unit does no harm.
+    """
     here = [_files.remove_file(path) for path in (_files.temporary(_WANTED), _WANTED, _files.temporary(_PATH), _PATH)]
     _files.remove_tree(directory)
-    if any(here):
-        _reload()
+    try:
+        if any(here):
+            reload()
+    except Refusal as refusal:
+        return str(refusal)
+    return ""
 
 
 def start() -> None:
@@ -121,5 +128,12 @@ def _escaped(path: str) -> str:
     return path.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
 
 
-def _reload() -> None:
-    run(["systemctl", "daemon-reload"])
+def reload() -> None:
+    """Have systemd read its units again: without that, a restart would start what they were before."""
+    done = run(["systemctl", "daemon-reload"])
+    if done.returncode != 0:
+        raise Refusal(
+            "systemd to read its units again (systemctl daemon-reload)",
+            done.stderr.strip() or f"exit status {done.returncode}",
+            "'journalctl _PID=1' on the node says more.",
+        )

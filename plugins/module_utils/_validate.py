@@ -57,7 +57,11 @@ def refuse_pods(engine: Engine, dropped: set[str], ignore: bool) -> None:
     """Refuse to drop a handler under the pods that run on it."""
     if ignore or not dropped:
         return
-    pods = [pod for pod in _cri.sandboxes(engine.socket) if pod.ready and pod.handler in dropped]
+    try:
+        sandboxes = _cri.sandboxes(engine.socket)
+    except _cri.CriError as error:
+        raise _probe.no_answer(engine, error) from error
+    pods = [pod for pod in sandboxes if pod.ready and pod.handler in dropped]
     if pods:
         raise Refusal(
             f"no pod on the handlers that go ({', '.join(sorted(dropped))})",

@@ -303,7 +303,7 @@ def main() -> t.NoReturn:
         journal = None
         with _module.session(module, params["run"]) as (state, recovered):
             if params["state"] == "restored":
-                recovered = _transaction.recover(state)
+                recovered = _module.recover(module, state)
                 return {"changed": bool(recovered), "recovered": recovered}
             engine = _containerd.detect(_module.overrides(params), restarting=params["state"] == "applied")
             result["engine"] = engine.facts()

@@ -116,6 +116,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _containerd,
     _contracts,
     _files,
+    _layouts,
     _module,
     _payloads,
     _transaction,
@@ -198,6 +199,7 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
         "staged": working,
         "aside": os.path.join(_artifacts.staging(prefix), "aside-" + journal.run[:16]),
         **{part: plan[part] for part in ("add", "replace", "remove")},
+        "editable": {path: new[path] for path in plan["add"] + plan["replace"] if _layouts.is_configuration(path)},
         "directories": plan.directories,
         "kept": plan.kept,
         "give_back": sorted(set(receipt.get("kept", [])) - set(new)),
@@ -210,7 +212,7 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
         if os.path.exists("/sys/fs/selinux/enforce"):
             # Artifacts were made elsewhere: what their place says about them differs, for example for programs.
             _containerd.run(["restorecon", "-R", prefix], timeout=300)
-    except (OSError, Refusal):
+    except Exception:
         _transaction.roll_back(state, journal)
         raise
     edited = set(plan["edited"])

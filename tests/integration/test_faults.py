@@ -39,6 +39,33 @@ def test_engine_that_does_not_come_back(node: Node, archive: str) -> None:
     assert "Starting gVisor" in node.pod("kata-qemu")
 
 
+def test_what_the_admin_mends_by_hand_stays(node: Node, archive: str) -> None:
+    """The engine does not start with any configuration: the way back fails, too. The next run keeps what the admin has done."""
+    before = node.sh(f"cat {CONFIG}")
+    mended = before + "# mended by me\n"
+    directory = "/run/systemd/system/containerd.service.d"
+    guard = "[Service]\\nExecStartPre=/bin/false\\n"
+    node.sh(f"mkdir -p {directory} && printf '{guard}' > {directory}/refuse.conf && systemctl daemon-reload")
+    try:
+        run = node.play("install", coco_payload=archive)
+        assert run.status != 0
+        assert "Rolling back failed, too" in run.output, run.output
+    finally:
+        node.sh(f"rm -r {directory} && systemctl daemon-reload")
+    node.sh(f"cat > {CONFIG} <<'END'\n{mended}END\nsystemctl reset-failed containerd; systemctl restart containerd")
+    try:
+        starts = node.starts()
+        output = node.install(archive)
+        assert f"{CONFIG}: changed by somebody else" in output
+        assert node.starts() == starts + 1
+        assert "# mended by me" in node.sh(f"cat {CONFIG}")
+        assert "Starting gVisor" in node.pod("kata-qemu")
+        assert node.play("uninstall").status == 0
+        assert node.sh(f"cat {CONFIG}") == mended
+    finally:
+        node.sh(f"cat > {CONFIG} <<'END'\n{before}END\nsystemctl restart containerd")
+
+
 @pytest.fixture
 def interrupted(node: Node, archive: str, tmp_path: Path) -> Node:
     """A node on which a run ended between the artifacts and the handlers."""

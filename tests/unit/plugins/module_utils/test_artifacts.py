@@ -421,6 +421,7 @@ def upgrade(prefix: Path, old: Tree, new: Tree) -> dict[str, t.Any]:
         "staged": str(staged),
         "aside": str(working / "aside-fedcba9876543210"),
         **{decision: plan[decision] for decision in ("add", "replace", "remove")},
+        "editable": {path: new[path] for path in plan["add"] + plan["replace"] if _layouts.is_configuration(path)},
         "directories": plan.directories,
         "kept": plan.kept,
     }
@@ -447,7 +448,7 @@ class Crash(BaseException):
 STEPS = ("mkdir", "chmod", "link", "rename", "unlink", "rmdir")
 
 
-def crash_at(monkeypatch: pytest.MonkeyPatch, number: int, do: t.Callable[..., None], *args: t.Any) -> bool:
+def crash_at(monkeypatch: pytest.MonkeyPatch, number: int, do: t.Callable[..., object], *args: t.Any) -> bool:
     """Do something, but end before the step of that number; tell whether it came so far."""
     steps = itertools.count()
 
@@ -542,7 +543,7 @@ def test_put_back_from_every_point_of_the_swap(
 
 @pytest.mark.parametrize("undo", [_artifacts.put_back, _artifacts.prune], ids=["put back", "prune"])
 def test_an_end_that_is_interrupted_is_repeated(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undo: t.Callable[[str, t.Mapping[str, t.Any]], None]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undo: t.Callable[[str, t.Mapping[str, t.Any]], object]
 ) -> None:
     expected: dict[str, t.Any] = {}
     points = 0
@@ -564,6 +565,30 @@ def test_an_end_that_is_interrupted_is_repeated(
             break
     assert points > 4
     assert not any(".confidential-containers" in name for name in expected)
+
+
+@pytest.mark.parametrize("fresh", [True, False], ids=["added", "replaced"])
+@pytest.mark.parametrize("how", ["in place", "by rename"])
+def test_a_configuration_that_was_edited_after_the_swap_is_not_put_back(prefix: Path, fresh: bool, how: str) -> None:
+    if not fresh:
+        install(prefix, ON_DISK)
+    old = {} if fresh else signed(prefix)
+    run = upgrade(prefix, old, {**FIRST, CONFIGURATION: a_file("other")})
+    _artifacts.swap(str(prefix), run)
+    path = prefix / CONFIGURATION
+    if how == "by rename":
+        path.with_name("new").write_text("mine")
+        path.with_name("new").rename(path)
+    else:
+        path.write_text("mine")
+    (prefix / "bin/other").write_text("no configuration, and so ours")
+    assert _artifacts.put_back(str(prefix), run) == [CONFIGURATION]
+    assert path.read_text() == "mine"
+    assert (prefix / "bin/other").exists() is not fresh
+    assert not os.path.lexists(run["staged"])
+    assert not os.path.lexists(run["aside"])
+    _artifacts.put_back(str(prefix), run)
+    assert path.read_text() == "mine"
 
 
 def test_staging_is_on_the_prefix_s_file_system(prefix: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _installer,
     _probe,
     _service,
+    _unit,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
@@ -30,7 +31,7 @@ ENGINE = Engine("containerd", (1, 7, 24), "containerd.service", "/x", "/etc/cont
     [
         (Refusal("this", "that", "Do so."), "Expected this. Found that. Do so. It had touched"),
         (OSError(28, "No space left on device"), "No space left on device"),
-        (ValueError("a line with a password"), "Found ValueError."),
+        (ValueError("a line with a password"), "Found ValueError in test_installer.py, line "),
     ],
 )
 def test_every_error_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, says: str) -> None:
@@ -44,6 +45,7 @@ def test_every_error_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     for name, answer in (("served", []), ("invocation", "1"), ("last_words", ""), ("restart", [])):
         monkeypatch.setattr(_probe, name, lambda *_words, answer=answer: answer)
     monkeypatch.setattr(_service, "remove", lambda: None)
+    monkeypatch.setattr(_unit, "reload", lambda: None)
     root, state = tmp_path / "etc", State(str(tmp_path / "state"))
     root.mkdir()
     (root / "config.toml").write_text("before")

@@ -40,6 +40,13 @@ def listing(root: Path) -> dict[str, t.Any]:
     return found
 
 
+def restore(store: str) -> list[str]:
+    """Put everything back in one go; return the paths that had changed."""
+    changed, kept = _record.restore(store, _record.seen(store))
+    assert kept == []
+    return changed
+
+
 CHANGES = {
     "nothing": "true",
     "written again": "echo 'version = 2' > config.toml",
@@ -69,9 +76,33 @@ def test_all_comes_back(tmp_path: Path, root: Path, what: str) -> None:
     changed = listing(root) != before
     assert bool(_record.changes(store)) is changed
     for _again in range(2):
-        assert bool(_record.restore(store)) is changed
+        assert bool(restore(store)) is changed
         assert listing(root) == before
         changed = False
+
+
+def test_what_somebody_mends_after_a_failure_stays(tmp_path: Path, root: Path) -> None:
+    store = str(tmp_path / "store")
+    _record.take(store, [str(root)])
+    (root / "config.toml").write_text("version = 3\n")
+    (root / "conf.d/a.toml").unlink()
+    (root / "conf.d/b.toml").write_text("b = 1\n")
+    (root / "link").unlink()
+    (root / "link").symlink_to("conf.d")
+    seen = _record.seen(store)
+    # Rolling back failed before it came to any file, or half-way: then something of its own is there, too.
+    Path(_files.temporary(str(root / "config.toml"))).write_text("vers")
+    (root / "conf.d/b.toml").unlink()
+    (root / "config.toml").write_text("version = 2\nmended = true\n")
+    (root / "conf.d/c.toml").write_text("mine\n")
+    _changed, kept = _record.restore(store, seen)
+    assert kept == [str(root / "conf.d/c.toml"), str(root / "config.toml")]
+    assert (root / "config.toml").read_text() == "version = 2\nmended = true\n"
+    assert (root / "conf.d/a.toml").read_text() == "a = 1\n"
+    assert sorted(path.name for path in (root / "conf.d").iterdir()) == ["a.toml", "c.toml"]
+    assert os.readlink(root / "link") == "config.toml"
+    assert not os.path.lexists(_files.temporary(str(root / "config.toml")))
+    assert _record.restore(store, seen) == ([], kept)
 
 
 def test_what_changed_has_a_name(tmp_path: Path, root: Path) -> None:
@@ -86,7 +117,7 @@ def test_what_changed_has_a_name(tmp_path: Path, root: Path) -> None:
         "etc/link": [True, False],
         "none": [False, True],
     }
-    _record.restore(store)
+    restore(store)
     assert not (tmp_path / "none").exists()
 
 
@@ -95,9 +126,9 @@ def test_what_is_excluded_stays(tmp_path: Path, root: Path) -> None:
     ours.write_text("1")
     _record.take(store, [str(root)], [str(ours)])
     ours.write_text("2")
-    assert _record.restore(store) == []
+    assert restore(store) == []
     ours.unlink()
-    assert _record.restore(store) == []
+    assert restore(store) == []
 
 
 def test_a_directory_that_is_reached_through_a_link(tmp_path: Path, root: Path) -> None:
@@ -105,7 +136,7 @@ def test_a_directory_that_is_reached_through_a_link(tmp_path: Path, root: Path) 
     store = str(tmp_path / "store")
     _record.take(store, [str(tmp_path / "alias"), str(root / "conf.d")])
     (root / "conf.d/a.toml").write_text("other")
-    assert _record.restore(store) == [str(root / "conf.d/a.toml")]
+    assert restore(store) == [str(root / "conf.d/a.toml")]
     assert (root / "conf.d/a.toml").read_text() == "a = 1\n"
 
 
@@ -129,7 +160,7 @@ def test_a_copy_that_has_no_room(tmp_path: Path, root: Path, monkeypatch: pytest
 
 def test_without_a_record_nothing_has_changed(tmp_path: Path) -> None:
     assert _record.changes(str(tmp_path / "none")) == {}
-    assert _record.restore(str(tmp_path / "none")) == []
+    assert restore(str(tmp_path / "none")) == []
 
 
 # Over several commands.

@@ -1,0 +1,167 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""The engine's configuration as it was before a run: what the journal holds of it, and the way back.
+
+Only what the run has written is taken back. When rolling back fails, the admin may mend a file by hand: that one is theirs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import typing as t
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
+    _containerd,
+    _cri,
+    _dump,
+    _files,
+    _probe,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._change import Change, decoded, encoded
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
+
+#: Seconds that an engine which needs no restart gets to answer.
+_ANSWER = 5.0
+#: What stands at a path and is neither a file nor, for a link of ours, a link: nothing that we have written.
+_OTHER = "something else"
+
+
+def remember(
+    engine: Engine, change: Change, links: t.Mapping[str, str | None], present: t.Sequence[str], timeout: float
+) -> dict[str, t.Any]:
+    """Return the journal's part ``config``: what is written, what was there before, and the engine that reads it.
+
+    ``present``: the handlers in the engine's files now.
+    """
+    files: dict[str, str | None] = {}
+    for file in change.files:
+        files[file.path] = None
+        if os.path.exists(file.path):
+            with open(file.path, "rb") as stream:
+                files[file.path] = encoded(stream.read())
+    directories = [
+        directory
+        for path in [file.path for file in change.files if file.content is not None] + [p for p in links if links[p]]
+        for directory in _files.missing_directories(os.path.dirname(path))
+    ]
+    return {
+        "files": files,
+        "written": {file.path: _digest(file.content) for file in change.files},
+        "links": {path: os.readlink(path) if os.path.islink(path) else None for path in links},
+        "linked": dict(links),
+        "directories": sorted(set(directories)),
+        "engine": engine.plain(),
+        "served": list(present),
+        "invocation": _probe.invocation(engine),
+        "restarting": False,
+        "timeout": timeout,
+    }
+
+
+def decide(found: str, before: str, written: str | None) -> str:
+    """Decide about one file (all are digests) or link (targets), '' for nothing there: done, put back, or keep.
+
+    ``written`` is None in journals of versions that did not note it: then everything is put back.
+    """
+    if found == before:
+        return "done"
+    return "put back" if written in (None, found) else "keep"
+
+
+def take_back(journal: Journal) -> list[str]:
+    """Put back what the run has written, and have the engine serve that. May be repeated.
+
+    Returns what the user has to know: which files are somebody else's by now.
+    """
+    config = journal.parts["config"]
+    decisions = {**_files_back(config), **_links_back(config)}
+    _files.remove_empty_directories(config["directories"])
+    engine = Engine.from_plain(config["engine"])
+    kept = sorted(path for path, decision in decisions.items() if decision == "keep")
+    if "back" not in config or "put back" in decisions.values():
+        config["back"] = _probe.invocation(engine)
+        # Only spares a restart: a disk that is full by now does not stop the way back.
+        with contextlib.suppress(OSError):
+            journal.record(config=config)
+    wanted = _dump.served(_containerd.dump(engine, engine.config)[0]) if kept else config["served"]
+    new = set(journal.parts["receipt"]["handlers"]) - set(config["served"])
+    if _must_restart(engine, config, new, wanted):
+        _probe.restart(engine, wanted, max(config["timeout"], _probe.PATIENCE))
+    return _words(kept, sorted(new & set(wanted)))
+
+
+def _files_back(config: t.Mapping[str, t.Any]) -> dict[str, str]:
+    decisions = {}
+    for path, content in config["files"].items():
+        before = decoded(content)
+        _files.remove_file(_files.temporary(os.path.realpath(path)))
+        decisions[path] = decide(_found(path), _digest(before), config.get("written", {}).get(path))
+        if decisions[path] == "put back":
+            if before is None:
+                _files.remove_file(path)
+            else:
+                _files.write_atomically(path, before)
+    return decisions
+
+
+def _links_back(config: t.Mapping[str, t.Any]) -> dict[str, str]:
+    decisions = {}
+    linked = config.get("linked", {})
+    for path, target in config["links"].items():
+        _files.remove_file(_files.temporary(path))
+        found = os.readlink(path) if os.path.islink(path) else _OTHER if os.path.lexists(path) else ""
+        decisions[path] = decide(found, target or "", (linked[path] or "") if path in linked else None)
+        if decisions[path] == "put back":
+            _files.set_link(path, target)
+    return decisions
+
+
+def _digest(content: bytes | None) -> str:
+    return "" if content is None else _files.sha256(content)
+
+
+def _found(path: str) -> str:
+    if os.path.isfile(path):
+        return _files.sha256_file(path)
+    return _OTHER if os.path.exists(path) else ""
+
+
+def _must_restart(
+    engine: Engine, config: t.Mapping[str, t.Any], new: t.Collection[str], wanted: t.Collection[str]
+) -> bool:
+    """Tell whether the engine may still run with what this run had written, or does not serve what it should."""
+    start = _probe.invocation(engine)
+    untouched = start == config["invocation"] if config.get("invocation") else not _has_loaded(engine, config, new)
+    if not untouched and start == config["back"]:
+        return True
+    # It has not read a file since before the run, or it has read those that are there now.
+    try:
+        _probe.probe(engine, () if untouched else wanted, _ANSWER)
+    except Refusal:
+        return True
+    return False
+
+
+def _has_loaded(engine: Engine, config: t.Mapping[str, t.Any], new: t.Collection[str]) -> bool:
+    """Tell the same from the journal of a version that did not note which start of the engine it met."""
+    try:
+        return bool(config["restarting"] or set(new) & set(_cri.status(engine.socket).handlers))
+    except _cri.CriError:
+        return True
+
+
+def _words(kept: t.Sequence[str], ours: t.Sequence[str]) -> list[str]:
+    if not kept:
+        return []
+    words = [f"{', '.join(kept)}: changed by somebody else since this run had written there, and left as found."]
+    if ours:
+        words.append(
+            f"The engine's configuration still names {', '.join(ours)}, whose files go: take these tables out there, "
+            "and restart the engine."
+        )
+    return words

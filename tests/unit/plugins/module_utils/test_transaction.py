@@ -1,0 +1,492 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The transaction on an engine that is played: what fails at which step, and what the admin does meanwhile.
+
+Files are real, in a temporary directory; the engine is a class that reads them when it is started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import typing as t
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
+    _containerd,
+    _cri,
+    _files,
+    _probe,
+    _transaction,
+    _undo,
+    _unit,
+    _validate,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._change import Change, FileChange
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
+
+
+def table(handler: str) -> str:
+    return f'[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{handler}]\nx = 1\n'
+
+
+BEFORE = table("runc")
+AFTER = BEFORE + table("kata-qemu")
+BROKEN = "# broken\n"
+
+
+class Daemon:
+    """An engine: it serves what its files had when it was started, and does not start with some of them."""
+
+    def __init__(self, root: Path) -> None:
+        self.config, self.drop_in, self.link = (
+            root / "etc/config.toml",
+            root / "etc/conf.d/coco.toml",
+            root / "bin/shim",
+        )
+        self.config.parent.mkdir()
+        self.link.parent.mkdir()
+        self.config.write_text(BEFORE)
+        self.engine = Engine("containerd", (1, 7, 24), "containerd.service", "/x", str(self.config), "/s", True)
+        self.starts = 0
+        self.masked = False
+        self.served: list[str] | None = None
+        self.start()
+
+    def text(self) -> str:
+        return self.config.read_text() + (self.drop_in.read_text() if self.drop_in.exists() else "")
+
+    def start(self) -> None:
+        """Start anew, or fail and be down."""
+        self.starts += 1
+        text = self.text()
+        self.served = (
+            None
+            if BROKEN in text
+            else [line.rpartition(".")[2][:-1] for line in text.splitlines() if "runtimes" in line]
+        )
+
+    # What the transaction asks.
+
+    def dump(self, engine: Engine, config: str) -> tuple[str, str]:
+        return (Path(config).read_text() if config != str(self.config) else self.text()), ""
+
+    def restart(self, engine: Engine, handlers: t.Collection[str], timeout: float) -> list[str]:
+        if self.masked:
+            raise Refusal("containerd.service to restart", "Unit containerd.service is masked.", "")
+        self.start()
+        return self.probe(engine, handlers, timeout)
+
+    def status(self, address: str, timeout: float = 5.0) -> _cri.Status:
+        if self.served is None:
+            raise _cri.CriError("/s: Connection refused")
+        return _cri.Status(True, "", tuple(self.served))
+
+    def sandboxes(self, address: str, timeout: float = 5.0) -> list[_cri.Sandbox]:
+        self.status(address)
+        return []
+
+    def probe(self, engine: Engine, handlers: t.Collection[str], timeout: float) -> list[str]:
+        if self.served is None or not set(handlers) <= set(self.served):
+            raise Refusal(f"the CRI to serve {sorted(handlers)}", str(self.served), "")
+        return self.served
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Daemon:
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # slow, and no power is cut here
+    daemon = Daemon(tmp_path)
+    monkeypatch.setattr(_containerd, "dump", daemon.dump)
+    for name in ("status", "sandboxes"):
+        monkeypatch.setattr(_cri, name, getattr(daemon, name))
+    for name in ("restart", "probe"):
+        monkeypatch.setattr(_probe, name, getattr(daemon, name))
+    monkeypatch.setattr(_probe, "invocation", lambda engine: str(daemon.starts))
+    monkeypatch.setattr(_probe, "last_words", lambda engine, since: "")
+    monkeypatch.setattr(_probe, "snapshotters", lambda engine: [])
+    monkeypatch.setattr(_probe, "_is_up", lambda engine: daemon.served is not None)
+    monkeypatch.setattr(_probe, "cri_plugins", lambda engine: {"io.containerd.grpc.v1.cri": "ok"})
+    monkeypatch.setattr(_unit, "enable", lambda directory: None)
+    monkeypatch.setattr(_unit, "disable", lambda directory: "")
+    monkeypatch.setattr(_validate, "TRIAL", str(tmp_path / "trial"))
+    return daemon
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> State:
+    return State(str(tmp_path / "state"))
+
+
+def change_of(daemon: Daemon, after: str = AFTER, drop_in: bool = False) -> Change:
+    """Return the change that serves kata-qemu, in the main file or in a file of its own."""
+    path, text = (daemon.drop_in, after[len(BEFORE) :]) if drop_in else (daemon.config, after)
+    before = path.read_bytes() if path.exists() else None
+    expected = "" if before is None else _files.sha256(before)
+    return Change(
+        files=[FileChange(str(path), expected, text.encode(), before)],
+        trial={"config.toml": after.encode()},
+        handlers={"kata-qemu": {}},
+    )
+
+
+def carry_out(state: State, daemon: Daemon, change: Change) -> _transaction.Outcome:
+    journal = Journal.find(state) or Journal(state)
+    _transaction.begin(state, journal)
+    return _transaction.carry_out(state, journal, daemon.engine, change, timeout=10, ignore_pods=False)
+
+
+def look(daemon: Daemon) -> dict[str, t.Any]:
+    """Return what is on the node and what is served."""
+    root = daemon.config.parents[1]
+    files = {
+        str(path.relative_to(root)): path.read_text()
+        for place in ("etc", "bin")
+        for path in sorted((root / place).rglob("*"))
+        if path.is_file()
+    }
+    directories = sorted(str(path.relative_to(root)) for path in (root / "etc").rglob("*") if path.is_dir())
+    return {"files": files, "directories": directories, "served": daemon.served}
+
+
+# What is decided about each file.
+
+
+@pytest.mark.parametrize(
+    ("found", "before", "written", "decision"),
+    [
+        ("old", "old", "new", "done"),
+        ("new", "old", "new", "put back"),
+        ("admin's", "old", "new", "keep"),
+        ("", "", "new", "done"),
+        ("new", "", "new", "put back"),
+        ("admin's", "", "new", "keep"),
+        ("", "old", "", "put back"),
+        ("", "old", "new", "keep"),
+        ("admin's", "old", "", "keep"),
+        pytest.param("new", "old", None, "put back", id="a journal that does not know what was written"),
+        pytest.param("old", "old", None, "done", id="such a journal, and nothing to do"),
+    ],
+)
+def test_decide(found: str, before: str, written: str | None, decision: str) -> None:
+    assert _undo.decide(found, before, written) == decision
+
+
+# A run that goes well, and one that does not.
+
+
+@pytest.mark.parametrize("drop_in", [False, True], ids=["in place", "drop-in"])
+def test_a_change_is_committed_with_one_restart(state: State, daemon: Daemon, drop_in: bool) -> None:
+    outcome = carry_out(state, daemon, change_of(daemon, drop_in=drop_in))
+    assert (outcome.changed, outcome.restarted, daemon.starts) == (True, True, 2)
+    assert daemon.served == ["runc", "kata-qemu"]
+    assert list(state.receipt()["handlers"]) == ["kata-qemu"]
+    assert Journal.find(state) is None
+
+
+@pytest.mark.parametrize("drop_in", [False, True], ids=["in place", "drop-in"])
+def test_an_engine_that_does_not_start_is_brought_back(state: State, daemon: Daemon, drop_in: bool) -> None:
+    before = look(daemon)
+    with pytest.raises(Refusal, match="rolled back, and its engine serves what it served before"):
+        carry_out(state, daemon, change_of(daemon, AFTER + BROKEN, drop_in))
+    assert look(daemon) == before
+    assert daemon.starts == 3
+    assert Journal.find(state) is None
+
+
+@pytest.mark.parametrize("error", [_cri.CriError("/s: the engine closed the connection"), ValueError("password")])
+def test_an_engine_that_goes_away_while_its_pods_are_asked_for(
+    state: State, daemon: Daemon, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(address: str) -> t.NoReturn:
+        raise error
+
+    carry_out(state, daemon, change_of(daemon))
+    before = look(daemon)
+    expected = _files.sha256(daemon.config.read_bytes())
+    files = [FileChange(str(daemon.config), expected, BEFORE.encode(), BEFORE.encode())]
+    monkeypatch.setattr(_cri, "sandboxes", fail)
+    with pytest.raises(Refusal, match=r"Bring the engine up first|ValueError in test_transaction\.py, line \d+"):
+        carry_out(state, daemon, Change(files=files, trial={"config.toml": BEFORE.encode()}))
+    assert look(daemon) == before
+    assert Journal.find(state) is None
+
+
+# Rolling back fails, too, and then somebody mends the node by hand.
+
+
+@pytest.fixture
+def stuck(state: State, daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> Daemon:
+    """An engine that is down, for its unit does not start any more; the journal is open, the files are back."""
+    start = daemon.start
+
+    def break_down() -> None:
+        start()
+        daemon.masked, daemon.served = True, None
+
+    with monkeypatch.context() as patch:
+        patch.setattr(daemon, "start", break_down)
+        with pytest.raises(Refusal, match=r"Rolling back failed, too.*keeps what you mend by hand"):
+            carry_out(state, daemon, change_of(daemon))
+    assert Journal.find(state) is not None
+    daemon.masked = False
+    return daemon
+
+
+def recover(state: State) -> str:
+    said, told = _transaction.recover(state)
+    assert said == "rolled back"
+    assert Journal.find(state) is None
+    return " ".join(told)
+
+
+def test_what_the_admin_has_mended_stays(state: State, stuck: Daemon) -> None:
+    mended = BEFORE + table("mine")
+    stuck.config.write_text(mended)
+    stuck.start()
+    starts = stuck.starts
+    told = recover(state)
+    assert f"{stuck.config}: changed by somebody else" in told
+    assert "still names" not in told
+    assert stuck.config.read_text() == mended
+    assert (stuck.served, stuck.starts) == (["runc", "mine"], starts)
+
+
+def test_what_the_admin_has_mended_is_loaded_where_it_is_not(state: State, stuck: Daemon) -> None:
+    stuck.config.write_text(BEFORE + table("mine"))
+    recover(state)
+    assert stuck.served == ["runc", "mine"]
+
+
+def test_handlers_of_ours_in_what_the_admin_has_mended_are_named(state: State, stuck: Daemon) -> None:
+    stuck.config.write_text(AFTER + "# mended\n")
+    stuck.start()
+    assert "still names kata-qemu" in recover(state)
+
+
+def test_a_mended_file_with_which_no_engine_starts_is_told(state: State, stuck: Daemon) -> None:
+    stuck.config.write_text(BEFORE + BROKEN)
+    with pytest.raises(Refusal, match="the CRI to serve"):
+        _transaction.recover(state)
+    assert Journal.find(state) is not None
+    stuck.config.write_text(BEFORE)
+    stuck.start()
+    starts = stuck.starts
+    assert recover(state) == ""
+    assert stuck.starts == starts
+
+
+def test_an_engine_that_the_admin_has_started_is_not_started_again(state: State, stuck: Daemon) -> None:
+    stuck.start()
+    starts = stuck.starts
+    assert recover(state) == ""
+    assert (stuck.served, stuck.starts) == (["runc"], starts)
+
+
+def test_an_engine_that_nobody_has_started_is(state: State, stuck: Daemon) -> None:
+    assert recover(state) == ""
+    assert stuck.served == ["runc"]
+
+
+def test_a_journal_of_the_version_before(state: State, stuck: Daemon) -> None:
+    journal = Journal.find(state)
+    assert journal
+    config = journal.parts["config"]
+    for key in ("written", "linked", "invocation", "back"):
+        config.pop(key)
+    journal.record(config=config)
+    stuck.config.write_text(BEFORE + table("mine"))
+    assert recover(state) == ""
+    assert stuck.config.read_text() == BEFORE
+    assert stuck.served == ["runc"]
+
+
+def test_an_engine_that_was_never_stopped_is_left_alone(state: State, daemon: Daemon) -> None:
+    """Its unit is masked: there is no restart, not for the change and not for the way back."""
+    before = look(daemon)
+    daemon.masked = True
+    with pytest.raises(Refusal, match=r"is masked.*rolled back"):
+        carry_out(state, daemon, change_of(daemon))
+    assert look(daemon) == before
+    assert daemon.starts == 1
+
+
+@pytest.mark.parametrize("theirs", ["link", "file", "nothing"])
+def test_a_link_that_somebody_has_replaced_stays(state: State, daemon: Daemon, theirs: str) -> None:
+    """Meanwhile, that is between the writing and the way back."""
+    change = replace(change_of(daemon), links={str(daemon.link): str(daemon.config)})
+
+    def start() -> None:
+        if theirs != "nothing":
+            daemon.link.unlink()
+        if theirs == "link":
+            daemon.link.symlink_to("/theirs")
+        elif theirs == "file":
+            daemon.link.write_text("theirs")
+        daemon.served = None
+        daemon.masked = True
+
+    daemon.start = start  # type: ignore[method-assign]
+    with pytest.raises(Refusal, match="Rolling back failed"):
+        carry_out(state, daemon, change)
+
+    del daemon.start
+    daemon.masked = False
+    told = recover(state)
+    assert (str(daemon.link) in told) == (theirs != "nothing")
+    assert os.path.lexists(daemon.link) == (theirs != "nothing")
+
+
+def test_a_payload_configuration_that_was_edited_stays_and_is_known(
+    state: State, daemon: Daemon, tmp_path: Path
+) -> None:
+    """It was added by the run that is rolled back: the next one takes it for what it is, an edited file of ours."""
+    prefix, name = tmp_path / "opt/x", "share/defaults/kata-containers/configuration-qemu.toml"
+    (prefix / name).parent.mkdir(parents=True)
+    (prefix / name).write_text("mine")
+    entry = {"type": "file", "mode": 0o644, "size": 5, "digest": _files.sha256(b"ours!")}
+    directories = [str(path) for path in ((prefix / name).parent, prefix / "share/defaults", prefix / "share", prefix)]
+    artifacts = {
+        "prefix": str(prefix),
+        "staged": str(tmp_path / "opt/.work/staged"),
+        "aside": str(tmp_path / "opt/.work/aside"),
+        "add": [name],
+        "replace": [],
+        "remove": [],
+        "editable": {name: entry},
+        "directories": directories,
+        "kept": [],
+    }
+    journal = Journal(state)
+    _transaction.begin(state, journal, artifacts=artifacts)
+    assert f"{prefix / name}: edited" in recover(state)
+    assert (prefix / name).read_text() == "mine"
+    receipt = state.receipt()
+    assert (receipt["prefix"], receipt["left"], receipt["directories"]) == (
+        str(prefix),
+        {name: entry},
+        sorted(directories),
+    )
+
+
+# An error, or the end of the process, at each step.
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+STEPS: tuple[tuple[t.Any, str], ...] = (
+    *((os, name) for name in ("mkdir", "chmod", "rename", "unlink", "rmdir", "symlink", "fsync")),
+    *((_probe, name) for name in ("restart", "invocation")),
+    *((_cri, name) for name in ("status", "sandboxes")),
+    (_containerd, "dump"),
+)
+
+
+def raise_at(monkeypatch: pytest.MonkeyPatch, number: int, error: BaseException) -> t.Callable[[], int]:
+    """Have one step raise an error; returns how to ask how many were taken."""
+    taken = itertools.count()
+    last = [0]
+
+    def counted(real: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
+        def step(*args: t.Any, **options: t.Any) -> t.Any:
+            last[0] = next(taken)
+            if last[0] == number:
+                raise error
+            return real(*args, **options)
+
+        return step
+
+    for place, name in STEPS:
+        monkeypatch.setattr(place, name, counted(getattr(place, name)))
+    return lambda: last[0]
+
+
+def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> tuple[Daemon, State]:
+    """Return a node of its own for each step."""
+    root = tmp_path / str(number)
+    root.mkdir()
+    node = daemon.__wrapped__(root, monkeypatch)  # type: ignore[attr-defined]
+    return node, State(str(root / "state"))
+
+
+@pytest.mark.parametrize("drop_in", [False, True], ids=["in place", "drop-in"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        _cri.CriError("/s: the engine closed the connection"),
+        ValueError("password"),
+        Refusal("this", "that", "Do so."),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_at_any_step_is_a_refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, drop_in: bool
+) -> None:
+    """And the node is as before, or as asked for, at the latest when the next run has begun."""
+    seen = set()
+    for number in itertools.count():
+        with monkeypatch.context() as patch:
+            node, state = fresh(tmp_path, patch, number)
+            before, change = look(node), change_of(node, drop_in=drop_in)
+            change = replace(change, links={str(node.link): str(node.config)})
+            journal = Journal(state)
+            _transaction.begin(state, journal)
+            with patch.context() as failing:
+                steps = raise_at(failing, number, error)
+                try:
+                    _transaction.carry_out(state, journal, node.engine, change, timeout=10, ignore_pods=False)
+                    seen.add("done")
+                except Refusal as refusal:
+                    assert "password" not in str(refusal)
+                    seen.add("refused")
+                taken = steps()
+            assert node.served is not None, f"down after step {number}"
+            _transaction.recover(state)
+            assert Journal.find(state) is None
+            if state.receipt().get("handlers"):
+                assert node.served == ["runc", "kata-qemu"], f"step {number}"
+            else:
+                assert look(node) == before, f"step {number}"
+            if taken < number:
+                break
+    assert seen == {"done", "refused"}
+    assert number > 30
+
+
+@pytest.mark.parametrize("after", [AFTER, AFTER + BROKEN], ids=["committed", "rolled back"])
+@pytest.mark.parametrize("drop_in", [False, True], ids=["in place", "drop-in"])
+def test_a_process_that_is_killed_at_any_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drop_in: bool, after: str
+) -> None:
+    for number in itertools.count():
+        with monkeypatch.context() as patch:
+            node, state = fresh(tmp_path, patch, number)
+            before, change = look(node), change_of(node, after, drop_in=drop_in)
+            change = replace(change, links={str(node.link): str(node.config)})
+            journal = Journal(state)
+            _transaction.begin(state, journal)
+            with patch.context() as failing:
+                steps = raise_at(failing, number, Killed())
+                with contextlib.suppress(Killed, Refusal):
+                    _transaction.carry_out(state, journal, node.engine, change, timeout=10, ignore_pods=False)
+                taken = steps()
+            _transaction.recover(state)
+            assert Journal.find(state) is None
+            if state.receipt().get("handlers"):
+                assert node.served == ["runc", "kata-qemu"], f"step {number}"
+            else:
+                assert look(node) == before, f"step {number}"
+            if taken < number:
+                break
+    assert number > 30
