@@ -102,7 +102,7 @@ edited:
   elements: str
 recovered:
   description: What was done about an interrupted run, V(finished) or V(rolled back); empty when there was none.
-  returned: success
+  returned: success, and on failure where there was one
   type: str
 """
 
@@ -130,6 +130,9 @@ if t.TYPE_CHECKING:
 
 #: What the receipt keeps of a payload's record.
 _RECORDED = ("reference", "digest", "digest_kind", "chain", "architecture", "layout", "components", "source")
+
+#: What SELinux does on a node that has it: 1, it forbids; 0, it only reports.
+_ENFORCING = "/sys/fs/selinux/enforce"
 
 #: How a decision is shown in a diff.
 _SIGNS = (("add", "+"), ("replace", "~"), ("remove", "-"), ("edited", "="))
@@ -209,9 +212,7 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
         if working != staged["staged"]:
             _copy(staged["staged"], working)
         _artifacts.swap(prefix, undo)
-        if os.path.exists("/sys/fs/selinux/enforce"):
-            # Artifacts were made elsewhere: what their place says about them differs, for example for programs.
-            _containerd.run(["restorecon", "-R", prefix], timeout=300)
+        _label(module, prefix)
     except Exception:
         _transaction.roll_back(state, journal)
         raise
@@ -235,6 +236,24 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
         }
     )
     return {**_result(prefix, plan, journal.run, upgrade), "changed": True}
+
+
+def _label(module: AnsibleModule, prefix: str) -> None:
+    """Give artifacts the labels of their place: they were made elsewhere, and programs have others."""
+    if not os.path.exists(_ENFORCING):
+        return
+    done = _containerd.run(["restorecon", "-R", prefix], timeout=300)
+    if done.returncode == 0:
+        return
+    refusal = Refusal(
+        f"SELinux labels for the artifacts, from restorecon -R {prefix}",
+        (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1],
+        "The node's SELinux decides with these labels whether a shim may be executed.",
+    )
+    with open(_ENFORCING, encoding="ascii") as stream:
+        if stream.read().strip() == "1":
+            raise refusal
+    module.warn(str(refusal))
 
 
 def _copy(staged: str, working: str) -> None:

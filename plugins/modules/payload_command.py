@@ -153,7 +153,7 @@ warning:
   type: str
 recovered:
   description: What was done about an interrupted run, V(finished) or V(rolled back); empty when there was none.
-  returned: success
+  returned: success, and on failure where there was one
   type: str
 """
 

@@ -210,7 +210,7 @@ tree:
   type: dict
 recovered:
   description: What was done about an interrupted run, V(finished) or V(rolled back); empty when there was none.
-  returned: success
+  returned: success, and on failure where there was one
   type: str
 """
 

@@ -162,6 +162,6 @@ engine:
   type: dict
 recovered:
   description: What was done about an interrupted run, V(finished) or V(rolled back); empty when there was none.
-  returned: success
+  returned: success, and on failure where there was one
   type: str
 """

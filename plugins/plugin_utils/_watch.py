@@ -30,13 +30,20 @@ def watch(
     with futures.ThreadPoolExecutor(max_workers=1) as executor:
         working = executor.submit(work)
         while not futures.wait([working], period).done:
-            entry = look()
+            entry = _seen(look)
             now = time.monotonic()
             if entry and not working.done():
                 rate = (entry[1] - seen[1][1]) / (now - seen[0]) if seen and seen[1][0] == entry[0] else 0.0
                 show(line(entry, rate))
                 seen = (now, entry)
         return working.result()
+
+
+def _seen(look: t.Callable[[], Entry | None]) -> Entry | None:
+    try:
+        return look()
+    except Exception:  # noqa: BLE001  (a connection that fails for a second says nothing about the work: that has a result of its own)
+        return None
 
 
 def line(entry: Entry, rate: float = 0.0) -> str:

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _progress
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _watch
@@ -35,6 +36,22 @@ def test_long_work_is_seen_to_move() -> None:
     assert shown[0] == "1 of 4 MiB (25 %) sent"
     assert shown[1].startswith("2 of 4 MiB (50 %) sent, ")
     assert shown[1].endswith(" MiB/s")
+
+
+def test_a_look_that_fails_does_not_count() -> None:
+    shown: list[str] = []
+    looks: list[int] = []
+    done = threading.Event()
+
+    def look() -> _watch.Entry | None:
+        looks.append(1)
+        if len(looks) == 1:
+            raise AnsibleConnectionFailure("Connection reset by peer")
+        done.set()
+        return ("sent", 1 << 20, 4 << 20)
+
+    assert _watch.watch(done.wait, look, shown.append, period=0.01)
+    assert len(looks) > 1
 
 
 def test_what_work_raises_is_raised() -> None:
