@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
 from ansible.plugins.action import ActionBase
@@ -19,12 +20,41 @@ _DISPLAY = Display()
 COLLECTION = "confidential_containers.runtime"
 
 
+#: What a failed module says in words.
+_TEXTS = ("msg", "exception", "module_stdout", "module_stderr")
+#: From -vvv on, connections show what they carry.
+_SEEN = 3
+
+
+@contextlib.contextmanager
+def _unseen() -> t.Iterator[None]:
+    """Keep from the output and from the log what goes over the connection: from ``-vvv`` on, Ansible's connections print all that a
+    module returns, and what ours return to their action holds whole configurations, with their passwords.
+    """
+    before = {name: getattr(_DISPLAY, name) for name in ("verbosity", "log_verbosity")}
+    if max(before.values()) >= _SEEN:
+        _DISPLAY.vvv(f"{COLLECTION}: what goes over the connection is not shown, it can hold secrets")
+    try:
+        for name, verbosity in before.items():
+            setattr(_DISPLAY, name, min(verbosity, _SEEN - 1))
+        yield
+    finally:
+        for name, verbosity in before.items():
+            setattr(_DISPLAY, name, verbosity)
+
+
 class NodeFailed(Exception):
     """The node's half failed; ``result`` is what the user gets."""
 
     def __init__(self, result: dict[str, t.Any]) -> None:
         super().__init__(result.get("msg", ""))
         self.result = result
+
+
+def _presentable(result: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Return a failure as it may be shown: an engine's own message, or a traceback, may quote a line of a configuration."""
+    texts = {key: _secrets.mask(str(result[key])) for key in _TEXTS if result.get(key)}
+    return {**result, "msg": "", **texts}
 
 
 class RuntimeAction(ActionBase):
@@ -39,7 +69,8 @@ class RuntimeAction(ActionBase):
         self._recovered = ""
         del tmp
         try:
-            result.update(self.act(self._task_vars))
+            with _unseen():
+                result.update(self.act(self._task_vars))
         except Refusal as refusal:
             # A result, not an exception: failed_when and until see it.
             result.update(failed=True, msg=str(refusal))
@@ -78,10 +109,10 @@ class RuntimeAction(ActionBase):
         result: dict[str, t.Any] = self._execute_module(
             module_name=f"{COLLECTION}.{module}", module_args=options, task_vars=task_vars
         )
+        # What the module was given is not what the user wrote.
+        result.pop("invocation", None)
         self._said += result.pop("warnings", [])
         self._recovered = result.get("recovered") or self._recovered
         if result.get("failed") or result.get("skipped"):
-            # An engine's own message may quote a line of its configuration.
-            raise NodeFailed({**result, "msg": _secrets.mask(str(result.get("msg", "")))})
-        result.pop("invocation", None)
+            raise NodeFailed(_presentable(result))
         return result

@@ -19,8 +19,10 @@ _STRING = "|".join(
         r"'[^'\n]*(?:'|$)",
     )
 )
+#: A key that names a secret, as TOML, the environment or JSON write it: what stands between the name and the sign belongs to the key.
 _KEY = re.compile(
-    r"(?<![\w.-])[\w.-]*(?:password|passwd|auth|token|secret|credential|cookie|api[_-]?key)[^=\n\[\]{},#]*?=[ \t]*",
+    r"""(?<![\w.-])[\w.-]*(?:password|passwd|auth|token|secret|credential|cookie|api[_-]?key)"""
+    r"""(?:[\w-]*|[^"'\n=\[\]{},#]*["'])(?:[ \t]*\.[ \t]*(?:[\w-]+|"[^"\n]*"|'[^'\n]*'))*(?:[ \t]*=|(?<=")[ \t]*:)[ \t]*""",
     re.IGNORECASE,
 )
 _VALUE = re.compile(rf"""{_STRING}|[^\s,\]}}#]+""", re.MULTILINE)

@@ -67,6 +67,8 @@ SECRETS = [
     pytest.param('endpoint = ["https://user:hun@hunter2@mirror.example.com"]', "mirror.example.com", id="URL with an @"),
     pytest.param('endpoint = ["https://mirror.example.com/?token=hunter2&x=1"]', "mirror.example.com", id="URL with a query"),
     pytest.param("HTTPS_PROXY=http://user:hunter2@proxy:3128 refused", "@proxy:3128 refused", id="URL in a message"),
+    pytest.param('env ACCESS_TOKEN=hunter2 MODE=node', "MODE=node", id="an environment"),
+    pytest.param('{"password": "hunter2", "mode": "node"}', '"mode": "node"', id="JSON"),
     pytest.param('# mirror: https://u:hunter2@x/ and HTTP://v:hunter2@y/', "@y/", id="URLs in a comment"),
     pytest.param('password = "hunter2"\r\nafter = 1\r\n', "after = 1", id="CRLF"),
     pytest.param('  3| password = "hunter2"\n   |            ~~~~', "3| password", id="quoted by an engine"),
@@ -90,6 +92,9 @@ HARMLESS = [
     'config_path = "/etc/containerd/certs.d"',
     "tls_cert_file = '/etc/x.crt'\ntls_key_file = '/etc/x.key'",
     "a = '''\nmany\nlines\n'''\nb = [\n  'c',\n]\n",
+    "Expected coco_registry_auth or a node that knows the registry. Set coco_payload_on=controller, or coco_installer=payload.",
+    "unauthorized: the registry wants other credentials (coco_payload_on=node, pull=always)",
+    "DEBUG=false NODE_NAME=node SHIMS=qemu",
     "",
 ]
 
