@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _progress
@@ -17,6 +18,8 @@ class ActionModule(RuntimeAction):
 
     def act(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         options = {name: value for name, value in self._task.args.items() if value is not None}
+        if isinstance(options.get("environment"), dict):
+            options["environment"] = json.dumps(options["environment"])
         return self.watched(
             lambda: self.node("payload_command", task_vars, **options), f"cat {_progress.PATH}", _progress.parse
         )

@@ -12,12 +12,12 @@ import hashlib
 import json
 import os
 import platform
-import re
 import time
 import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
+    _contracts,
     _cri,
     _files,
     _kept,
@@ -40,8 +40,6 @@ _GRACE = 20.0
 _PERIOD = 0.5
 #: What a container runtime sets.
 _DEFAULTS = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root")
-#: Names of variables whose values are not repeated.
-_SECRET = re.compile(r"(?i)pass|secret|token|key|auth|crypt|credential")
 _KUBECONFIG = "/run/confidential-containers.kubeconfig"
 
 # Answers the questions that installers of the contract ask, and says on stderr what it does not do.
@@ -59,7 +57,7 @@ echo "kubectl (stub of confidential_containers.runtime): nothing was done about:
 class Order:
     """What is to be run: one ``command`` of the payload with ``digest``, and how.
 
-    ``argv``, ``volumes``, ``mounts`` as the contract has them; ``environment`` by name; ``kubectl``: none, stub, or the path of a
+    ``argv``, ``volumes``, ``mounts`` as the contract has them, no ``$(NAME)`` replaced; ``environment`` by name; ``kubectl``: none, stub, or the path of a
     kubeconfig on the node; ``finished``: a path on the node that appears when the work is done; ``handlers``: what the engine is to
     serve afterwards (none named: anything new); ``known``: all that the user said of the contract, for the commands to come.
     """
@@ -129,8 +127,10 @@ def prepared(
             options += _volumes.bind_options([_volumes.Bind(os.path.realpath(path), path, True, "File", path)])
     fit = image.directory.startswith("/") and not _volumes.UNFIT.search(image.directory)
     directory = image.directory if fit and os.path.isdir(_rootfs.resolve(root, image.directory)) else "/"
-    argv = [_program(root, order.argv[0], variables["PATH"].split(":"), binds, kept.title), *order.argv[1:]]
-    return _service.Command(argv, directory, variables, root, options)
+    name = _contracts.expanded(order.argv[0], order.environment)
+    program = _program(root, name, variables["PATH"].split(":"), binds, kept.title)
+    argv = [program.replace("$", "$$"), *order.argv[1:]]
+    return _service.Command(argv, directory, variables, root, options, known=list(order.environment))
 
 
 def _program(root: str, name: str, places: t.Sequence[str], binds: t.Sequence[_volumes.Bind], title: str) -> str:
@@ -195,7 +195,7 @@ def run(engine: Engine, order: Order, command: _service.Command, foreign: set[st
             how = "late"
         progress.tell(f"{order.command} of the payload at work for {now - began:.0f} s")
     progress.end()
-    said = _masked(_service.output(started), order.environment)
+    said = _service.masked(_service.output(started), order.environment)
     outcome = Outcome(output=said, status=found.status if how == "ended" else 0)
     _service.remove()
     if how == "late":
@@ -230,16 +230,6 @@ def hint(said: t.Sequence[str], order: Order) -> str:
 
 def _last(said: t.Sequence[str]) -> str:
     return " / ".join(line for line in said[-5:] if line.strip()) or "none"
-
-
-def _masked(lines: t.Iterable[str], environment: t.Mapping[str, str]) -> list[str]:
-    secrets = [value for name, value in environment.items() if _SECRET.search(name) and len(value) > 3]
-    result = []
-    for line in lines:
-        for secret in secrets:
-            line = line.replace(secret, "…")
-        result.append(line)
-    return result
 
 
 def _installed(engine: Engine, order: Order, foreign: set[str]) -> bool:

@@ -25,6 +25,8 @@ UNDOES: t.Mapping[str, tuple[str, ...]] = {
 
 Volume = t.Dict[str, t.Any]
 
+_REFERENCE = re.compile(r"\$\$|\$\((?P<name>[^)]*)\)")
+
 
 @dataclass(frozen=True)
 class Contract:
@@ -146,13 +148,25 @@ def tells(path: str) -> str:
     return ""
 
 
+def pieces(text: str, known: t.Container[str]) -> t.Iterator[tuple[str, str]]:
+    """Split a value or an argument of a command as Kubernetes reads it: some text, and the variable of which the value follows it
+    ('' at the end). ``$(NAME)`` stands for a ``known`` variable, and ``$$`` for a dollar sign.
+    """
+    position, plain = 0, ""
+    for match in _REFERENCE.finditer(text):
+        plain += text[position : match.start()]
+        position = match.end()
+        if match.group("name") in known:
+            yield plain, match.group("name")
+            plain = ""
+        else:
+            plain += "$" if match.group() == "$$" else match.group()
+    yield plain + text[position:], ""
+
+
 def expanded(text: str, variables: t.Mapping[str, str]) -> str:
     """Return a value or an argument of a command as Kubernetes hands it to a container: with each known ``$(NAME)`` replaced."""
-
-    def replacement(match: re.Match[str]) -> str:
-        return "$" if match.group() == "$$" else variables.get(match.group("name"), match.group())
-
-    return re.sub(r"\$\$|\$\((?P<name>[^)]*)\)", replacement, text)
+    return "".join(plain + variables.get(name, "") for plain, name in pieces(text, variables))
 
 
 def undone_by(command: str, receipt: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

@@ -30,6 +30,9 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
 _NAMESPACE = "confidential-containers-payload"
 #: Seconds without a single new byte after which a pull has failed.
 _PATIENCE = 300.0
+#: Bytes of the longest line that a terminal hands over, and what it takes for keys with a meaning.
+_LINE = 4095
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 #: What ctr prints when it asks for the password.
 _PROMPT = b"Password: \n"
 _PROXY = re.compile(r"(?i)(https?|no|all)_proxy")
@@ -45,12 +48,27 @@ class Access:
     ca: str = ""
 
 
+def check(access: Access) -> None:
+    """Refuse a password that cannot be typed: of more than a line, a terminal hands over the beginning only."""
+    long = len(access.password.encode()) > _LINE
+    if long or _CONTROL.search(access.password):
+        raise Refusal(
+            f"a password of one line with at most {_LINE} bytes and no control characters in coco_registry_auth",
+            f"one of {len(access.password.encode())} bytes"
+            if long
+            else "one with line breaks or other control characters",
+            "A block of YAML that begins with | ends with a line break: write |- instead. A password that is really like that is given "
+            "to the node's engine, as a header in the registry's hosts.toml, and coco_registry_auth left out.",
+        )
+
+
 class Registry:
     """One image of a registry, as this node's engine would get it."""
 
     def __init__(self, engine: Engine, reference: Reference, access: Access) -> None:
         self._engine = engine
         self._reference = reference
+        check(access)
         self._access = access
         dump, _warnings = _containerd.dump(engine, engine.config)
         self._settings = Settings(dump)

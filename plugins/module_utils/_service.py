@@ -17,7 +17,7 @@ import re
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _contracts, _files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import run
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
@@ -28,6 +28,11 @@ _ENVIRONMENT = "/run/confidential-containers/installer.env"
 _SYSTEMCTL = {"SYSTEMD_IGNORE_CHROOT": "1", "SYSTEMCTL_FORCE_BUS": "1"}
 #: Commands that wait for nothing: the script in which one runs has done its work.
 _IDLE = (["sleep", "infinity"], ["sleep", "inf"], ["tail", "-f", "/dev/null"])
+#: Names of variables whose values are not repeated.
+_SECRET = re.compile(
+    r"(?i)passw|passphrase|secret|token|credential|apikey|(?:^|_)(?:pass|pwd|auth|authorization|cookie|keys?)(?:_|$)"
+)
+_USER = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^/\s\"']+@")
 #: What systemd takes for the name of a variable.
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -58,13 +63,17 @@ TimeoutStopSec=10
 
 @dataclass(frozen=True)
 class Command:
-    """``argv`` begins with an absolute path inside of ``root``, as ``directory`` is one; ``binds`` are lines of a unit."""
+    """``argv`` begins with an absolute path inside of ``root``, as ``directory`` is one; ``binds`` are lines of a unit.
+
+    ``argv`` is written as Kubernetes writes it: ``$(NAME)`` stands for the value of a variable that is ``known``.
+    """
 
     argv: t.Sequence[str]
     directory: str
     environment: t.Mapping[str, str]
     root: str
     binds: t.Sequence[str] = ()
+    known: t.Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -83,7 +92,7 @@ def unit(command: Command) -> str:
         root=command.root.replace("%", "%%"),
         directory=command.directory.replace("%", "%%"),
         environment=_ENVIRONMENT,
-        argv=" ".join(_quoted(word).replace("$", "$$") for word in command.argv),
+        argv=" ".join(_argument(word, command.known) for word in command.argv),
         binds="\n".join(command.binds).replace("%", "%%"),
     )
 
@@ -111,7 +120,9 @@ def start(command: Command) -> str:
     if done.returncode != 0:
         words = output(look().invocation) or done.stderr.strip().splitlines()
         raise Refusal(
-            f"{command.argv[0]} of the payload to start", " / ".join(words[-3:]), "Correct the command, or the payload."
+            f"{command.argv[0]} of the payload to start",
+            " / ".join(masked(words[-3:], command.environment)),
+            f"That is what systemd says of it; see also 'journalctl -u {NAME}' on the node.",
         )
     return look().invocation
 
@@ -156,6 +167,17 @@ def output(invocation: str, lines: int = 200) -> list[str]:
     return shown.stdout.splitlines() if invocation else []
 
 
+def masked(lines: t.Iterable[str], variables: t.Mapping[str, str]) -> list[str]:
+    """Return what a command has said without the values of variables that are called like secrets, and without the passwords of URLs.
+    Of a value of several lines, each line is one.
+    """
+    values = [value for name, value in variables.items() if _SECRET.search(name)]
+    secrets = {line for value in values for line in value.splitlines() if len(line) > 3}
+    # Where one secret is a part of another one, nothing of that is to stay.
+    found = re.compile("|".join(map(re.escape, sorted(secrets, key=len, reverse=True))) or r"(?!)")
+    return [_USER.sub("\\g<1>…@", found.sub("…", line)) for line in lines]
+
+
 def remove() -> None:
     """End the command, whatever it is doing, and leave nothing of it. May be repeated."""
     if not (os.path.lexists(_PATH) or os.path.lexists(_ENVIRONMENT)):
@@ -174,7 +196,15 @@ def remove() -> None:
     run(["systemctl", "daemon-reload"])
 
 
-def _quoted(word: str) -> str:
-    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+def _argument(word: str, known: t.Collection[str]) -> str:
+    """Return one argument in systemd's notation. A variable's value is put in by systemd in the process that it starts, as it is
+    and never as more than one argument: everybody who asks systemd for the unit sees the name.
+    """
+    pieces = _contracts.pieces(word, known)
+    return '"' + "".join(_escaped(plain) + (f"${{{name}}}" if name else "") for plain, name in pieces) + '"'
+
+
+def _escaped(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     # A control character could end the line.
-    return '"' + re.sub(r"[\x01-\x1f\x7f]", lambda match: f"\\x{ord(match.group()):02x}", escaped) + '"'
+    return re.sub(r"[\x01-\x1f\x7f]", lambda match: f"\\x{ord(match.group()):02x}", escaped)

@@ -49,7 +49,8 @@ options:
     type: list
     elements: dict
   environment:
-    description: Variables, by name. They are not shown, and what a command prints of secret ones is masked.
+    description:
+      - Variables, by name. They are not shown, and what a command prints of those that are called like a secret is masked.
     type: json
   kubectl:
     description:
@@ -116,7 +117,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 argv:
-  description: The program and its arguments.
+  description:
+    - The program and its arguments, as they were given. C($(NAME)) in them stands for the value of a variable, which only the
+      started process gets.
   returned: when it is known
   type: list
   elements: str
@@ -228,7 +231,7 @@ def _order(params: t.Mapping[str, t.Any], state: State) -> _command.Order:
     return _command.Order(
         command=command,
         digest=digest,
-        argv=[_contracts.expanded(str(word), variables) for word in commands.get(command, ())],
+        argv=[str(word) for word in commands.get(command, ())],
         volumes=_given(known["volumes"], contract.volumes() if contract else None) or [],
         mounts=_given(known["mounts"], contract.mounts() if contract else None) or [],
         environment=variables,
@@ -265,7 +268,7 @@ def main() -> t.NoReturn:
             "commands": {"type": "dict", "default": {}},
             "volumes": {"type": "list", "elements": "dict"},
             "volume_mounts": {"type": "list", "elements": "dict"},
-            # As one text: as a mapping, each of its values would be masked wherever it stands in a result, "true" included.
+            # The action makes it one text: of a mapping, each value would be masked wherever it stands in a result, "true" included.
             "environment": {"type": "json", "no_log": True},
             "kubectl": {"type": "str"},
             "limits": _module.LIMITS,

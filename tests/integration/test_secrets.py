@@ -72,7 +72,8 @@ def guarded(node: Node) -> t.Iterator[Node]:
 def test_the_most_verbose_output_shows_no_secret(guarded: Node, archive: str) -> None:
     """What -vvvv prints of each playbook, natively and with the payload's own installer, of failures and of plans."""
     inventory = copy.deepcopy(guarded.inventory)
-    environment = [{"name": "ACCESS_TOKEN", "value": SECRETS["token"]}, {"name": "TLS_KEY", "value": KEY}]
+    values = {"ACCESS_TOKEN": SECRETS["token"], "TLS_KEY": KEY, "MODE": "node", "SHIM": "qemu"}
+    environment = [{"name": name, "value": value} for name, value in values.items()]
     # Not as extra variables: those are shown as they were given.
     inventory["coco_nodes"]["vars"].update(
         coco_registry_auth={"username": "user", "password": SECRETS["registry"]},
@@ -95,10 +96,14 @@ def test_the_most_verbose_output_shows_no_secret(guarded: Node, archive: str) ->
     guarded.sh(f"mv /root/good.toml {CONFIG_FILE}")
     play("uninstall", "--diff")
 
-    says = 'echo "$0 $ACCESS_TOKEN"; echo "$TLS_KEY $1"; env'
-    arguments = ["$(ACCESS_TOKEN)", "$(TLS_KEY)"]
+    arguments = ["$(ACCESS_TOKEN)", "with $(TLS_KEY)", "$(NONE) $$(MODE)", "$$(NONE) $$(MODE)"]
+    exact = '[[ $0 == "$ACCESS_TOKEN" && $1 == "with $TLS_KEY" && $2 == "$3" && $MODE$SHIM == nodeqemu ]] || exit 4'
+    says = "systemctl show --property=ExecStart confidential-containers-installer.service; env; "
+    says += 'echo "$0 $1 $ACCESS_TOKEN $TLS_KEY"; echo "the mode is $MODE"'
     for end, fails in (("exit 3", True), (f"{DEPLOY} install", False)):
-        command = ["bash", "-c", f"{says}; {end}", *arguments]
+        command = ["bash", "-c", f"{exact}; {says}; {end}", *arguments]
         run = play("install", "--diff", fails=fails, coco_installer="payload", coco_install_cmd=command)
-        assert "$(ACCESS_TOKEN)" in run.output
+        assert ("exit status 3" in run.output) == fails, run.output
+        for said in ("$(ACCESS_TOKEN)", "the mode is node"):
+            assert said in run.output
     play("status")

@@ -52,6 +52,7 @@ def test_volumes_and_mounts_belong_together(contract: _contracts.Contract) -> No
         ("$()", "$()"),
         ("$", "$"),
         ("$(C)", "$(A)"),
+        ("$(A)$(C)x$$", "1$(A)x$"),
     ],
 )
 def test_expanded(text: str, expected: str) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._registry import Settings
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._registry import Access, Settings, check
 
 ONE = 'plugins."io.containerd.grpc.v1.cri".registry'
 TWO = "plugins.'io.containerd.cri.v1.images'.registry"
@@ -84,3 +85,25 @@ def test_certificates_of_the_registry_itself(tmp_path: Path) -> None:
             "server": "https://h:5000",
             "host": {"https://h:5000": {"capabilities": ["pull", "resolve"], "ca": "/etc/ca.crt"}},
         }
+
+
+@pytest.mark.parametrize("password", ["", "two words", "ünï", "x" * 4095])
+def test_a_password_that_can_be_typed(password: str) -> None:
+    check(Access("user", password))
+
+
+@pytest.mark.parametrize(
+    ("password", "found"),
+    [
+        ("x" * 4096, "one of 4096 bytes"),
+        ("ü" * 2048, "one of 4096 bytes"),
+        ("hunter2\n", "one with line breaks"),
+        ("first\nhunter2", "one with line breaks"),
+        ("hunter2\x04", "control characters"),
+    ],
+)
+def test_a_password_that_a_terminal_would_cut(password: str, found: str) -> None:
+    with pytest.raises(Refusal, match=found) as refused:
+        check(Access("user", password))
+    assert "hosts.toml" in str(refused.value)
+    assert "hunter2" not in str(refused.value)

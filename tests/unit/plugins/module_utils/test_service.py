@@ -35,6 +35,75 @@ def test_arguments_arrive_as_they_are(word: str, written: str) -> None:
     assert line(text, "ExecStart") == f'ExecStart="/bin/sh" {written}'
 
 
+@pytest.mark.parametrize(
+    ("word", "written"),
+    [
+        ("$(TOKEN)", '"${TOKEN}"'),
+        ("--token=$(TOKEN)/$(MODE)%", '"--token=${TOKEN}/${MODE}%%"'),
+        ("$(OTHER) $(", '"$$(OTHER) $$("'),
+        ("$$(TOKEN)", '"$$(TOKEN)"'),
+        ("$$$(TOKEN)", '"$$${TOKEN}"'),
+        ("${TOKEN}", '"$${TOKEN}"'),
+        ('"$(TOKEN)"', '"\\"${TOKEN}\\""'),
+    ],
+)
+def test_variables_are_put_in_where_nobody_sees_them(word: str, written: str) -> None:
+    known = {"TOKEN": "hunter2", "MODE": "$(TOKEN)"}
+    text = _service.unit(Command(["/bin/sh", word], "/", known, "/root", known=list(known)))
+    assert line(text, "ExecStart") == f'ExecStart="/bin/sh" {written}'
+
+
+KEY = "-----BEGIN KEY-----\nhunter2/one\r\nhunter2/two\n\nx\n-----END KEY-----\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("the mode is node, or a=node", "the mode is node, or a=node"),
+        ("qemu true install hunter", "qemu true install hunter"),
+        ("token hunter2 and hunter2-and-more.", "token … and …."),
+        ("x hunter2/one hunter2/two", "x … …"),
+        ("-----BEGIN KEY-----", "…"),
+        ("via http://user:hunter3@proxy:3128, and HTTPS://t@x/", "via http://…@proxy:3128, and HTTPS://…@x/"),
+        ("mail to jo@example.com", "mail to jo@example.com"),
+    ],
+)
+def test_what_a_command_says(said: str, shown: str) -> None:
+    variables = {
+        "MODE": "node",
+        "SHIM": "qemu",
+        "BYPASS": "true",
+        "KEYMAP": "install",
+        "MONKEY": "hunter",
+        "AUTHOR": "mail",
+        "ACCESS_TOKEN": "hunter2",
+        "DB_PASS": "hunter2-and-more",
+        "TLS_KEY": KEY,
+        "EMPTY_SECRET": "",
+    }
+    assert _service.masked([said], variables) == [shown]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "PASSWORD",
+            "MYSQL_PASSWD",
+            "db_pass",
+            "REGISTRY_AUTH",
+            "SECRET",
+            "CLIENT_SECRET_2",
+            "GITHUB_TOKEN",
+            "API_KEY",
+        ),
+        *("APIKEY", "KEY", "TLS_KEY", "SSH_KEYS", "CREDENTIALS", "KEY_PASSPHRASE", "accessToken", "HTTP_AUTHORIZATION"),
+    ],
+)
+def test_names_of_secrets(name: str) -> None:
+    assert _service.masked(["it is hunter2."], {name: "hunter2"}) == ["it is …."]
+
+
 def test_the_unit() -> None:
     text = _service.unit(Command(["/x"], "/work", {"A": "secret"}, "/var/lib/r%", ["BindPaths=/a:/b"]))
     assert line(text, "RootDirectory") == "RootDirectory=/var/lib/r%%"
