@@ -260,6 +260,22 @@ def parse(source: str | Mapping[str, t.Any]) -> Manifest:
     return _converted(document["spec"], notes)
 
 
+#: Role variables that have the structure of a part of the manifest.
+_OF_VARIABLES: t.Mapping[str, _Field] = {
+    "coco_environment_variables": _ENVIRONMENT,
+    "coco_installer_volume_mounts": _MOUNTS,
+    "coco_installer_volumes": _VOLUMES,
+    "coco_post_uninstall": _HOOK,
+    "coco_pre_install": _HOOK,
+}
+
+
+def check_variable(name: str, value: t.Any) -> None:
+    """Refuse the value of a role variable that the CRD would refuse in a manifest."""
+    if name in _OF_VARIABLES:
+        _check(value, _OF_VARIABLES[name], name, [])
+
+
 # The environment of an installer
 
 
@@ -400,7 +416,7 @@ def _only(documents: Iterable[t.Any]) -> t.Any:
         f"none, but {', '.join(others[:5])}{' …' if len(others) > 5 else ''}" if others else "nothing",
         "The operator's samples are kustomizations: render them first, with kubectl kustomize DIRECTORY."
         if "Kustomization" in others
-        else f"Give the content of a manifest with kind: {KIND}, not its path.",
+        else f"Give a manifest with kind: {KIND}, as kubectl get -o yaml prints it.",
     )
 
 

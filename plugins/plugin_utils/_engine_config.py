@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import difflib
 import typing as t
 from dataclasses import dataclass, field
 
@@ -103,6 +104,21 @@ def handler_tables(
         handler["name"]: _handler_table(handler, overrides.get(handler["name"], {}), version)
         for handler in _with_own(handlers, overrides)
     }
+
+
+def check_overrides(overrides: t.Mapping[str, t.Any]) -> None:
+    """Refuse ``coco_handler_overrides`` that no node could take; what a node lacks for them is found out there."""
+    known = {*_engines.KEYS, "config_path", "runtime_path"}
+    for name, override in overrides.items():
+        where = f"coco_handler_overrides.{name}"
+        _refuse_other_types(override, where)
+        for key in sorted(set(override) - known):
+            meant = difflib.get_close_matches(key, known, 1)
+            raise Refusal(
+                f"keys of a handler in {where}",
+                f"{key} (did you mean {meant[0]}?)" if meant else key,
+                f"Take it out, or write one of {', '.join(sorted(known))}.",
+            )
 
 
 def _with_own(

@@ -49,7 +49,7 @@ def refused(run: Run, *texts: str) -> None:
         pytest.param({"coco_payload": "oci-archive:/no/such"}, ["Found no such file"], id="no file"),
         pytest.param({"coco_payload": "oci-archive:/etc"}, ["Found a directory"], id="a directory"),
         pytest.param({"coco_payload": "oci-archive:/etc/passwd"}, ["no plain tar archive"], id="no archive"),
-        pytest.param({"coco_paylod": "x"}, ["Found coco_paylod.", "coco_payload,"], id="misspelt variable"),
+        pytest.param({"coco_paylod": "x"}, ["Found coco_paylod (did you mean coco_payload?)"], id="misspelt variable"),
         pytest.param({"coco_drain": True}, ["coco_drain", "later version"], id="variable of a later version"),
         pytest.param(
             {"coco_config_mode": "maybe"}, ["coco_config_mode", "auto, drop_in, in_place"], id="unknown value"
@@ -59,19 +59,20 @@ def refused(run: Run, *texts: str) -> None:
         pytest.param({"coco_engine_unit": "nope.service"}, ["no unit nope.service"], id="unknown unit"),
         pytest.param(
             {"coco_engine_timeout": "soon"},
-            ["coco_engine_timeout to be a number of seconds", "Found soon"],
+            ["coco_engine_timeout to be a whole number", "Found the text 'soon'"],
             id="wrong type",
         ),
         pytest.param({"coco_engine_timeout": 1}, ["coco_engine_timeout", "at least 10"], id="too short a time"),
         pytest.param({"coco_engine_config": "config.toml"}, ["an absolute path in coco_engine_config"], id="relative"),
-        pytest.param({"coco_serial": "abc"}, ["numbers or percentages in coco_serial"], id="batches"),
+        pytest.param({"coco_serial": "abc"}, ["numbers or percentages above 0 in coco_serial"], id="batches"),
         pytest.param({"coco_hosts": "nobody"}, ["group nobody", "Found none"], id="empty group"),
         pytest.param(
             {"coco_payload_digest": "sha256:" + "0" * 64}, ["with digest sha256:000", "manifest"], id="digest"
         ),
         pytest.param({"coco_payload_digest": "1234"}, ["64 hexadecimal digits", "Found '1234'"], id="no digest"),
-        pytest.param({"coco_serial": 0}, ["numbers or percentages in coco_serial"], id="no batch"),
+        pytest.param({"coco_serial": 0}, ["numbers or percentages above 0 in coco_serial"], id="no batch"),
         pytest.param({"coco_handlers": ["kata-nope"]}, ["no configuration for kata-nope"], id="unknown handler"),
+        pytest.param({"coco_handlers": "kata-nope,kata-no"}, ["no configuration for kata-nope, kata-no"], id="text"),
         pytest.param({"coco_handlers": ["kata-qemu-snp"]}, ["needs AMD SEV-SNP"], id="handler without its needs"),
         pytest.param({"coco_prefix": "/opt"}, ["which is shared with others"], id="a prefix that is shared"),
     ],

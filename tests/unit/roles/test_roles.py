@@ -16,6 +16,7 @@ import yaml
 from ansible_collections.confidential_containers.runtime.plugins.doc_fragments._engine import ModuleDocFragment
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._module import ENGINE_OPTIONS
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import COLLECTION_VERSION
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _variables
 
 ROOT = Path(__file__).parents[3]
 ROLES = ("install", "uninstall", "cleanup")
@@ -41,7 +42,9 @@ def written(role: str) -> dict[str, str]:
 
 EVERY_OPTION = {name: spec for role in ROLES for name, spec in specs(role).items()}
 DEFAULTS = load("roles/common/defaults/main.yml")
-VARS = load("roles/common/vars/main.yml")
+KNOWN = _variables.KNOWN
+#: Variables of playbooks, which no role has.
+OF_PLAYBOOKS = {*_variables.OF_PLAYS, "coco_status_file"}
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -58,7 +61,37 @@ def test_roles_that_share_an_option_say_the_same_of_it(name: str) -> None:
 def test_an_option_is_documented_and_known(name: str) -> None:
     assert EVERY_OPTION[name]["description"]
     assert EVERY_OPTION[name]["type"]
-    assert name in VARS["_coco_known"]
+    assert name in KNOWN
+
+
+def compared(spec: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return what an argument spec says of types, for all keys of a mapping."""
+    return {
+        "type": (spec["type"], spec.get("elements")),
+        "choices": list(spec.get("choices", ())),
+        "options": {key: compared(part) for key, part in spec.get("options", {}).items()},
+    }
+
+
+def tabled(variable: _variables.Variable) -> dict[str, t.Any]:
+    """Return the same of the table of variables."""
+    return {
+        "type": variable.kind.spec,
+        "choices": list(variable.choices),
+        "options": {key: tabled(part) for key, part in variable.keys.items()},
+    }
+
+
+@pytest.mark.parametrize("name", sorted({*EVERY_OPTION, *KNOWN} - OF_PLAYBOOKS))
+def test_the_table_of_variables_is_what_the_specification_says(name: str) -> None:
+    assert tabled(KNOWN[name]) == compared(EVERY_OPTION[name])
+    assert EVERY_OPTION[name].get("default") == KNOWN[name].default
+
+
+def test_the_readme_has_every_variable_once() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Variables")[2].partition("\n## ")[0]
+    cells = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `coco_")]
+    assert sorted(name for cell in cells for name in re.findall(r"coco_\w+", cell)) == sorted(KNOWN)
 
 
 @pytest.mark.parametrize(
@@ -69,27 +102,58 @@ def test_a_default_is_what_the_specification_says(name: str) -> None:
     assert EVERY_OPTION[name]["default"] == DEFAULTS[name]
 
 
-@pytest.mark.parametrize("names", ["_coco_known", "_coco_later"])
-def test_names_are_sorted_and_unique(names: str) -> None:
-    assert VARS[names] == sorted(set(VARS[names]))
-    assert all(re.fullmatch(r"coco_[a-z_]+", name) for name in VARS[names])
+def test_names_are_sorted_and_unique() -> None:
+    assert list(KNOWN) == sorted(KNOWN)
+    assert list(_variables.LATER) == sorted(set(_variables.LATER))
+    assert not set(KNOWN) & set(_variables.LATER)
+    assert all(re.fullmatch(r"coco_[a-z_]+", name) for name in (*KNOWN, *_variables.LATER))
 
 
-def test_what_comes_later_is_not_known_yet() -> None:
-    assert not set(VARS["_coco_known"]) & set(VARS["_coco_later"])
+RAW = re.compile(r"(?<!\w)coco_[a-z_]+")
+
+
+def expressions(path: Path) -> t.Iterator[str]:
+    """Yield what Ansible evaluates in a file of tasks or variables, without texts in quotes and what a manifest says."""
+    text = path.read_text(encoding="utf-8")
+    found = re.findall(r"\{\{.*?\}\}", text, re.DOTALL) + re.findall(r"(?:when|that|until|failed_when): (.*)", text)
+    yield from (re.sub(r"'[^']*'|_coco_manifest\.variables\.\w+", "''", part) for part in found)
+
+
+def test_only_one_file_reads_the_variables_themselves() -> None:
+    """All others read what is made of them: with -e, a list is a text, and false is a text that is true."""
+    converting = ROOT / "roles/common/vars/main.yml"
+    files = [path for folder in ("tasks", "vars") for path in (ROOT / "roles").glob(f"*/{folder}/*.yml")]
+    for path in {*files, *(ROOT / "playbooks").rglob("*.yml")} - {converting}:
+        for expression in expressions(path):
+            for name in RAW.findall(expression):
+                given = f"{name} | default(none)"
+                assert f"{given} |" in expression or f"{given} is not none" in expression, (
+                    f"{path}: read _{name}, not {name}"
+                )
+    for expression in expressions(converting):
+        for name in RAW.findall(expression):
+            ways = (f"{name} | default(none)", f"{{{{ {name} | confidential_containers.runtime.role_variable(")
+            assert any(way in expression for way in ways), f"{name} is not converted"
 
 
 def test_every_variable_that_is_read_is_known() -> None:
     text = "".join(
         path.read_text(encoding="utf-8") for folder in ("roles", "playbooks") for path in (ROOT / folder).rglob("*.yml")
     )
-    read = set(re.findall(r"(?<![\w])coco_[a-z_]+", text)) - set(VARS["_coco_later"])
-    assert read <= {*VARS["_coco_known"], "coco_nodes"}  # the group
-    used = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "roles").rglob("tasks/*.yml"))
-    used += (ROOT / "roles/install/vars/main.yml").read_text(encoding="utf-8")
-    used += (ROOT / "roles/common/vars/main.yml").read_text(encoding="utf-8").partition("# What the user says")[2]
-    used += "".join(path.read_text(encoding="utf-8") for path in (ROOT / "playbooks").rglob("*.yml"))
-    assert not [name for name in VARS["_coco_known"] if not re.search(rf"\b{name}\b", used)]
+    assert set(RAW.findall(text)) - set(_variables.LATER) == {*KNOWN, "coco_nodes"}  # the group
+
+
+@pytest.mark.parametrize("name", sorted({*KNOWN} - {"coco_payload", "coco_hosts", "coco_serial"}))
+def test_every_variable_is_used(name: str) -> None:
+    other = {
+        "installer_volumes": "volumes",
+        "installer_volume_mounts": "volume_mounts",
+        "environment_variables": "variables",
+    }
+    made = "_coco_" + other.get(name.removeprefix("coco_"), name.removeprefix("coco_"))
+    folders = (ROOT / "roles", ROOT / "playbooks")
+    used = "".join(path.read_text(encoding="utf-8") for folder in folders for path in folder.rglob("*.yml"))
+    assert len(re.findall(rf"\b{made}\b", used)) > 1  # made, and read
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -98,7 +162,7 @@ def test_a_role_passes_every_option_of_the_engine(role: str) -> None:
         text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / f"roles/{tasks}/tasks").glob("*.yml"))
         for option in ENGINE_OPTIONS:
             if tasks == role or option != "engine_timeout":
-                assert f'{option}: "{{{{ coco_{option}' in text, f"roles/{tasks} does not pass {option}"
+                assert f'{option}: "{{{{ _coco_{option} }}}}"' in text, f"roles/{tasks} does not pass {option}"
 
 
 def test_roles_and_modules_agree_about_the_engine() -> None:

@@ -1,0 +1,149 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""check_variables works where Ansible runs, before the node is asked anything."""
+
+from __future__ import annotations
+
+import functools
+import os
+import typing as t
+from collections.abc import Iterator, Mapping
+
+from ansible import errors
+from ansible.utils.vars import load_extra_vars
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import (
+    _ccruntime,
+    _engine_config,
+    _secrets,
+    _toml,
+    _variables,
+)
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._action import RuntimeAction
+
+#: Raised for a template that is "{{ omit }}"; ansible-core before 2.19 returns a placeholder instead.
+_OMITTED: tuple[type[Exception], ...] = tuple(filter(None, [getattr(errors, "AnsibleValueOmittedError", None)]))
+
+
+class ActionModule(RuntimeAction):
+    """See the module's documentation."""
+
+    _requires_connection = False
+
+    def act(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        _validation, options = self.validate_argument_spec(
+            argument_spec={
+                "required": {"type": "list", "elements": "str", "default": []},
+                "playbook": {"type": "bool", "default": False},
+            }
+        )
+        wrong = list(self._whole_play(task_vars)) if options["playbook"] else []
+        values = dict(self._values(task_vars, wrong))
+        wrong += _contents(values, options["required"])
+        manifest = {} if wrong else self._manifest(values.get("coco_ccruntime"), wrong)
+        missing = [name for name in options["required"] if name not in values and name not in manifest]
+        if missing and not wrong:
+            wrong.append(
+                Refusal(
+                    f"{', '.join(missing)} to be set",
+                    "nothing",
+                    "Name the payload, for example: -e coco_payload=oci-archive:/path/of/the/archive.",
+                )
+            )
+        if wrong:
+            return {"failed": True, "msg": "\n".join(map(str, wrong))}
+        return {"changed": False}
+
+    def _values(self, task_vars: Mapping[str, t.Any], wrong: list[Refusal]) -> Iterator[tuple[str, t.Any]]:
+        """Yield the variables that are given, converted; what is wrong with names and types goes to ``wrong``."""
+        given = [name for name in task_vars if isinstance(name, str) and name.startswith("coco_")]
+        unknown = _variables.unknown(given)
+        if unknown:
+            wrong.append(unknown)
+        for name in sorted(set(given) & set(_variables.KNOWN)):
+            try:
+                value = self._templar.template(task_vars[name])
+                if value is not None and value != task_vars.get("omit", self):
+                    yield name, _variables.convert(name, value)
+            except Refusal as refusal:
+                wrong.append(refusal)
+            except _OMITTED:
+                continue
+            except errors.AnsibleError as error:
+                wrong.append(_no_value(name, error))
+
+    def _whole_play(self, task_vars: Mapping[str, t.Any]) -> Iterator[Refusal]:
+        """Yield what keeps a playbook of this collection from being run as a whole, and as the user means it."""
+        play = self._task.get_play()
+        seen = {**play.get_vars(), **load_extra_vars(self._loader)}
+        hidden = [name for name in _variables.OF_PLAYS if task_vars.get(name) != seen.get(name)]
+        if hidden:
+            name = hidden[0]
+            yield Refusal(
+                f"{' and '.join(hidden)} with -e, if at all",
+                "a value in the inventory, which a play cannot see",
+                f"Take it out of the inventory, and start with -e {name}=….",
+            )
+        only, skipped = task_vars.get("ansible_run_tags", ["all"]), task_vars.get("ansible_skip_tags", [])
+        if not _variables.chosen(set(self._task.tags) - {"always"}, only, skipped):
+            words = [f"--tags {','.join(only)}"] if "all" not in only else []
+            words += [f"--skip-tags {','.join(skipped)}"] if skipped else []
+            yield Refusal(
+                "a run of all tasks, because these have no tags",
+                f"{' '.join(words)}, with which nothing would be done",
+                "Leave it out.",
+            )
+
+    def _manifest(self, source: t.Any, wrong: list[Refusal]) -> Mapping[str, t.Any]:
+        """Return the variables that the manifest sets."""
+        if source is None:
+            return {}
+        path = "" if isinstance(source, Mapping) else os.path.realpath(os.path.expanduser(source))
+        try:
+            return _ccruntime.parse(self._read(path) if path else source).variables
+        except Refusal as refusal:
+            where = f"{path}: " if path else "coco_ccruntime: "
+            wrong.append(Refusal(refusal.expected, f"{where}{refusal.found}", refusal.remedy))
+            return {}
+
+    def _read(self, path: str) -> str:
+        """Return the text of a file, which may be in a vault."""
+        try:
+            with open(self._loader.get_real_file(path), encoding="utf-8") as stream:
+                return stream.read()
+        except errors.AnsibleFileNotFound:
+            raise Refusal(
+                "a file in coco_ccruntime",
+                "no such file",
+                "Give the path of a manifest on the machine where Ansible runs.",
+            ) from None
+        except (OSError, UnicodeDecodeError, errors.AnsibleError) as error:
+            raise Refusal(
+                "a manifest that can be read in coco_ccruntime",
+                getattr(error, "strerror", None) or str(error),
+                "Give the path of a manifest that the user who runs Ansible may read.",
+            ) from None
+
+
+def _no_value(name: str, error: errors.AnsibleError) -> Refusal:
+    why = _secrets.mask(getattr(error, "message", "") or str(error))
+    return Refusal(f"{name} to have a value", f"a template that has none: {why}", "Set the variables that it names.")
+
+
+def _contents(values: Mapping[str, t.Any], required: list[str]) -> Iterator[Refusal]:
+    """Yield what is wrong with values of the right types: it would be found later, when the payload has been sent."""
+    checks: list[t.Callable[[], t.Any]] = [
+        lambda: _engine_config.check_overrides(values.get("coco_handler_overrides", {})),
+        lambda: _engine_config.proxy_tables(values.get("coco_proxy_plugins", {})),
+        *(functools.partial(_ccruntime.check_variable, name, value) for name, value in values.items()),
+    ]
+    if required and values.get("coco_installer") != "payload":
+        checks.append(_toml.require)
+    for check in checks:
+        try:
+            check()
+        except Refusal as refusal:
+            yield refusal

@@ -1,0 +1,78 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""See the filter's documentation."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible import context
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _variables
+
+DOCUMENTATION = r"""
+name: play_keyword
+short_description: Convert a variable that a play reads before it has hosts
+version_added: 0.1.0
+author: The confidential_containers.runtime authors (@confidential-containers)
+description:
+  - Returns C(coco_hosts) or C(coco_serial) as C(hosts) and C(serial) of a play take them.
+  - A play ends in a traceback over a wrong value. What cannot be converted is therefore the default here, and
+    M(confidential_containers.runtime.check_variables), the first task of the play, refuses it in words.
+  - Refuses C(--start-at-task), with which a task would lack what those before it have found out. Nothing later could say so.
+positional: _input, name
+options:
+  _input:
+    description: The value. None stands for a variable that is not given.
+    type: raw
+    required: true
+  name:
+    description: The variable's name.
+    type: str
+    required: true
+    choices: [coco_hosts, coco_serial]
+"""
+
+EXAMPLES = r"""
+- name: Install the runtime on a group of your own, in batches
+  hosts: my_workers
+  serial: "{{ coco_serial | default(none) | confidential_containers.runtime.play_keyword('coco_serial') }}"
+  roles:
+    - confidential_containers.runtime.install
+"""
+
+RETURN = r"""
+_value:
+  description: The value for the play.
+  type: raw
+"""
+
+
+def play_keyword(value: t.Any, name: str) -> t.Any:
+    """Return a keyword's value."""
+    start = context.CLIARGS.get("start_at_task")
+    if start:
+        raise AnsibleFilterError(
+            str(
+                Refusal(
+                    "a run from its beginning",
+                    f"--start-at-task={start}",
+                    "Leave it out: what is in its place already is found to be so, and stays untouched.",
+                )
+            )
+        )
+    try:
+        return _variables.convert(name, value)
+    except Refusal:
+        return _variables.KNOWN[name].default
+
+
+class FilterModule:
+    """The filters of this file."""
+
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        return {"play_keyword": play_keyword}

@@ -1,0 +1,67 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""See the filter's documentation."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _variables
+
+DOCUMENTATION = r"""
+name: role_variable
+short_description: Convert the value of a role variable to its type
+version_added: 0.1.0
+author: The confidential_containers.runtime authors (@confidential-containers)
+description:
+  - Returns the value of a variable of this collection's roles as the roles read it. C(-e NAME=VALUE) makes every value text; this
+    makes lists, mappings, booleans and numbers of it.
+  - Names are separated by commas, the arguments of a command as in a shell. Text in JSON is read as such.
+  - What cannot be converted is an error that says what was expected. M(confidential_containers.runtime.check_variables) says it first.
+positional: _input, name
+options:
+  _input:
+    description: The value. None stands for a variable that is not given, and so does what O(absent) is.
+    type: raw
+    required: true
+  name:
+    description: The variable's name.
+    type: str
+    required: true
+  absent:
+    description: What is returned for a variable that is not given and has no default, for example C(omit).
+    type: raw
+"""
+
+EXAMPLES = r"""
+- name: Show which handlers are meant, however they are given
+  ansible.builtin.debug:
+    msg: "{{ 'kata-qemu,kata-clh' | confidential_containers.runtime.role_variable('coco_handlers') }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The value, converted. It can be a secret.
+  type: raw
+"""
+
+
+def role_variable(value: t.Any, name: str, absent: t.Any = None) -> t.Any:
+    """Return a variable's value as roles read it."""
+    try:
+        converted = _variables.convert(name, None if value is absent or value == absent else value)
+    except Refusal as refusal:
+        raise AnsibleFilterError(str(refusal)) from None
+    return absent if converted is None else converted
+
+
+class FilterModule:
+    """The filters of this file."""
+
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        return {"role_variable": role_variable}
