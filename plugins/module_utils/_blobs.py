@@ -15,6 +15,7 @@ import posixpath
 import tarfile
 import typing as t
 
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _tar
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
 _BLOCK = 1 << 20
@@ -35,16 +36,27 @@ class TarFiles:
 
     def __init__(self, path: str) -> None:
         self._path = path
+        self._members: dict[str, tarfile.TarInfo] = {}
         try:
-            self._tar = tarfile.open(path, "r:")  # noqa: SIM115  (closed by close)
-            self._members = {posixpath.normpath(member.name): member for member in self._tar}
-        except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError, IndexError) as error:
-            raise Refusal(
-                f"an image archive at {path}",
-                f"a file that is no plain tar archive ({error})",
-                "Make one with 'skopeo copy docker://… oci-archive:FILE' or 'docker save --output FILE IMAGE'. A release "
-                "tarball, which holds no image, is tarball:FILE.",
-            ) from error
+            with open(path, "rb") as stream:
+                for member, _archive in _tar.members(stream):
+                    self._members[posixpath.normpath(member.name)] = member
+        except _tar.BROKEN as error:
+            raise self._damaged(str(error)) from error
+
+    def _damaged(self, found: str) -> Refusal:
+        if self._members:
+            return Refusal(
+                f"a whole image archive at {self._path}",
+                found,
+                "It was cut or changed after it was made, or it was written like that: fetch or make it again.",
+            )
+        return Refusal(
+            f"an image archive at {self._path}",
+            f"a file that is no plain tar archive ({found})",
+            "Make one with 'skopeo copy docker://… oci-archive:FILE' or 'docker save --output FILE IMAGE'. A release "
+            "tarball, which holds no image, is tarball:FILE.",
+        )
 
     def _member(self, name: str) -> tarfile.TarInfo | None:
         member = self._members.get(name)
@@ -61,7 +73,7 @@ class TarFiles:
         return t.cast("t.IO[bytes]", _Section(self._path, member.offset_data, member.size))
 
     def close(self) -> None:
-        self._tar.close()
+        pass
 
 
 class _Section(io.RawIOBase):

@@ -11,7 +11,7 @@ import tarfile
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _streams
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _streams, _tar
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Image, Layer
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._tarball import Source
@@ -25,8 +25,15 @@ _ARTIFACTS = "artifacts that are plain files, directories and links inside the p
 #: Bytes that may come of very few: guest images have long runs of zeros.
 _UNSUSPICIOUS = 1 << 30
 
-#: The last three are what tarfile makes of strange numbers, of headers without an end, and of a sparse member without one.
-_BROKEN = (*_streams.DAMAGED, tarfile.TarError, OverflowError, RecursionError, IndexError)
+#: What to do about a layer that cannot be read, by what its digest tells of the cause.
+_CHANGED = (
+    "These are not the bytes that the image's manifest names: fetch or make the archive again. Nothing was installed."
+)
+_BUILT = (
+    "Its digest is right, so the image was built like that: build it again, or use another one. Nothing was installed."
+)
+#: The digest of a tarball is that of whatever is there.
+_UNKNOWN = "Compare it with the original, by its publisher's digest, and fetch or make it again. Nothing was installed."
 
 
 @dataclass(frozen=True)
@@ -80,11 +87,11 @@ class Layers:
                 self.archive(t.cast("t.IO[bytes]", checked), layer.compression, visit)
                 while checked.read(_streams.BLOCK):
                     pass
-            except _BROKEN as error:
+            except _tar.BROKEN as error:
                 raise self._damaged(layer, str(error)) from error
         self._stored += checked.count
         if checked.digest() != layer.digest:
-            raise self._damaged(layer, f"digest {checked.digest()}")
+            raise self._refused(layer, f"digest {checked.digest()}", _CHANGED)
 
     def archive(self, stored: t.IO[bytes], compression: str, visit: Visit) -> None:
         """Read one tar archive to its end: a layer, or what lies in one."""
@@ -113,6 +120,8 @@ class Layers:
                     _visit(self._opened(closing, stored, layer.compression), visit)
                 except StopIteration:
                     return
+                except _tar.BROKEN as error:
+                    raise self._damaged(layer, str(error)) from error
 
     def _opened(self, closing: contextlib.ExitStack, stored: t.IO[bytes], compression: str) -> _streams.Ahead:
         """Open one archive. Stored bytes are read in one thread, decompressed in a second one, and used in the caller's."""
@@ -135,11 +144,22 @@ class Layers:
         )
 
     def _damaged(self, layer: Layer, found: str) -> Refusal:
-        return Refusal(
-            f"layer {layer.digest} in {self._source.title}",
-            found,
-            "The archive is truncated or was changed: make or fetch it again. Nothing was installed.",
-        )
+        """Return the refusal of a layer that could not be read to its end, with the cause that its digest tells."""
+        with self._source.open_layer(layer) as stored:
+            checked = _streams.Checked(stored)
+            try:
+                while checked.read(_streams.BLOCK):
+                    pass
+            except _tar.BROKEN as error:
+                return self._refused(layer, f"{found}; {error}", _CHANGED)
+        if checked.digest() != layer.digest:
+            return self._refused(layer, f"digest {checked.digest()}; {found}", _CHANGED)
+        return self._refused(layer, found, _BUILT)
+
+    def _refused(self, layer: Layer, found: str, remedy: str) -> Refusal:
+        if self._image.digest_kind in ("file", "directory"):
+            return Refusal(f"a whole tar archive with digest {layer.digest} in {self._source.title}", found, _UNKNOWN)
+        return Refusal(f"layer {layer.digest} in {self._source.title}", found, remedy)
 
     def _bounded(self, plain: t.IO[bytes], packed: _streams.Ahead) -> _streams.Bounded:
         """Hold an unpacked stream to the limits."""
@@ -158,7 +178,9 @@ class Layers:
 
 
 def _visit(plain: _streams.Ahead, visit: Visit) -> None:
-    with tarfile.open(fileobj=t.cast("t.IO[bytes]", plain), mode="r:") as tar:
-        for member in iter(tar.next, None):
+    for member, tar in _tar.members(t.cast("t.IO[bytes]", plain)):
+        try:
             visit(member, tar)
-            t.cast(t.Any, tar).members.clear()  # it would remember all of them
+        except _tar.BROKEN as error:
+            # It may be an archive itself.
+            raise _tar.Damage(f"{member.name!r}: {error}") from error

@@ -459,7 +459,7 @@ def test_a_member_of_more_bytes_than_there_are_on_earth(path: Path) -> None:
     archive = OciArchive()
     for made in (info.tobuf(tarfile.GNU_FORMAT), info.tobuf(tarfile.PAX_FORMAT)):
         archive.write(path, archive.image(archive.layer(raw(artifact(file("a")))[:-1024] + made + bytes(1024))))
-        with pytest.raises(Refusal, match="truncated"):
+        with pytest.raises(Refusal, match=r"unexpected end of data.*Its digest is right"):
             extract(path)
 
 
@@ -486,19 +486,19 @@ def test_a_layer_that_is_not_what_its_digest_says(path: Path, destination: Path,
     archive.blobs[layer["digest"]] = forged
     archive.write(path, manifest)
     for target in (None, destination):
-        with pytest.raises(Refusal, match=f"layer {layer['digest']}.*{digest_of(forged)}.*was changed"):
+        with pytest.raises(Refusal, match=f"layer {layer['digest']}.*{digest_of(forged)}.*not the bytes"):
             extract(path, target)
 
 
 def test_bytes_behind_the_end_of_a_layer_count(path: Path) -> None:
     archive = OciArchive()
     content = tar(artifact(file("a", b"a")))
-    layer = archive.layer(content + b"\0" * 9999 + b"more", "")
+    layer = archive.layer(content + b"\0" * 9999, "")
     archive.write(path, archive.image(layer))
     assert extract(path).tree == {"a": A_FILE}
-    archive.blobs[layer["digest"]] = content + b"\0" * 9999 + b"less"
+    archive.blobs[layer["digest"]] = content + b"\0" * 9998 + b"x"
     archive.write(path, archive.image(layer))
-    with pytest.raises(Refusal, match="was changed"):
+    with pytest.raises(Refusal, match="not the bytes"):
         extract(path)
 
 

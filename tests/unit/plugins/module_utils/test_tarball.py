@@ -87,7 +87,7 @@ def test_a_damaged_tarball(tmp_path: Path, compression: str) -> None:
     # A plain tar archive has no sums over its contents.
     for content in (whole[: len(whole) // 2], *((whole[:-600] + b"x" * 600,) if compression else ())):
         path.write_bytes(content)
-        with pytest.raises(Refusal, match="truncated or was changed"):
+        with pytest.raises(Refusal, match="Compare it with the original"):
             extract(path, transport="tarball")
 
 
