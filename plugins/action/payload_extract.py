@@ -55,7 +55,7 @@ class ActionModule(RuntimeAction):
 
     def act(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         options = {name: value for name, value in self._task.args.items() if value is not None}
-        reference = _reference.parse(str(options.get("payload", "")))
+        reference = _reference.parse(options.get("payload", ""))
         if reference.transport == _reference.REGISTRY:
             return self._registry(reference, options, task_vars)
         if reference.transport == _reference.DAEMON:
@@ -63,7 +63,7 @@ class ActionModule(RuntimeAction):
         if options.get("payload_on", "controller") == "node":
             return self._extract(task_vars, options)
         reference = _reference.on_controller(reference)
-        return self._sent(reference, {**options, "payload": str(reference)}, task_vars)
+        return self._sent(reference, {**options, "payload": reference.texts}, task_vars)
 
     def _registry(
         self, reference: Reference, options: dict[str, t.Any], task_vars: dict[str, t.Any]
@@ -213,7 +213,7 @@ def _read(path: str) -> str:
 
 def _digest_of(reference: Reference, whole: bool) -> str:
     with _tarball.open_source(reference, whole=whole) as source:
-        return str(source.images()[0].digest)
+        return " ".join(layer.digest for layer in source.images()[0].layers)
 
 
 @contextlib.contextmanager
@@ -234,6 +234,8 @@ def _files_to_send(
             for name in source.documents(image) + [layer.member for layer in image.layers]:
                 if name not in files:
                     files[name] = os.path.join(source.path, name) if directory else source.copy(name, made)
+        elif isinstance(source, _tarball.Tarballs):
+            files = {**source.files(), **files}
         elif directory:
             files[""] = os.path.join(made, "payload")
             with open(files[""], "wb") as packed:

@@ -6,15 +6,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import posixpath
+import re
 import shutil
 import tarfile
 import typing as t
 from dataclasses import dataclass, replace
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _layouts
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _layouts, _streams
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._blobs import (
     DirectoryFiles,
     Files,
@@ -39,6 +42,8 @@ _MANIFEST_TYPES = (
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
+#: Of an image's configuration in what ``docker save`` and others write.
+_DIGEST_AS_NAME = re.compile(r"(sha256:)?(?P<digest>[0-9a-f]{64})(\.|$)")
 #: Endings of media types by compression; '' is plain tar.
 _COMPRESSIONS = {"tar": "", "tar+gzip": "gzip", "tar.gzip": "gzip", "tar+zstd": "zstd"}
 
@@ -48,7 +53,8 @@ class Layer:
     """One layer: the archive's member that holds it, and the digest of that member's bytes.
 
     ``found`` is what is there instead, '' when it is as it should be: engines and skopeo keep the manifests of other
-    platforms without their layers.
+    platforms without their layers. ``unpacked_from`` is the compression of a member whose digest is that of its content: it is
+    opened decompressed.
     """
 
     member: str
@@ -56,6 +62,7 @@ class Layer:
     size: int | None
     compression: str
     found: str = ""
+    unpacked_from: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,8 @@ class Image:
     layers: tuple[Layer, ...]
     #: Directories in which the artifacts can be.
     bases: tuple[str, ...] = (_layouts.ARTIFACTS,)
+    #: Whether its layers lie side by side, so that none of them may replace what another one brings.
+    side_by_side: bool = False
     #: With which a program of the image runs: its environment (``NAME=value``) and its working directory.
     environment: tuple[str, ...] = ()
     directory: str = "/"
@@ -90,6 +99,7 @@ class Image:
             "digest_kind": self.digest_kind,
             "chain": dict(self.chain),
             "architecture": self.architecture,
+            **({"parts": [layer.digest for layer in self.layers]} if self.side_by_side else {}),
         }
 
 
@@ -169,10 +179,11 @@ class Archive:
         return images
 
     def open_layer(self, layer: Layer) -> t.IO[bytes]:
-        """Return a layer's bytes as they are stored. The caller checks them against the layer's digest."""
+        """Return the bytes that a layer's digest stands for. The caller checks them against it."""
         if layer.found:
             raise self._damaged(f"layer {layer.digest}", f"of {layer.size} bytes", layer.found)
-        return self._files.open(layer.member)
+        stored = self._files.open(layer.member)
+        return t.cast("t.IO[bytes]", _Opened(stored, layer.unpacked_from)) if layer.unpacked_from else stored
 
     def documents(self, image: Image) -> list[str]:
         """Return the names of the files that describe an image of an OCI layout."""
@@ -300,7 +311,9 @@ class Archive:
             configuration = self._document(member)
             with self._files.open(member) as stream:
                 digest = sha256(stream.read())
-            if posixpath.basename(member).partition(".")[0] != digest.partition(":")[2]:
+            # Docker names it <digest>.json, crane sha256:<digest>, Bazel's rules blobs/sha256/<digest>, Jib config.json.
+            named = _DIGEST_AS_NAME.match(posixpath.basename(member))
+            if named and named.group("digest") != digest.partition(":")[2]:
                 raise self._damaged(member, "named by its own digest", f"digest {digest}")
             diff_ids = configuration.get("rootfs", {}).get("diff_ids", [])
             members = [posixpath.normpath(name) for name in entry["Layers"]]
@@ -323,7 +336,34 @@ class Archive:
         size = self._files.size(member)
         if size is None:
             raise self._damaged(f"layer {member}", "as a file", "none")
-        return Layer(member, diff_id, size, "")
+        try:
+            with self._files.open(member) as stream:
+                compression = _streams.compression_of(stream.read(8))
+        except (tarfile.TarError, OSError) as error:
+            raise self._damaged(f"layer {member}", "that can be read", str(error)) from error
+        # Only the digest of its content is known, as docker load checks it.
+        return Layer(member, diff_id, None if compression else size, "", unpacked_from=compression)
+
+
+class _Opened(io.RawIOBase):
+    """A layer that is decompressed while it is read."""
+
+    def __init__(self, stored: t.IO[bytes], compression: str) -> None:
+        super().__init__()
+        self._closing = contextlib.ExitStack()
+        self._stream = self._closing.enter_context(
+            _streams.decompressed(self._closing.enter_context(stored), compression)
+        )
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        return self._stream.read(size)
+
+    def close(self) -> None:
+        self._closing.close()
+        super().close()
 
 
 def _how_it_runs(configuration: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -351,6 +391,12 @@ def select(
     if expected and not DIGEST.fullmatch(expected):
         raise Refusal(
             "a digest in coco_payload_digest, sha256: and 64 hexadecimal digits", repr(expected), "Correct it."
+        )
+    if expected and expected in identity.get("parts", ()):
+        raise Refusal(
+            f"the digest of all tarballs together in coco_payload_digest ({identity['digest']})",
+            f"{expected}, which is the digest of one of them",
+            "Check each file's own digest, and write the one of all.",
         )
     if expected and expected not in identity["chain"]:
         have = ", ".join(f"{kind} {digest}" for digest, kind in identity["chain"].items())

@@ -85,7 +85,10 @@ def unpack(source: Source, image: Image, begin: Begin | None, how: How = How()) 
     with _streams.Behind() as behind:
         unpacker = _Unpacker(source, image, begin, how, behind)
         unpacker.layers()
-        return unpacker.finish()
+        result = unpacker.finish()
+    # By now, every digest is known.
+    unpacker.compare()
+    return result
 
 
 class _Unpacker:
@@ -103,6 +106,8 @@ class _Unpacker:
         self._layers = Layers(source, image, how.limits, how.progress)
         self._relocation: Relocation | None = None
         self.result = Unpacked()
+        #: What a further tarball of the same release has once more, by its path.
+        self._again: list[tuple[str, Entry]] = []
         #: Directories right below the artifacts' place that no layout knows: for the error message.
         self._elsewhere: set[str] = set()
 
@@ -133,6 +138,16 @@ class _Unpacker:
                 self._replace(path)
                 result.tree[path] = self._file(path, 0o755, tarfile.TarInfo(path), io.BytesIO(text))
         return result
+
+    def compare(self) -> None:
+        """Refuse archives that lie side by side and do not have the same at one place."""
+        for path, entry in self._again:
+            if entry != self.result.tree[path]:
+                raise Refusal(
+                    f"the same {path} in all tarballs that have it",
+                    f"different ones in {self._source.title}",
+                    "Name tarballs of one release, for one architecture.",
+                )
 
     def _member(self, number: int, member: tarfile.TarInfo, tar: tarfile.TarFile, bases: t.Sequence[str]) -> None:
         path = posixpath.normpath(member.name.lstrip("/"))
@@ -183,10 +198,13 @@ class _Unpacker:
                 raise self._layers.hostile(inner.name, "a name that climbs out of its directory")
             if name != "." and (inner.isdir() or inner.isreg() or inner.issym() or inner.islnk()):
                 inner.mode &= 0o1777
-                inner.linkname = (
-                    posixpath.join(directory, inner.linkname.lstrip("/")) if inner.islnk() else inner.linkname
-                )
-                self._entry(number, posixpath.join(directory, name), inner, archive, inner.linkname)
+                target = posixpath.normpath(inner.linkname.lstrip("/")) if inner.islnk() else inner.linkname
+                if inner.islnk() and ".." in target.split("/"):
+                    raise self._layers.hostile(
+                        inner.name, f"a hard link to {inner.linkname!r}, outside of its directory"
+                    )
+                target = posixpath.join(directory, target) if inner.islnk() else target
+                self._entry(number, posixpath.join(directory, name), inner, archive, target)
 
         stored = io.BufferedReader(t.cast("io.RawIOBase", tar.extractfile(member)))
         compression = _streams.compression_of(stored.peek(8))
@@ -283,9 +301,12 @@ class _Unpacker:
         before = self.result.tree.get(path)
         if before and self._archive_of[path] == number and not (member.isdir() and before["type"] == "directory"):
             raise self._layers.hostile(member.name, "twice in the same archive")
-        self._archive_of[path] = number
         # A file that is writable by everybody would let everybody run code as root.
         mode = member.mode & 0o775
+        if before and self._image.side_by_side and not (member.isdir() and before["type"] == "directory"):
+            self._repeated(path, mode, member, tar, target)
+            return
+        self._archive_of[path] = number
         if member.isdir():
             if before is None or before["type"] != "directory":
                 self._replace(path)
@@ -306,17 +327,30 @@ class _Unpacker:
             if self._destination is not None:
                 os.link(self._on_disk(target), self._on_disk(path))
         else:
-            self._layers.unfold(member)
-            if posixpath.basename(posixpath.dirname(path)) == "bin":
-                mode |= 0o111
-            content = tar.extractfile(member)
-            stream = _streams.unbuffered(content)
-            if (
-                path in t.cast(_layouts.Layout, self.result.layout).configurations.values()
-                and not self._image.architecture
-            ):
-                stream = self._of_this_machine(member, stream)
-            self.result.tree[path] = self._file(path, mode, member, stream)
+            self.result.tree[path] = self._regular(path, mode, member, tar)
+
+    def _repeated(self, path: str, mode: int, member: tarfile.TarInfo, tar: tarfile.TarFile, target: str) -> None:
+        """Remember what a further tarball has in the place of an entry, without writing it."""
+        if member.isreg():
+            entry = self._regular(path, mode, member, tar, write=False)
+        elif member.issym():
+            entry = {"type": "link", "target": target}
+        else:
+            entry = {"type": "directory"} if member.isdir() else self.result.tree.get(target, {})
+        self._again.append((path, entry))
+
+    def _regular(
+        self, path: str, mode: int, member: tarfile.TarInfo, tar: tarfile.TarFile, write: bool = True
+    ) -> Entry:
+        self._layers.unfold(member)
+        if posixpath.basename(posixpath.dirname(path)) == "bin":
+            mode |= 0o111
+        content = tar.extractfile(member)  # closes the stream below it once nobody has it any more
+        stream = _streams.unbuffered(content)
+        shims = t.cast(_layouts.Layout, self.result.layout).configurations.values()
+        if path in shims and not self._image.architecture:
+            stream = self._of_this_machine(member, stream)
+        return self._file(path, mode, member, stream, write)
 
     def _of_this_machine(self, member: tarfile.TarInfo, stream: t.IO[bytes]) -> t.IO[bytes]:
         """Refuse a shim for another architecture: a tarball says nowhere else what it is for."""
@@ -372,7 +406,7 @@ class _Unpacker:
         if not allowed:
             raise self._layers.hostile(member.name, f"a link to {target!r}, outside of the artifacts")
 
-    def _file(self, path: str, mode: int, member: tarfile.TarInfo, stream: t.IO[bytes]) -> Entry:
+    def _file(self, path: str, mode: int, member: tarfile.TarInfo, stream: t.IO[bytes], write: bool = True) -> Entry:
         """Take a file over, and return its entry."""
         entry: Entry = {"type": "file", "mode": mode}
         if _layouts.is_configuration(path) and member.size <= _LARGEST_TEXT:
@@ -385,7 +419,7 @@ class _Unpacker:
             entry["capability"] = value.encode("utf-8", "surrogateescape").hex()
         digest, size = hashlib.sha256(), 0
         do = self._behind.do if member.size >= _LARGE else _at_once
-        if self._destination is None:
+        if self._destination is None or not write:
             for block in iter(lambda: stream.read(_BLOCK), b""):
                 do(functools.partial(digest.update, block))
                 size += len(block)

@@ -40,18 +40,33 @@ class Reference:
     """Where a payload is.
 
     ``path`` is a path, or for ``docker`` the host and the repository, for ``docker-daemon`` an image's name; ``image`` the image's name ('' where there is only
-    one), or for ``docker`` its tag; ``digest`` is what a ``docker`` reference says behind ``@``.
+    one), or for ``docker`` its tag; ``digest`` is what a ``docker`` reference says behind ``@``. ``others`` are the paths of
+    further tarballs of the same release.
     """
 
     transport: str
     path: str
     image: str = ""
     digest: str = ""
+    others: tuple[str, ...] = ()
 
     def __str__(self) -> str:
+        return ", ".join(self.texts) if self.others else self._text()
+
+    def _text(self) -> str:
         slashes = "//" if self.transport == REGISTRY else ""
         digest = f"@{self.digest}" if self.digest else ""
         return f"{self.transport}:{slashes}{self.path}" + (f":{self.image}" if self.image else "") + digest
+
+    @property
+    def paths(self) -> list[str]:
+        """Return the path, and those of further tarballs."""
+        return [self.path, *self.others]
+
+    @property
+    def texts(self) -> list[str]:
+        """Return what :func:`parse` makes this of."""
+        return [replace(self, path=path, others=())._text() for path in self.paths]
 
     @property
     def host(self) -> str:
@@ -63,8 +78,28 @@ class Reference:
         return replace(self, image="", digest=digest)
 
 
-def parse(text: str) -> Reference:
-    """Parse ``TRANSPORT:…``; what names no transport is a reference to a registry. Says which part is wrong."""
+def parse(payload: str | t.Sequence[str]) -> Reference:
+    """Parse one reference, or a list: of one, or of several tarballs. Says which part is wrong."""
+    if isinstance(payload, str):
+        return _one(payload)
+    if not isinstance(payload, (list, tuple)) or not all(isinstance(text, str) for text in payload):
+        raise Refusal(f"{_EXPECTED}, or a list of tarballs", repr(payload), "Write text, or a list of text.")
+    first, *others = [_one(text) for text in payload] or [_one("")]
+    for reference in (first, *others) if others else ():
+        if reference.transport != "tarball":
+            raise Refusal(
+                "one payload in coco_payload, or a list in which each one is tarball:PATH",
+                f"{reference} in a list of {len(payload)}",
+                "Name one payload, or the tarballs of one release.",
+            )
+    paths = [reference.path for reference in (first, *others)]
+    if len(set(paths)) != len(paths):
+        raise Refusal("different tarballs in coco_payload", f"the same one twice in {paths}", "Name each one once.")
+    return replace(first, others=tuple(paths[1:]))
+
+
+def _one(text: str) -> Reference:
+    """Parse ``TRANSPORT:…``; what names no transport is a reference to a registry."""
     if not text:
         raise Refusal(_EXPECTED, "nothing", "Name the payload, for example oci-archive:/path/of/the/archive.")
     transport, _colon, rest = text.partition(":")
@@ -82,8 +117,9 @@ def parse(text: str) -> Reference:
 
 
 def on_controller(reference: Reference) -> Reference:
-    """Return the reference with an absolute path; a relative one starts in the current directory."""
-    return replace(reference, path=os.path.abspath(os.path.expanduser(reference.path)))
+    """Return the reference with absolute paths; a relative one starts in the current directory."""
+    path, *others = [os.path.abspath(os.path.expanduser(path)) for path in reference.paths]
+    return replace(reference, path=path, others=tuple(others))
 
 
 def _registry(text: str, rest: str) -> Reference:

@@ -16,6 +16,7 @@ import os
 import stat
 import tarfile
 import typing as t
+from dataclasses import replace
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _layouts, _streams
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Archive, Image, Layer
@@ -47,7 +48,10 @@ def open_source(
     plain: t.Mapping[str, str] | None = None,
     whole: bool = False,
 ) -> Source:
-    """Open what ``reference`` names, or a copy of it at ``path``. ``digest``, ``whole``: see Tarball, ``plain``: see Archive."""
+    """Open what ``reference`` names, or a copy of it at ``path``. ``digest``, ``whole``: see Tarball and Tarballs, ``plain``: see
+    Archive."""
+    if reference.others:
+        return Tarballs(reference, path, digest, plain)
     if reference.transport in ("tarball", "dir"):
         return Tarball(reference, path, digest, plain, whole)
     return Archive(reference, path, plain=plain)
@@ -113,6 +117,46 @@ class Tarball:
         return tar_of(self.path, self._whole)
 
 
+class Tarballs:
+    """Several tarballs of one release, which go to one prefix. ``path`` is a directory with copies of them, named as :meth:`files`
+    says; ``digest`` are their digests, with a space in between, and spares reading them."""
+
+    def __init__(
+        self, reference: Reference, path: str = "", digest: str = "", plain: t.Mapping[str, str] | None = None
+    ) -> None:
+        self.path = path or reference.path
+        self.title = " and ".join(reference.paths)
+        names = [f"files/{number}" for number in range(len(reference.paths))]
+        paths = [os.path.join(path, name) for name in names] if path else reference.paths
+        digests = digest.split() or [""] * len(paths)
+        self._tarballs = {
+            name: Tarball(Reference("tarball", one), digest=known, plain=plain)
+            for name, one, known in zip(names, paths, digests)
+        }
+
+    def __enter__(self) -> Tarballs:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+    def files(self) -> dict[str, str]:
+        """Return the path of each file by its name in a directory of copies."""
+        return {name: tarball.path for name, tarball in self._tarballs.items()}
+
+    def images(self) -> list[Image]:
+        images = {name: tarball.images()[0] for name, tarball in self._tarballs.items()}
+        layers = tuple(replace(image.layers[0], member=name) for name, image in images.items())
+        # What `sha256sum FILE… | cut -d' ' -f1 | sort | sha256sum` prints.
+        lines = sorted(f"{image.digest.partition(':')[2]}\n" for image in images.values())
+        digest = f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
+        first = next(iter(images.values()))
+        return [replace(first, digest=digest, chain={digest: "file"}, layers=layers, side_by_side=True)]
+
+    def open_layer(self, layer: Layer) -> t.IO[bytes]:
+        return self._tarballs[layer.member].open_layer(layer)
+
+
 def tar_of(root: str, whole: bool = False) -> t.Iterator[bytes]:
     """Return the artifacts below ``root`` as a tar stream: of an image's whole file system, only its part for the node."""
     for path in _members(root, whole):
@@ -120,15 +164,16 @@ def tar_of(root: str, whole: bool = False) -> t.Iterator[bytes]:
     yield bytes(2 * tarfile.BLOCKSIZE)
 
 
-def state_of(path: str) -> str:
-    """Return what tells, without reading a byte of it, whether a tarball or a directory of artifacts is as it was: nobody
+def state_of(*paths: str) -> str:
+    """Return what tells, without reading a byte of it, whether tarballs or a directory of artifacts are as they were: nobody
     changes a file and leaves the time of its last change.
     """
     known = hashlib.sha256()
-    for member in [path, *(_members(path, whole=False) if os.path.isdir(path) else ())]:
-        found = os.stat(member, follow_symlinks=member == path)
-        signature = (found.st_ino, found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-        known.update(f"{member!r} {signature}\n".encode("utf-8", "surrogateescape"))
+    for path in paths:
+        for member in [path, *(_members(path, whole=False) if os.path.isdir(path) else ())]:
+            found = os.stat(member, follow_symlinks=member == path)
+            signature = (found.st_ino, found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+            known.update(f"{member!r} {signature}\n".encode("utf-8", "surrogateescape"))
     return known.hexdigest()
 
 

@@ -129,7 +129,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import Tree
 
 #: What the receipt keeps of a payload's record.
-_RECORDED = ("reference", "digest", "digest_kind", "chain", "architecture", "layout", "components", "source")
+_RECORDED = ("reference", "digest", "digest_kind", "chain", "parts", "architecture", "layout", "components", "source")
 
 #: What SELinux does on a node that has it: 1, it forbids; 0, it only reports.
 _ENFORCING = "/sys/fs/selinux/enforce"

@@ -25,7 +25,9 @@ options:
         with an OCI layout.
       - C(docker-daemon:IMAGE) is an image of a Docker engine on the controller, which is pulled there if it lacks it, and saved.
       - C(tarball:PATH) is a release tarball, plain or compressed with gzip, xz or zstd; C(dir:PATH) an extracted payload.
-    type: str
+      - A release that comes in several tarballs is a list of C(tarball:PATH). They go to one prefix, and none of them may have another
+        content than the others in the same place.
+    type: raw
     required: true
   payload_on:
     description:
@@ -35,7 +37,8 @@ options:
     choices: [controller, node]
   digest:
     description:
-      - The digest that the payload must have, of its index, its manifest or its configuration; of a tarball, that of the file.
+      - The digest that the payload must have, of its index, its manifest or its configuration; of a tarball, that of the file; of
+        several ones, what C(sha256sum FILE1 FILE2 | cut -d' ' -f1 | sort | sha256sum) prints, with C(sha256:) before it.
     type: str
     default: ""
   prefix:
@@ -147,6 +150,13 @@ EXAMPLES = r"""
     digest: "{{ payload_digest | default('') }}"
   register: payload
 
+- name: Stage a release that comes in two tarballs
+  confidential_containers.runtime.payload_extract:
+    payload:
+      - tarball:/srv/payloads/kata-static-4.1.0-amd64.tar.zst
+      - tarball:/srv/payloads/kata-go-static-4.1.0-amd64.tar.zst
+  register: payload
+
 - name: Install it
   confidential_containers.runtime.payload_artifacts:
     digest: "{{ payload.digest }}"
@@ -169,7 +179,7 @@ digest:
 digest_kind:
   description:
     - What V(RV(digest)) is the digest of, V(manifest), or V(config) for archives without a registry manifest; V(file) for a
-      tarball, and V(directory) for the names, modes, times and contents of an extracted payload.
+      tarball or several ones, and V(directory) for the names, modes, times and contents of an extracted payload.
   returned: success
   type: str
 found:
@@ -278,31 +288,38 @@ class Extraction:
         if self.reference.transport == _reference.REGISTRY:
             return self._from_registry()
         on_node = self.params["payload_on"] == "node"
-        if on_node and not os.path.isabs(self.reference.path):
+        relative = [path for path in self.reference.paths if not os.path.isabs(path)]
+        if on_node and relative:
             raise Refusal(
-                "an absolute path in coco_payload, for a file on the node", self.reference.path, "Write it from / on."
+                "an absolute path in coco_payload, for a file on the node", relative[0], "Write it from / on."
             )
-        path = self.params["archive"] or (self.reference.path if on_node else "")
+        path = self.params["archive"] or ""
         identities = self.params["identities"]
-        if not path:
+        if not path and not on_node:
             # What is known here of the payload may be more than the controller knows before it has read it.
             return self._look(self._select([self._known(one["digest"]) or one for one in identities]))
-        known = identities[0]["digest"] if identities and identities[0]["digest_kind"] in ("file", "directory") else ""
-        if on_node and self.reference.transport in ("tarball", "dir") and os.path.exists(path):
-            known = self._remembered(path)
+        known = (
+            _read_before(identities[0]) if identities and identities[0]["digest_kind"] in ("file", "directory") else ""
+        )
+        if (
+            on_node
+            and self.reference.transport in ("tarball", "dir")
+            and all(map(os.path.exists, self.reference.paths))
+        ):
+            known = self._remembered()
             if not known:
                 self._require_engine()
         with _tarball.open_source(self.reference, path, known, self.params["plain"], self.params["whole"]) as source:
             return self._from(source)
 
-    def _remembered(self, path: str) -> str:
-        """Return the digest of an archive on the node without reading it, if it is as it was when it was installed; else ''."""
+    def _remembered(self) -> str:
+        """Return the digest of what is on the node without reading it, if it is as it was when it was installed; else ''."""
         if self.params["whole"]:
             return ""
-        self.source = _tarball.state_of(path)
+        self.source = _tarball.state_of(*self.reference.paths)
         installed = self.receipt.get("payload", {})
         unchanged = installed.get("source") == self.source and not self.params["verify"]
-        return t.cast(str, installed["digest"]) if unchanged else ""
+        return _read_before(installed) if unchanged else ""
 
     def _from_registry(self) -> dict[str, t.Any]:
         access = Access(*(self.params[f"registry_{part}"] for part in ("username", "password", "ca")))
@@ -465,6 +482,7 @@ class Extraction:
         layout = t.cast(_layouts.Layout, found.layout)
         return {
             **{key: identity[key] for key in ("digest", "digest_kind", "chain", "architecture")},
+            "parts": identity.get("parts", []),
             "reference": str(self.reference),
             "layout": layout.name,
             "prefix": self._prefix(layout),
@@ -510,6 +528,11 @@ class Extraction:
         }
 
 
+def _read_before(payload: Identity) -> str:
+    """Return the digests of a payload's files, for what opens them again."""
+    return " ".join(payload.get("parts") or [payload["digest"]])
+
+
 def require_room(directory: str, image: Image) -> None:
     """Refuse a payload that cannot fit: before a byte is written, its layers' sizes are the least that it takes."""
     least = sum(layer.size or 0 for layer in image.layers)
@@ -520,7 +543,7 @@ def require_room(directory: str, image: Image) -> None:
 def main() -> t.NoReturn:
     module = AnsibleModule(
         argument_spec={
-            "payload": {"type": "str", "required": True},
+            "payload": {"type": "raw", "required": True},
             "payload_on": {"type": "str", "choices": ["controller", "node"]},
             "digest": {"type": "str", "default": ""},
             "prefix": {"type": "path"},

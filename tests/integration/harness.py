@@ -65,7 +65,7 @@ class Node:
         done = subprocess.run(**how, capture_output=True, text=True, check=False)
         return Run(done.returncode, done.stdout + done.stderr)
 
-    def install(self, archive: str, **variables: t.Any) -> str:
+    def install(self, archive: str | list[str], **variables: t.Any) -> str:
         """Install a payload and return the output of the run, which must succeed."""
         run = self.play("install", coco_payload=archive, **variables)
         assert run.status == 0, run.output

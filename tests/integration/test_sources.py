@@ -66,6 +66,13 @@ def release(root: Path) -> bytes:
     return packed(root / ARTIFACTS / BUILT_FOR, name=f"./{BUILT_FOR}")
 
 
+def halves(root: Path) -> dict[str, bytes]:
+    """Return a release in two tarballs, which have the configurations in common."""
+    artifacts = root / ARTIFACTS / BUILT_FOR
+    parts = {"kata-static.tar": ("libexec", "share"), "kata-go-static.tar": ("bin", "share/defaults")}
+    return {name: packed(artifacts, *of, name=f"./{BUILT_FOR}") for name, of in parts.items()}
+
+
 def test_every_source_from_the_controller(node: Node, root: Path, payload: dict[str, str], tmp_path: Path) -> None:
     """One after the other: each is an upgrade of the one before."""
     archive = f"oci-archive:{payload['oci_archive']}"
@@ -75,13 +82,16 @@ def test_every_source_from_the_controller(node: Node, root: Path, payload: dict[
     sh(*copy, f"oci:{tmp_path}/zstd:v1", f"oci-archive:{tmp_path}/zstd.tar:v1")
     for ending, compress in COMPRESS.items():
         (tmp_path / f"kata-static.tar.{ending}").write_bytes(compress(release(root)))
-    sources = [
+    for name, content in halves(root).items():
+        (tmp_path / name).write_bytes(zstandard.compress(content))
+    sources: list[str | list[str]] = [
         f"oci:{tmp_path}/layout:v1",
         f"docker-archive:{payload['docker_archive']}",
         f"oci-archive:{tmp_path}/zstd.tar",
         f"tarball:{tmp_path}/kata-static.tar.gz",
         f"tarball:{tmp_path}/kata-static.tar.xz",
         f"tarball:{tmp_path}/kata-static.tar.zst",
+        [f"tarball:{tmp_path}/{name}" for name in halves(root)],
         f"dir:{root}",
         f"docker-daemon:{payload['image']}",
     ]
@@ -134,11 +144,15 @@ def test_sources_on_the_node(nodes: list[Node], root: Path) -> None:
     """A tarball and a directory that are there already; this node's Python reads zstd."""
     node = nodes[1]
     parts = " ".join(f"/root/payload/{BUILT_FOR}/{name}" for name in ("bin", "share"))
-    place = "/root/payload.tar.zst"
-    run = node.play("install", coco_payload=f"tarball:{place}", coco_payload_on="node")
+    release = {f"/root/{name}.zst": content for name, content in halves(root).items()}
+    tarballs = [f"tarball:{place}" for place in release]
+    run = node.play("install", coco_payload=tarballs, coco_payload_on="node")
     assert "nothing there" in run.output
-    send(node, zstandard.compress(release(root)), place)
-    node.install(f"tarball:{place}", coco_payload_on="node")
+    for place, content in release.items():
+        send(node, zstandard.compress(content), place)
+    node.install(tarballs, coco_payload_on="node")
+    run = node.play("install", coco_payload=tarballs[::-1], coco_payload_on="node")
+    assert run.recap(node.name, "changed") == 0, run.output
     node.sh(
         f"mkdir -p /root/payload/{BUILT_FOR} && cp -a /opt/confidential-containers/. /root/payload/{BUILT_FOR} && ls {parts}"
     )
@@ -158,7 +172,7 @@ def test_sources_on_the_node(nodes: list[Node], root: Path) -> None:
         assert bool(node.sh("find /root/payload -type f -anewer /root/looked")) == were_read
     node.sh("umount /root/payload")
     assert "Starting gVisor" in node.pod("kata-clh")
-    node.sh(f"rm -r /root/payload {place}")
+    node.sh(f"rm -r /root/payload {' '.join(release)}")
 
 
 def send(node: Node, content: bytes, path: str) -> None:

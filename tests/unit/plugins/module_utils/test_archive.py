@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import subprocess
 import tarfile
 import typing as t
 from pathlib import Path
@@ -24,9 +26,12 @@ from ansible_collections.confidential_containers.runtime.tests.unit.archives imp
     MANIFEST,
     Entry,
     OciArchive,
+    artifact,
     digest_of,
     docker_entries,
     entry,
+    extract,
+    extract_root,
     file,
     link,
     members,
@@ -135,6 +140,68 @@ def test_docker_archive_may_link_a_shared_layer(path: Path) -> None:
         assert [archive.open_layer(layer).read() for layer in image.layers] == [CONTENT, CONTENT]
 
 
+CRANE, JIB, BAZEL = "sha256:{config}", "config.json", "blobs/sha256/{config}"
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd", ""])
+@pytest.mark.parametrize(
+    ("config", "layer"),
+    [(CRANE, "{layer}.tar.gz"), (JIB, "{layer}.tar.gz"), (BAZEL, "blobs/sha256/{layer}"), (BAZEL, "{layer}.tar.gz")],
+    ids=["crane", "Jib", "Bazel", "older Bazel"],
+)
+def test_what_other_tools_write_for_docker_load(
+    path: Path, tmp_path: Path, config: str, layer: str, compression: str
+) -> None:
+    """Names of their own, and compressed layers, of which only the digest of their content is known."""
+    artifacts = [tar(artifact(file("bin/x", b"x" * 99999, 0o755))), tar(artifact(file("bin/y", b"y")))]
+    path.write_bytes(tar(*for_docker_load(artifacts, config, layer, compression)))
+    [image] = images(path)
+    assert image.digest_kind == "config"
+    assert [one.digest for one in image.layers] == [digest_of(one) for one in artifacts]
+    target = tmp_path / "target"
+    target.mkdir()
+    found = extract(path, target, transport="docker-archive")
+    assert sorted(found.tree) == ["bin", "bin/x", "bin/y"]
+    assert (target / "bin/x").read_bytes() == b"x" * 99999
+    extract_root(path, tmp_path / "root", transport="docker-archive")
+    assert (tmp_path / "root/opt/kata-artifacts/opt/confidential-containers/bin/y").read_bytes() == b"y"
+
+
+@pytest.mark.parametrize("wrong", ["content", "stream", "config"])
+def test_what_other_tools_write_is_checked(path: Path, wrong: str) -> None:
+    artifacts = [tar(artifact(file("bin/x", b"x" * 99999, 0o755)))]
+    entries = for_docker_load(artifacts, CRANE, "{layer}.tar.gz", "gzip")
+    packed = entries[0][1]
+    changed = {"content": gzip.compress(tar(artifact(file("bin/x", b"y" * 99999)))), "stream": packed[:-20]}
+    if wrong == "config":
+        entries[-2] = file(entries[-2][0].name, entries[-2][1] + b" ")
+    else:
+        entries[0] = file(entries[0][0].name, changed[wrong])
+    path.write_bytes(tar(*entries))
+    with pytest.raises(
+        Refusal, match="named by its own digest" if wrong == "config" else f"layer {digest_of(artifacts[0])}"
+    ):
+        extract(path, transport="docker-archive")
+
+
+def for_docker_load(layers: list[bytes], config: str, layer: str, compression: str) -> list[Entry]:
+    """Return an archive with other names than Docker's. Its last two members are the configuration and the manifest."""
+    packed = [packed_with(compression, one) for one in layers]
+    diff_ids = [digest_of(one) for one in layers]
+    configuration = json.dumps({"architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": diff_ids}}).encode()
+    names = [layer.format(layer=digest_of(one)[7:]) for one in packed]
+    name = config.format(config=digest_of(configuration)[7:])
+    manifest = [{"Config": name, "RepoTags": ["a/b:v1"], "Layers": names}]
+    made = [file(*one) for one in zip(names, packed, strict=True)]
+    return [*made, file(name, configuration), file("manifest.json", json.dumps(manifest).encode())]
+
+
+def packed_with(compression: str, content: bytes) -> bytes:
+    if compression == "zstd":
+        return subprocess.run(["zstd", "--stdout"], input=content, capture_output=True, check=True).stdout
+    return gzip.compress(content) if compression else content
+
+
 def test_docker_archive_without_a_tag(path: Path) -> None:
     [image] = images(write(path, *docker_entries(CONTENT, tags=None)))
     assert image.names == ()
@@ -192,9 +259,12 @@ def test_a_docker_archive_of_docker_25_knows_its_repository_tags(path: Path) -> 
         pytest.param([file("manifest.json", b'[{"Config": "c.json"}]')], "c.json", id="Docker without configuration"),
         pytest.param([file("manifest.json", b'[{"Layers": []}]')], "specification", id="Docker without a name of it"),
         pytest.param(
-            [file("manifest.json", b'[{"Config": "c.json", "Layers": []}]'), file("c.json", b"{}")],
+            [
+                file("manifest.json", b'[{"Config": "%s.json", "Layers": []}]' % (b"0" * 64)),
+                file("0" * 64 + ".json", b"{}"),
+            ],
             "named by its own digest",
-            id="a configuration with a name of its own",
+            id="a configuration with the name of another one",
         ),
     ],
 )  # fmt: skip

@@ -741,22 +741,26 @@ def test_enclave_cc(tmp_path: Path) -> None:
         link("./etc/mtab", "/proc/mounts"),
         entry("./dev/null", tarfile.CHRTYPE),
         hard_link("./usr/bin/agent-2", "usr/bin/agent"),
+        hard_link("./usr/bin/agent-3", "./usr/bin/agent"),
+        hard_link("./usr/bin/agent-4", "/usr/bin/agent"),
     ]
     (tmp_path / "staged").mkdir()
     found = extract(simple(tmp_path / "payload.tar", enclave(*more)), tmp_path / "staged")
     assert found.layout and found.layout.name == "enclave-cc"
     agent = "share/enclave-cc-agent-instance"
+    names = [f"usr/bin/agent-{number}" for number in (2, 3, 4)]
     assert {path for path, one in found.tree.items() if one["type"] != "directory"} == {
         "bin/containerd-shim-rune-v2",
         "share/defaults/enclave-cc/configuration-enclave-cc.toml",
         f"{agent}/config.json",
-        *(f"{agent}/rootfs/{name}" for name in ("bin", "usr/bin/agent", "usr/bin/agent-2", "etc/mtab")),
+        *(f"{agent}/rootfs/{name}" for name in ("bin", "usr/bin/agent", *names, "etc/mtab")),
         *(f"share/enclave-cc-boot-instance/rootfs/{name}" for name in ("bin", "usr/bin/agent")),
     }
     assert found.tree["bin/containerd-shim-rune-v2"]["mode"] == 0o755
     assert found.tree[f"{agent}/rootfs/usr/bin/agent"]["mode"] == 0o755  # no setuid bit
     assert found.tree[f"{agent}/rootfs/etc/mtab"] == {"type": "link", "target": "/proc/mounts"}
-    assert (tmp_path / f"staged/{agent}/rootfs/usr/bin/agent-2").read_bytes() == b"a"
+    for name in names:
+        assert (tmp_path / f"staged/{agent}/rootfs/{name}").read_bytes() == b"a"
 
 
 @pytest.mark.parametrize(
@@ -764,7 +768,8 @@ def test_enclave_cc(tmp_path: Path) -> None:
     [
         (file("../../../etc/passwd"), "climbs out"),
         (file("bin/x"), "no directory"),  # through a link
-        (hard_link("x", "../../../../bin/containerd-shim-rune-v2"), "no artifact"),
+        (hard_link("x", "../../../../bin/containerd-shim-rune-v2"), "outside of its directory"),
+        (hard_link("x", "a/../../../../bin/containerd-shim-rune-v2"), "outside of its directory"),
         (hard_link("x", "/etc/passwd"), "no artifact"),
         (file("usr/bin/agent"), "twice"),
     ],

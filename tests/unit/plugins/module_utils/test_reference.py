@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import typing as t
 
 import pytest
 
@@ -80,6 +81,38 @@ def test_the_wrong_part_is_named(text: str, part: str) -> None:
         parse(text)
     assert part in str(refused.value)
     assert repr(text) in str(refused.value)
+
+
+def test_a_list() -> None:
+    reference = parse(["tarball:/a.tar", "tarball:~/b.tar"])
+    assert reference == Reference("tarball", "/a.tar", others=("~/b.tar",))
+    assert reference.paths == ["/a.tar", "~/b.tar"]
+    assert str(reference) == "tarball:/a.tar, tarball:~/b.tar"
+    assert parse(reference.texts) == reference
+    assert on_controller(reference).paths == ["/a.tar", os.path.expanduser("~/b.tar")]
+    for text in ("oci-archive:/a.tar:v1", f"docker://quay.io/x/y@{DIGEST}"):
+        assert parse([text]) == parse(text)
+        assert parse(text).texts == [text]
+
+
+@pytest.mark.parametrize(
+    ("payload", "part"),
+    [
+        ([], "Found nothing"),
+        (["tarball:/a", ""], "Found nothing"),
+        (["tarball:/a", "dir:/b"], "dir:/b in a list of 2"),
+        (["quay.io/x/y", "tarball:/a"], "docker://quay.io/x/y:latest in a list of 2"),
+        (["tarball:/a", "tarball:/a"], "the same one twice"),
+        (["tarball:/a", 1], "Found ['tarball:/a', 1]"),
+        ({"tarball": "/a"}, "Found {'tarball': '/a'}"),
+        (5, "Found 5"),
+        (None, "Found None"),
+    ],
+)
+def test_no_list(payload: t.Any, part: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        parse(payload)
+    assert part in str(refused.value)
 
 
 def test_nothing() -> None:
