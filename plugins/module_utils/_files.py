@@ -81,6 +81,21 @@ def sync_filesystem(path: str) -> None:
         os.close(descriptor)
 
 
+def sync(paths: t.Iterable[str]) -> None:
+    """Make durable what has changed at some paths, or where they were: one call for each file system.
+
+    To be done before the note that asks for the change is removed: that one may lie on another file system, which a power
+    cut finds in another state.
+    """
+    systems = {}
+    for path in paths:
+        while not os.path.isdir(path):
+            path = os.path.dirname(path)
+        systems[os.stat(path).st_dev] = path
+    for path in systems.values():
+        sync_filesystem(path)
+
+
 def is_immutable(path: str) -> bool:
     """Tell whether a file or directory is kept as it is, even from root: by ``chattr +i``, or ``+a``."""
     found = ctypes.create_string_buffer(_STATX_SIZE)

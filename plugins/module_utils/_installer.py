@@ -209,6 +209,7 @@ def finish(state: State, journal: Journal) -> None:
             _files.remove_file(original)
     _tidy(state, journal)
     _payloads.forget(state)
+    _files.sync([state.directory, *(entry["path"] for entry in journal.parts["installer"]["created"])])
     journal.close()
 
 
@@ -235,6 +236,7 @@ def roll_back(state: State, journal: Journal) -> list[str]:
     # One that was started since all is back needs no other start.
     if changed or not _serves(engine, serve) or (start != part["invocation"] and start == part["back"]):
         _probe.restart(engine, serve, max(part["timeout"], _probe.PATIENCE))
+    _files.sync([state.directory, *(entry["path"] for entry in part["created"])])
     journal.close()
     return [f"{path}: changed by somebody else since this run had failed, and left as found." for path in kept]
 

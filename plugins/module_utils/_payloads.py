@@ -85,5 +85,8 @@ def _read(directory: str) -> dict[str, t.Any] | None:
 
 
 def _remove_staged(payload: t.Mapping[str, t.Any]) -> None:
-    _files.remove_tree(payload["staged"])
+    gone = _files.remove_tree(payload["staged"])
     _files.remove_empty_directories([os.path.dirname(payload["staged"])])
+    if gone:
+        # Before the record of it goes: nobody would know whose it is.
+        _files.sync([payload["staged"]])

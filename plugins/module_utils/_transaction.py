@@ -166,6 +166,7 @@ def finish(state: State, journal: Journal) -> None:
     _files.remove_empty_directories(directories - needed)
     if artifacts:
         _artifacts.give_back(artifacts["prefix"], artifacts["give_back"])
+    _files.sync([*(directories - needed), *_places(state, artifacts)])
     journal.close()
 
 
@@ -183,8 +184,18 @@ def roll_back(state: State, journal: Journal) -> list[str]:
             f"{os.path.join(artifacts['prefix'], path)}: edited since it was installed, and kept." for path in edited
         ]
         _payloads.forget(state)
+    config = journal.parts.get("config", {})
+    written = (path for part in ("files", "links", "directories") for path in config.get(part, ()))
+    _files.sync([*written, *_places(state, artifacts)])
     journal.close()
     return told
+
+
+def _places(state: State, artifacts: t.Mapping[str, t.Any] | None) -> list[str]:
+    """Return where artifacts and payloads are put and removed: each can be a file system of its own."""
+    if not artifacts:
+        return []
+    return [state.directory, *(artifacts[place] for place in ("prefix", "staged", "aside") if artifacts[place])]
 
 
 def _remember_edited(state: State, artifacts: t.Mapping[str, t.Any], edited: t.Sequence[str]) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
+    _artifacts,
     _containerd,
     _cri,
     _files,
@@ -375,6 +376,73 @@ def test_a_payload_configuration_that_was_edited_stays_and_is_known(
         {name: entry},
         sorted(directories),
     )
+
+
+# What a power cut would leave.
+
+
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is done to files, and when it is made durable."""
+    events: list[str] = []
+
+    def noted(name: str, real: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
+        def step(*args: t.Any, **options: t.Any) -> t.Any:
+            events.append(f"{name} {os.path.basename(str(args[0]))}")
+            return real(*args, **options)
+
+        return step
+
+    for name in ("rename", "unlink", "rmdir"):
+        monkeypatch.setattr(os, name, noted(name, getattr(os, name)))
+    monkeypatch.setattr(_files, "sync_filesystem", lambda path: events.append("sync"))
+    return events
+
+
+@pytest.mark.parametrize("how", ["committed", "rolled back", "removed"])
+def test_all_is_durable_before_the_journal_is_closed(
+    state: State, daemon: Daemon, tmp_path: Path, events: list[str], how: str
+) -> None:
+    """/opt, /etc and /var can be file systems of their own: without the journal nobody knows what has to go there."""
+    prefix = tmp_path / "opt/x"
+    artifacts: dict[str, t.Any] = {
+        "prefix": str(prefix),
+        "staged": str(tmp_path / "opt/.work/staged"),
+        "aside": str(tmp_path / "opt/.work/aside"),
+        **{part: [part] if part in ("add", "remove") else [] for part in ("add", "replace", "remove", "kept")},
+        "directories": [str(prefix)],
+        "give_back": ["theirs"],
+    }
+    for path in (prefix / "remove", prefix / "theirs.kept", Path(artifacts["staged"]) / "add"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    journal = Journal(state)
+    _transaction.begin(state, journal, artifacts=artifacts, receipt={"prefix": str(prefix), "tree": {}})
+    _artifacts.swap(str(prefix), {**artifacts, "directories": []})
+    if how == "removed":
+        journal.record(receipt={**state.receipt(), "prefix": str(prefix), "directories": []})
+        _transaction.finish(state, journal)
+    else:
+        change = change_of(daemon, AFTER if how == "committed" else AFTER + BROKEN, drop_in=True)
+        with contextlib.nullcontext() if how == "committed" else pytest.raises(Refusal, match="rolled back"):
+            carry_out(state, daemon, change)
+    closed = events.index("unlink journal.json")
+    synced = max(number for number, event in enumerate(events[:closed]) if event == "sync")
+    assert events[synced + 1 : closed] == []
+    changed = events[:synced]
+    assert "rmdir .work" in changed
+    assert ("unlink add" if how == "rolled back" else "unlink remove") in changed
+
+
+def test_each_file_system_is_synced_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(_files, "sync_filesystem", lambda path: synced.append(os.stat(path).st_dev))
+    (tmp_path / "file").touch()
+    places = [str(tmp_path), str(tmp_path / "file"), str(tmp_path / "no/such/x"), "/dev/shm/no/such", "/dev/shm"]
+    _files.sync(places)
+    assert sorted(synced) == sorted({os.stat(path).st_dev for path in (tmp_path, "/dev/shm")})
+    _files.sync([])
+    assert len(synced) <= 2
 
 
 # An error, or the end of the process, at each step.
