@@ -99,6 +99,24 @@ def _remembers(state: State) -> bool:
     return there and (bool(os.listdir(state.directory)) or not _mounts.is_point(state.directory))
 
 
+def _refuse_installed(state: State) -> None:
+    receipt = state.receipt()
+    if is_installed(receipt):
+        raise Refusal(
+            "a node on which nothing of this collection is installed",
+            f"payload {receipt.get('payload', {}).get('digest', 'of an unknown digest')} below {receipt.get('prefix')}",
+            "Uninstall first: ansible-playbook confidential_containers.runtime.uninstall.",
+        )
+
+
+def _forget(module: AnsibleModule, state: State) -> None:
+    engine = _engine(module)
+    if engine:
+        _registry.clean(engine)
+    _payloads.forget(state, everything=True)
+    _files.remove_tree(state.directory)
+
+
 def main() -> t.NoReturn:
     module = AnsibleModule(
         argument_spec={
@@ -110,28 +128,21 @@ def main() -> t.NoReturn:
 
     def act() -> dict[str, t.Any]:
         with _module.session(module) as (state, recovered):
-            receipt = state.receipt()
-            if is_installed(receipt):
-                raise Refusal(
-                    "a node on which nothing of this collection is installed",
-                    f"payload {receipt.get('payload', {}).get('digest', 'of an unknown digest')} "
-                    f"below {receipt.get('prefix')}",
-                    "Uninstall first: ansible-playbook confidential_containers.runtime.uninstall.",
-                )
+            _refuse_installed(state)
             changed = _remembers(state) or bool(recovered)
-            result = {"changed": changed, "recovered": recovered, "edited": _installer.edited(receipt)}
+            result = {"changed": changed, "recovered": recovered, "edited": _installer.edited(state.receipt())}
             if module.check_mode:
                 return result
             run = _order(module, state)
-        if run:
-            _handover.carried_out(run)  # the unit takes the lock itself
-        with _module.session(module) as (state, _recovered):
-            engine = _engine(module)
-            if engine:
-                _registry.clean(engine)
-            _payloads.forget(state, everything=True)
-            _files.remove_tree(state.directory)
-        return result
+            if not run:
+                _forget(module, state)
+                return result
+        _handover.carried_out(run)  # the unit takes the lock itself
+        with _module.session(module) as (state, again):
+            # Nobody held the lock meanwhile: another run may have installed something.
+            _refuse_installed(state)
+            _forget(module, state)
+        return {**result, "recovered": recovered or again}
 
     _module.enter(module, act)
 
