@@ -23,12 +23,12 @@ class Refusal(Exception):
         super().__init__(f"Expected {expected}. Found {found}. {remedy}")
 
 
-def as_refusal(error: Exception, expected: str) -> Refusal:
+def as_refusal(error: Exception, expected: str, remedy: str = "") -> Refusal:
     """Return any error as a refusal. What the system says names a path at most; others could quote a configuration."""
     if isinstance(error, Refusal):
         return error
     if isinstance(error, OSError):
-        return Refusal(expected, str(error), "")
+        return Refusal(expected, str(error), remedy)
     place = traceback.extract_tb(error.__traceback__)[-1]
     return Refusal(
         expected,

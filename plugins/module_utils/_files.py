@@ -29,6 +29,9 @@ _SPARE_FILES = 1000
 #: Ending of our temporary files. Not ``.toml``: engines import ``*.toml``, hidden files included.
 TEMPORARY = ".confidential-containers~"
 
+#: Extended attributes that the kernel itself makes of a file's content: another content has others.
+_OF_THE_CONTENT = ("security.ima", "security.evm")
+
 # statx(2), which Python does not have before 3.15.
 _AT_FDCWD = -100
 _AT_SYMLINK_NOFOLLOW = 0x100
@@ -175,12 +178,31 @@ def write_atomically(path: str, data: bytes, mode: int = 0o644) -> None:
 
 
 def _copy_attributes(source: str, target: int) -> None:
+    """Give a new file the extended attributes of the one that it replaces: its SELinux label and its ACL are among them."""
+    for name in _attributes(source):
+        try:
+            value = os.getxattr(source, name)
+            if _attributes(target).count(name) and os.getxattr(target, name) == value:
+                continue
+            os.setxattr(target, name, value)
+        except OSError as error:
+            if error.errno == errno.ENOTSUP:
+                continue
+            raise Refusal(
+                f"{source} to keep its extended attribute {name}",
+                f"that the system refuses it to the new file: {error.strerror}",
+                f"Without it the file would not be what it was ('getfattr -d -m - {source}' shows it). Nothing was written there.",
+            ) from error
+
+
+def _attributes(file: str | int) -> list[str]:
+    """Return the names of what is to be kept; a file system without extended attributes has none to lose."""
     try:
-        for name in os.listxattr(source):
-            os.setxattr(target, name, os.getxattr(source, name))
-    except OSError:
-        # A file system without extended attributes has none to lose.
-        return
+        return [name for name in os.listxattr(file) if name not in _OF_THE_CONTENT]
+    except OSError as error:
+        if error.errno == errno.ENOTSUP:
+            return []
+        raise
 
 
 def write_json(path: str, value: t.Any) -> None:
@@ -196,9 +218,15 @@ def read_json(path: str) -> t.Any:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise Refusal(
-            f"{path} as this collection wrote it", f"no JSON ({error})", "Restore this file, or ask for help with it."
-        ) from error
+        raise Refusal(f"{path} as this collection wrote it", f"no JSON ({error})", damaged(path)) from error
+
+
+def damaged(path: str) -> str:
+    """Say what to do about a document of ours that somebody, or a disk, has damaged."""
+    return (
+        f"Bring {path} back from a backup of the node. Without one, move it away: this collection then knows nothing of what it "
+        "says, and what is on the node because of it stays there."
+    )
 
 
 def remove_file(path: str) -> bool:

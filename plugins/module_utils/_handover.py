@@ -33,6 +33,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._s
 
 _DIRECTORY = "/run/confidential-containers"
 _ORDER = _DIRECTORY + "/order.json"
+_GOES_ON = "What this run began, the next one finishes or undoes."
 
 
 def _result(run: str) -> str:
@@ -61,7 +62,7 @@ def carried_out(run: str) -> dict[str, t.Any]:
         raise Refusal(
             f"{_unit.NAME} to carry out this run ({run})",
             "that it ended without a result",
-            f"'journalctl -u {_unit.NAME}' on the node says why. What this run began, the next one finishes or undoes.",
+            f"'journalctl -u {_unit.NAME}' on the node says why. {_GOES_ON}",
         )
     if "refusal" in result:
         raise Refusal(**result["refusal"])
@@ -166,7 +167,7 @@ def _attend(state: State) -> int:
         elif journal:
             _end(state, run)
     except Exception as error:  # noqa: BLE001  (told to who waits)
-        _leave(run, refusal=as_refusal(error, f"run {run} to go on to its end"))
+        _leave(run, refusal=as_refusal(error, f"run {run} to go on to its end", _GOES_ON))
         if not isinstance(error, Refusal):
             # Not its words, which could quote a configuration.
             sys.stderr.writelines([*traceback.format_tb(error.__traceback__), f"{type(error).__name__}\n"])

@@ -111,7 +111,7 @@ def session(module: AnsibleModule, run: str = "") -> t.Iterator[tuple[_state.Sta
                 raise Refusal(
                     f"this run ({run}) to be the only one that is open on the node",
                     f"run {journal.run}, which began meanwhile",
-                    "Let only one run at a time work on a node, and start again.",
+                    "Let only one run at a time work on a node, and run the playbook again.",
                 )
             if module.check_mode:
                 raise Refusal(

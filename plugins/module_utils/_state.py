@@ -57,11 +57,17 @@ class State:
             return {"schema": RECEIPT_SCHEMA}
         if not isinstance(receipt, dict):
             receipt = {}
-        if receipt.get("schema") != RECEIPT_SCHEMA:
+        schema = receipt.get("schema")
+        if schema != RECEIPT_SCHEMA:
+            newer = isinstance(schema, int) and schema > RECEIPT_SCHEMA
             raise Refusal(
                 f"a receipt of schema {RECEIPT_SCHEMA} in {self._receipt}",
-                f"schema {receipt.get('schema')}, written by version {receipt.get('collection')} of this collection",
-                "Use that version of the collection, or a newer one, on this node.",
+                f"schema {schema}, written by version {receipt.get('collection')} of this collection"
+                if newer
+                else f"schema {schema!r}, which no version of this collection writes",
+                "Use that version of the collection, or a newer one, on this node."
+                if newer
+                else _files.damaged(self._receipt),
             )
         return t.cast("dict[str, t.Any]", receipt)
 
@@ -106,7 +112,7 @@ def locked(what: str, path: str = LOCK, timeout: float = LOCK_TIMEOUT) -> t.Iter
                     raise Refusal(
                         "no other run of this collection on this node",
                         f"{path} held for more than {timeout:.0f} s by {holder}",
-                        "Wait until that run has ended and start again.",
+                        "Wait until that run has ended, and run the playbook again.",
                     ) from None
                 time.sleep(0.2)
         os.ftruncate(descriptor, 0)

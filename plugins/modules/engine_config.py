@@ -245,14 +245,16 @@ def _content(path: str) -> bytes | None:
 
 def _open(state: State, run: str) -> Journal:
     """Return the journal of the run that the caller goes on with, or of a new one."""
-    journal = Journal.find(state) or Journal(state)
-    if run and run != journal.run:
+    journal = Journal.find(state)
+    if run and (journal is None or run != journal.run):
         raise Refusal(
-            f"the artifacts of this run ({run})",
-            "those of another run, which began meanwhile",
-            "Let only one run at a time work on a node, and start again.",
+            f"this run ({run}), which brought the artifacts, to be open on the node",
+            f"run {journal.run}, which began meanwhile"
+            if journal
+            else "that another run, or a restart of the node, has ended it",
+            "Let only one run at a time work on a node, and run the playbook again.",
         )
-    return journal
+    return journal or Journal(state)
 
 
 def _plan(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

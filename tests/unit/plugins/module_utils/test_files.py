@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
 
@@ -65,6 +67,86 @@ def test_a_file_keeps_its_extended_attributes(tmp_path: Path) -> None:
         pytest.skip("a file system without extended attributes")
     _files.write_atomically(str(path), b"new")
     assert os.getxattr(path, "user.label") == b"ours"
+
+
+class Attributes:
+    """Extended attributes of a system that this machine may not have; ``refuses`` is what happens when one is set."""
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, old: dict[str, bytes], new: dict[str, bytes], refuses: int
+    ) -> None:
+        self.old, self.new, self.refuses = old, new, refuses
+        for name in ("listxattr", "getxattr", "setxattr"):
+            monkeypatch.setattr(os, name, getattr(self, name))
+
+    def of(self, file: str | int) -> dict[str, bytes]:
+        return self.new if isinstance(file, int) else self.old
+
+    def listxattr(self, file: str | int) -> list[str]:
+        return list(self.of(file))
+
+    def getxattr(self, file: str | int, name: str) -> bytes:
+        return self.of(file)[name]
+
+    def setxattr(self, file: int, name: str, value: bytes) -> None:
+        if self.refuses:
+            raise OSError(self.refuses, os.strerror(self.refuses))
+        self.new[name] = value
+
+
+LABEL = {"security.selinux": b"system_u:object_r:container_config_t:s0"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "refuses", "outcome"),
+    [
+        pytest.param(LABEL, {}, 0, LABEL, id="kept"),
+        pytest.param(LABEL, LABEL, errno.EACCES, LABEL, id="there by itself"),
+        pytest.param(LABEL, {}, errno.EACCES, None, id="a label that may not be given"),
+        pytest.param({"system.posix_acl_access": b"x"}, {}, errno.ENOSPC, None, id="an ACL without room"),
+        pytest.param({"user.x": b"x"}, {}, errno.ENOTSUP, {}, id="not supported"),
+        pytest.param({"security.ima": b"digest", "security.evm": b"x"}, {}, errno.EPERM, {}, id="of the content"),
+    ],
+)
+def test_an_attribute_that_cannot_be_kept_is_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    old: dict[str, bytes],
+    new: dict[str, bytes],
+    refuses: int,
+    outcome: dict[str, bytes] | None,
+) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"old")
+    attributes = Attributes(monkeypatch, old, dict(new), refuses)
+    if outcome is None:
+        with pytest.raises(
+            Refusal, match=rf"x to keep its extended attribute {next(iter(old))}.*{os.strerror(refuses)}"
+        ):
+            _files.write_atomically(str(path), b"new")
+        assert path.read_bytes() == b"old"
+    else:
+        _files.write_atomically(str(path), b"new")
+        assert path.read_bytes() == b"new"
+        assert attributes.new == outcome
+    assert os.listdir(tmp_path) == ["x"]
+
+
+def test_attributes_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(number: int) -> t.Callable[[t.Any], t.NoReturn]:
+        def listxattr(file: t.Any) -> t.NoReturn:
+            raise OSError(number, os.strerror(number))
+
+        return listxattr
+
+    path = tmp_path / "x"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(os, "listxattr", fail(errno.ENOTSUP))
+    _files.write_atomically(str(path), b"new")
+    monkeypatch.setattr(os, "listxattr", fail(errno.EIO))
+    with pytest.raises(OSError, match="Input/output"):
+        _files.write_atomically(str(path), b"newer")
+    assert path.read_bytes() == b"new"
 
 
 def test_a_new_file_has_the_mode_that_is_asked_for(tmp_path: Path) -> None:
