@@ -101,8 +101,8 @@ class RuntimeAction(ActionBase):
         return _watch.watch(work, look, self.show)
 
     def show(self, line: str) -> None:
-        """Show the user a line while the task runs."""
-        _DISPLAY.display(f"{self._task_vars.get('inventory_hostname', '')}: {line}")
+        """Show the user a line while the task runs: not where a callback writes a document for programs."""
+        _DISPLAY.display(f"{self._task_vars.get('inventory_hostname', '')}: {line}", stderr=True)
 
     def node(self, module: str, task_vars: dict[str, t.Any], **options: t.Any) -> dict[str, t.Any]:
         """Run one of our modules on the node."""

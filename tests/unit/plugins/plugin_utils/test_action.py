@@ -78,6 +78,15 @@ def test_what_a_connection_carries_is_not_shown(
         assert bool(shown) == (verbosity >= 3)
 
 
+def test_progress_is_shown_beside_the_output(capsys: pytest.CaptureFixture[str]) -> None:
+    """The output may be a document: ANSIBLE_STDOUT_CALLBACK=ansible.posix.json."""
+    action = Action({})
+    action._task_vars = {"inventory_hostname": "worker-1"}
+    action.show("1 of 4 MiB (25 %) sent")
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("", "worker-1: 1 of 4 MiB (25 %) sent\n")
+
+
 def test_a_failure_shows_no_secret(run: t.Callable[..., dict[str, t.Any]]) -> None:
     """Neither does the traceback of a module that has crashed, nor what it was called with."""
     quoted = f'password = "{SECRET}"'
