@@ -11,11 +11,15 @@ import re
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _layouts
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+
 #: By shim: the components that it needs on one architecture.
 Needed = t.Dict[str, t.List[str]]
 
 #: The machine names of the manifest, by those of images.
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+_KINDS = {dict: "an object", list: "a list", str: "text", bool: "a truth value", type(None): "nothing"}
 _TARBALL = re.compile(r"kata-static-(?P<component>[a-z0-9][a-z0-9.-]*)\.tar\.(zst|xz|gz)")
 
 
@@ -44,18 +48,41 @@ def component_of(name: str) -> str:
 
 
 def parse(data: bytes, architecture: str) -> Needed:
-    """Parse a manifest. Raises ValueError when it does not have the shape that it should have."""
-    document = json.loads(data)
-    machine = _MACHINES.get(architecture, architecture)
+    """Parse a manifest: ``shims`` maps shims to machines to names of components, ``requiredComponents`` has those of all shims."""
     try:
-        common = (document.get("requiredComponents") or {}).get(machine) or []
-        needed = {shim: [*common, *of[machine]] for shim, of in document["shims"].items() if of.get(machine)}
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"a manifest of components of another shape ({error!r})") from error
-    for shim, components in needed.items():
-        if not all(isinstance(name, str) for name in (shim, *components)):
-            raise ValueError(f"no names of components for {shim!r}")
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise _wrong("the whole document", "JSON", str(error)) from error
+    machine = _MACHINES.get(architecture, architecture)
+    common = _names(_mapping(document, "the whole document").get("requiredComponents"), "requiredComponents", machine)
+    needed = {}
+    for shim, of in _mapping(document.get("shims"), "shims").items():
+        own = _names(of, f"shims.{shim}", machine)
+        if own:
+            needed[shim] = [*common, *own]
     return needed
+
+
+def _mapping(value: t.Any, where: str) -> dict[str, t.Any]:
+    if not isinstance(value, dict):
+        raise _wrong(where, "an object", _KINDS.get(type(value), "a number"))
+    return value
+
+
+def _names(machines: t.Any, where: str, machine: str) -> list[str]:
+    """Return the names of components for a machine; none where there is nothing for it."""
+    names = _mapping({} if machines is None else machines, where).get(machine) or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise _wrong(f"{where}.{machine}", "a list of names of components", json.dumps(names)[:200])
+    return names
+
+
+def _wrong(where: str, expected: str, found: str) -> Refusal:
+    return Refusal(
+        f"{expected} at {where} in /{_layouts.COMPONENTS_MANIFEST} of the payload",
+        found,
+        "Use a payload of a version that this collection knows (Kata 3.32 to 4.1), or a newer version of the collection.",
+    )
 
 
 def wanted(needed: Needed, shims: t.Iterable[str]) -> list[str]:

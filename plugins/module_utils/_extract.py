@@ -98,6 +98,7 @@ class _Unpacker:
         self._begin = begin
         self._destination: str | None = None
         self._how = how
+        self._prefix = posixpath.normpath(how.prefix) if how.prefix else None
         #: Computes the files' digests.
         self._behind = behind
         #: By path: the number of the archive that brought it. Each layer is one, and each component's tarball.
@@ -167,8 +168,8 @@ class _Unpacker:
         layout, relative = located
         if self.result.layout is not None and self.result.layout is not layout:
             raise self._layers.hostile(member.name, f"a second layout beside /{self.result.layout.root}")
-        if self.result.layout is None and self._how.prefix not in (None, layout.prefix):
-            self._relocation = Relocation(layout.prefix, self._how.prefix)
+        if self.result.layout is None and self._prefix not in (None, layout.prefix):
+            self._relocation = Relocation(layout.prefix, self._prefix)
         if self.result.layout is None and self._begin:
             self._destination = self._begin(layout)
         self.result.layout = layout

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import posixpath
+import re
 import typing as t
 from dataclasses import dataclass, field
 
@@ -130,6 +131,10 @@ _FOR_SOFTWARE = ("/usr/local", "/var/lib", "/var/opt")
 _SHARED = ("/", "/home", "/media", "/mnt", "/opt", "/root", "/srv", *_FOR_SOFTWARE)
 
 
+#: What means something else, or may, in a shell, in TOML, in options of QEMU or in a unit of systemd: a prefix stands in all of them.
+_NOT_IN_A_PREFIX = re.compile(r"[^\w./@~+=-]")
+
+
 def by_name(name: str) -> Layout:
     """Return the layout that an earlier run recorded by its name."""
     return next(layout for layout in LAYOUTS if layout.name == name)
@@ -166,10 +171,13 @@ def check_prefix(asked: str) -> None:
     def refuse(found: str) -> t.NoReturn:
         raise Refusal(
             "coco_prefix to be a directory of its own, like /opt/kata",
-            f"{asked}, {found}",
+            f"{asked!r}, {found}",
             "Leave it out to use the one that the payload was built for, or name a directory below /opt or /srv.",
         )
 
+    strange = _NOT_IN_A_PREFIX.search(asked)
+    if strange:
+        refuse(f"with {strange.group()!r} in it (letters, digits and . / _ @ ~ + = - are allowed)")
     if not asked.startswith("/"):
         refuse("which is relative")
     path = posixpath.normpath(asked)

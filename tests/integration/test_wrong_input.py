@@ -39,6 +39,7 @@ def refused(run: Run, *texts: str) -> None:
         pytest.param({"coco_payload": "oci:/etc"}, ["neither index.json nor manifest.json"], id="no OCI layout"),
         pytest.param({"coco_payload": "dir:/etc/ssh"}, ["Found other files only"], id="no payload in the directory"),
         pytest.param({"coco_prefix": "opt/kata"}, ["which is relative"], id="relative prefix"),
+        pytest.param({"coco_prefix": "/opt/$kata"}, ["with '$' in it"], id="a prefix that a shell reads"),
         pytest.param({"coco_prefix": "/"}, ["which is shared with others"], id="the root as prefix"),
         pytest.param({"coco_prefix": "/usr/lib/kata"}, ["in a directory of the system"], id="a prefix of the system's"),
         pytest.param(

@@ -87,7 +87,7 @@ def test_a_tarball_has_artifacts_at_its_top_or_where_images_have_them(path: str)
 
 
 @pytest.mark.parametrize(
-    "prefix", ["/opt/kata", "/opt/x/", "/srv/kata/4.1", "/usr/local/kata", "/var/lib/kata", "/kata"]
+    "prefix", ["/opt/kata", "/opt/x/", "/srv/kata/4.1", "/usr/local/kata", "/var/lib/kata", "/kata", "/opt/a_b@1~x+y=z"]
 )
 def test_prefix(prefix: str) -> None:
     _layouts.check_prefix(prefix)
@@ -111,6 +111,7 @@ def test_prefix(prefix: str) -> None:
         ("/opt/../etc/kata", "system"),
         ("/var/lib/confidential-containers/x", "system"),
         ("/var/log/kata", "system"),
+        *((f"/opt/a{character}b", "in it") for character in "\"'`$\\ \n\t\0*?[]{}()<>|&;!#%^,:\udcff"),
     ],
 )
 def test_no_prefix(prefix: str, why: str) -> None:
