@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+import posixpath
 import re
 import typing as t
 from dataclasses import dataclass, replace
@@ -26,6 +28,26 @@ REGISTRY = "docker"
 TRANSPORTS = (REGISTRY, *PATHS, DAEMON)
 #: Transports whose path can be followed by the name of an image.
 _WITH_IMAGE = ("oci-archive", "docker-archive", "oci")
+
+#: A file that is named without its transport: what its name looks like, and the transports that it can have.
+_LOOKS_LIKE = (
+    (re.compile(r".*kata.*static.*\.tar(\.\w+)?|.*\.(tar\.(gz|xz|zst)|tgz|txz|tzst)"), ("tarball",)),
+    (re.compile(r".*docker.*\.tar"), ("docker-archive",)),
+    (re.compile(r".*oci.*\.tar"), ("oci-archive",)),
+    (re.compile(r".*\.tar"), ("oci-archive", "docker-archive", "tarball")),
+    (re.compile(r".*"), ("dir", "oci")),
+)
+_IF = {
+    "oci-archive": "skopeo or podman wrote it",
+    "docker-archive": "docker save wrote it",
+    "tarball": "it is a release tarball",
+    "dir": "it is an extracted payload",
+    "oci": "it has an OCI layout",
+}
+#: What is no reference to a registry: a path, or the name of an archive.
+_PATH = re.compile(r"(/|\./|\.\./|~).*|[^:]*\.(tar(\.(gz|xz|zst))?|tgz|txz|tzst)")
+#: What is none either: its transport would be a host with an empty port.
+_OTHER_TRANSPORT = re.compile(r"(?P<name>[A-Za-z][-+\w]*):(?P<rest>/.*)")
 
 _EXPECTED = f"coco_payload as one of {', '.join(f'{name}:' for name in TRANSPORTS)}"
 
@@ -105,6 +127,8 @@ def _one(text: str) -> Reference:
     transport, _colon, rest = text.partition(":")
     if transport == REGISTRY and not rest.startswith("//"):
         raise _wrong(text, "no // after docker:", "Write docker://HOST/REPOSITORY:TAG.")
+    if transport not in TRANSPORTS:
+        _refuse_path(text)
     if transport == REGISTRY or transport not in TRANSPORTS:
         return _registry(text, rest[2:] if transport == REGISTRY else text)
     path, _colon, image = rest.partition(":") if transport in _WITH_IMAGE else (rest, "", "")
@@ -114,6 +138,32 @@ def _one(text: str) -> Reference:
             text, f"no {what} after {transport}:", f"Write {transport}:{'IMAGE' if what == 'name' else '/path/of/it'}."
         )
     return Reference(transport, path, image)
+
+
+def _refuse_path(text: str) -> None:
+    """Refuse what is not written as a payload in a registry, and offer what it may be meant for."""
+    if _PATH.fullmatch(text):
+        raise _wrong(text, "no transport", f"Write {_offers(text)}.")
+    other = _OTHER_TRANSPORT.fullmatch(text)
+    if not other:
+        return
+    name, rest = other.group("name"), other.group("rest")
+    meant = difflib.get_close_matches(name, TRANSPORTS, n=1)
+    if name in ("http", "https"):
+        offer = f"docker:{rest}"
+    elif name == "file":
+        offer = _offers(re.sub("^//+", "/", rest))
+    else:
+        offer = f"{meant[0]}:{rest}" if meant else "one of these transports before the path"
+    raise _wrong(text, f"{name + ':'!r} as its transport", f"Write {offer}.")
+
+
+def _offers(text: str) -> str:
+    path = text.partition(":")[0].rstrip("/")
+    known = next(names for looks, names in _LOOKS_LIKE if looks.fullmatch(posixpath.basename(path)))
+    if len(known) == 1:
+        return f"{known[0]}:{text}"
+    return ", or ".join(f"{name}:{text} if {_IF[name]}" for name in known)
 
 
 def on_controller(reference: Reference) -> Reference:
@@ -130,20 +180,25 @@ def _registry(text: str, rest: str) -> Reference:
     head, slash, tail = name.rpartition("/")
     repository, colon, tag = tail.partition(":")
     if colon and not _TAG.fullmatch(tag):
-        raise _wrong(text, f"{tag!r} as its tag", "Correct the part behind the last colon.")
+        raise _wrong(
+            text, f"{tag!r} as its tag", "Write letters, digits, dots, hyphens and underscores behind the last colon."
+        )
     parts = f"{head}{slash}{repository}".split("/")
     host = parts.pop(0) if len(parts) > 1 and re.search(r"[.:]|^localhost$", parts[0]) else "docker.io"
     if host == "docker.io" and len(parts) == 1:
         parts.insert(0, "library")
     if not _HOST.fullmatch(host):
-        raise _wrong(text, f"{host!r} as the registry's host", "Correct the part before the first slash.")
+        raise _wrong(
+            text,
+            f"{host!r} as the registry's host",
+            "Write the host, with its port if it has one, before the first slash.",
+        )
     for part in parts:
         if not _COMPONENT.fullmatch(part):
             raise _wrong(
                 text,
                 f"{part!r} in the name of the repository",
-                "Use lower-case letters, digits and single separators; for a file, begin with its transport, for example "
-                "oci-archive:.",
+                "Use lower-case letters, digits and single separators.",
             )
     return Reference(REGISTRY, "/".join([host, *parts]), tag if tag or digest else "latest", digest)
 

@@ -71,7 +71,6 @@ def test_a_bare_reference_is_one_to_a_registry(text: str, whole: str) -> None:
         ("quay.io/x/y@sha256:abc", "'sha256:abc'"),
         ("quay.io/x/y@", "''"),
         ("-h.io/x", "'-h.io'"),
-        ("/a/path.tar", "''"),
         ("quay.io//y", "''"),
         ("oci-archiv:/x.tar", "'oci-archiv:'"),
     ],
@@ -81,6 +80,34 @@ def test_the_wrong_part_is_named(text: str, part: str) -> None:
         parse(text)
     assert part in str(refused.value)
     assert repr(text) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "offer"),
+    [
+        ("/srv/x.tar", "Write oci-archive:/srv/x.tar if skopeo or podman wrote it, or docker-archive:/srv/x.tar if docker save"),
+        ("/srv/x.tar", "or tarball:/srv/x.tar if it is a release tarball."),
+        ("x.tar", "Write oci-archive:x.tar if"),
+        ("/srv/payload.oci.tar", "Write oci-archive:/srv/payload.oci.tar."),
+        ("/srv/payload-oci.tar:v1", "Write oci-archive:/srv/payload-oci.tar:v1."),
+        ("~/docker.tar", "Write docker-archive:~/docker.tar."),
+        ("./kata-static-4.1.0-amd64.tar.zst", "Write tarball:./kata-static-4.1.0-amd64.tar.zst."),
+        ("/srv/kata-static.tar", "Write tarball:/srv/kata-static.tar."),
+        ("x/y.tar.xz", "Write tarball:x/y.tar.xz."),
+        ("/oci.tar/x.tgz", "Write tarball:/oci.tar/x.tgz."),
+        ("../payload/", "Write dir:../payload/ if it is an extracted payload, or oci:../payload/ if it has an OCI layout."),
+        ("file:///srv/x.oci.tar", "'file:' as its transport in 'file:///srv/x.oci.tar'. Write oci-archive:/srv/x.oci.tar."),
+        ("oci-archiv:/x.tar", "Write oci-archive:/x.tar."),
+        ("docker-deamon:/x", "Write docker-daemon:/x."),
+        ("https://quay.io/x/y:v1", "Write docker://quay.io/x/y:v1."),
+        ("ftp://x/y.tar", "Write one of these transports before the path."),
+    ],
+)  # fmt: skip
+def test_a_path_without_its_transport(text: str, offer: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        parse(text)
+    assert repr(text) in str(refused.value)
+    assert offer in str(refused.value)
 
 
 def test_a_list() -> None:
