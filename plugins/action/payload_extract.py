@@ -182,7 +182,7 @@ class ActionModule(RuntimeAction):
             raise Refusal(
                 "a directory for the payload on the node (ansible_remote_tmp)",
                 str(done["stderr"]).strip(),
-                "Mend that.",
+                "See to that on the node, or name another directory in ansible_remote_tmp.",
             )
         return str(done["stdout"])
 
@@ -207,7 +207,7 @@ def _read(path: str) -> str:
         raise Refusal(
             "certificates in coco_registry_ca, or the path of a file with them on the controller",
             str(error),
-            "Correct it.",
+            "Write the path of a PEM file that you can read, or its text.",
         ) from error
 
 

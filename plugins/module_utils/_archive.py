@@ -48,6 +48,17 @@ _DIGEST_AS_NAME = re.compile(r"(sha256:)?(?P<digest>[0-9a-f]{64})(\.|$)")
 _COMPRESSIONS = {"tar": "", "tar+gzip": "gzip", "tar.gzip": "gzip", "tar+zstd": "zstd"}
 
 
+#: What to do, by what was seen. Whether an archive was cut, changed, or made like that, nobody here knows.
+_AGAIN = "Fetch or make it again."
+_ANOTHER = "It was made like that: use another image, or another tool to make it."
+_MAKE = (
+    "Make one with 'skopeo copy docker://… oci-archive:FILE' or 'docker save --output FILE IMAGE', uncompressed and with one image "
+    "in it."
+)
+_CONVERT = "Convert the image: skopeo copy --format oci --dest-compress-format gzip --dest-force-compress-format."
+_DECRYPT = "Decrypt the image: skopeo copy --decryption-key KEY."
+
+
 @dataclass(frozen=True)
 class Layer:
     """One layer: the archive's member that holds it, and the digest of that member's bytes.
@@ -120,7 +131,7 @@ class Archive:
         self._copied = bool(path)
         self._plain = plain or {}
         self._transport = reference.transport
-        self._kind = PATHS.get(reference.transport, "an image archive")
+        self._kind = PATHS.get(reference.transport, "an image")
         self._reference = reference.image if reference.transport != REGISTRY else ""
         self._index = index
         try:
@@ -132,9 +143,10 @@ class Archive:
                 "Check the path in coco_payload and coco_payload_on.",
             ) from None
         except OSError as error:
-            raise Refusal(
-                f"{self._kind} that can be read at {self.path}", str(error.strerror), "Make it readable."
-            ) from error
+            remedy = (
+                "Make it readable." if isinstance(error, PermissionError) else "Check the path, and the disk it is on."
+            )
+            raise Refusal(f"{self._kind} that can be read at {self.path}", str(error.strerror), remedy) from error
 
     def _opened(self) -> Files:
         os.stat(self.path)
@@ -164,18 +176,24 @@ class Archive:
         elif self._files.size("manifest.json") is not None:
             read = self._docker_images
         else:
-            raise self._no_archive("neither index.json nor manifest.json in it")
+            raise self._no_archive("neither index.json nor manifest.json in it", _MAKE)
         try:
-            images = [image for image in read() if not self._reference or self._reference in image.names]
-            names = sorted({name for image in images for name in image.names})
+            found = read()
+            images = [image for image in found if not self._reference or self._reference in image.names]
+            names = sorted({name for image in images or found for name in image.names})
             repeated = len({image.architecture for image in images}) != len(images)
         except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             # Documents come from outside: a field that is missing or of another type ends up here.
-            raise self._no_archive(f"a manifest that does not follow its specification ({error!r})") from error
+            what = f"a manifest that does not follow its specification ({error!r})"
+            raise self._no_archive(what, _ANOTHER) from error
+        if not found:
+            raise self._no_archive("no image in it", _ANOTHER if self._index else _MAKE)
+        named = f"Name one of them behind the path: {', '.join(names)}." if names else _MAKE
         if not images:
-            raise self._no_archive(f"no image named {self._reference} in it" if self._reference else "no image in it")
+            none = "Leave the name out: no image in it has one."
+            raise self._no_archive(f"no image named {self._reference} in it", named if names else none)
         if repeated:
-            raise self._no_archive(f"several images in it ({', '.join(names)})")
+            raise self._no_archive(f"several images in it ({', '.join(names)})", named)
         return images
 
     def open_layer(self, layer: Layer) -> t.IO[bytes]:
@@ -196,27 +214,18 @@ class Archive:
             shutil.copyfileobj(stream, target)
         return path
 
-    def _no_archive(self, found: str) -> Refusal:
-        return Refusal(
-            f"{self._kind} at {self.title}",
-            found,
-            "Make one with 'skopeo copy docker://… oci-archive:FILE' or 'docker save --output FILE IMAGE', "
-            "uncompressed and with one image in it; or name the image behind the path.",
-        )
+    def _no_archive(self, found: str, remedy: str) -> Refusal:
+        return Refusal(f"{self._kind} at {self.title}", found, remedy)
 
-    def _damaged(self, what: str, expected: str, found: str) -> Refusal:
-        return Refusal(
-            f"{what} {expected} in {self.title}",
-            found,
-            "The archive is truncated or was changed: make or fetch it again.",
-        )
+    def _damaged(self, what: str, expected: str, found: str, remedy: str = _AGAIN) -> Refusal:
+        return Refusal(f"{what} {expected} in {self.title}", found, remedy)
 
     def _document(self, member: str, digest: str = "") -> t.Any:
         size = self._files.size(member)
-        if size is None or size > _LARGEST_DOCUMENT:
-            raise self._damaged(
-                member, f"of at most {_LARGEST_DOCUMENT} bytes", "none" if size is None else f"{size} bytes"
-            )
+        if size is None:
+            raise self._damaged(member, "as a file", "none")
+        if size > _LARGEST_DOCUMENT:
+            raise self._damaged(member, f"of at most {_LARGEST_DOCUMENT} bytes", f"{size} bytes", _ANOTHER)
         try:
             with self._files.open(member) as stream:
                 data = stream.read()
@@ -224,13 +233,15 @@ class Archive:
                 raise self._damaged(member, f"with digest {digest}", f"digest {sha256(data)}")
             return json.loads(data)
         except (ValueError, RecursionError, tarfile.TarError, OSError) as error:
-            raise self._damaged(member, "that is valid JSON", str(error)) from error
+            # With a digest that agrees, it has been like that from the beginning.
+            remedy = _ANOTHER if digest and isinstance(error, (ValueError, RecursionError)) else _AGAIN
+            raise self._damaged(member, "that is valid JSON", str(error), remedy) from error
 
     def _blob(self, descriptor: t.Mapping[str, t.Any]) -> str:
         digest = str(descriptor.get("digest", ""))
         algorithm, _colon, encoded = digest.partition(":")
         if algorithm != "sha256" or len(encoded) != 64 or not encoded.isalnum():
-            raise self._damaged("a blob", "named by a sha256 digest", repr(digest))
+            raise self._damaged("a blob", "named by a sha256 digest", repr(digest), _ANOTHER)
         return f"blobs/sha256/{encoded}"
 
     def _oci_images(self) -> list[Image]:
@@ -267,7 +278,7 @@ class Archive:
             return
         kind = descriptor.get("mediaType")
         if kind not in (None, *_INDEX_TYPES, *_MANIFEST_TYPES):
-            raise self._damaged(member, "that is an image manifest or an index", f"media type {kind}")
+            raise self._damaged(member, "that is an image manifest or an index", f"media type {kind}", _CONVERT)
         document = self._document(member, digest)
         # OCI manifests need not say what they are.
         kind = kind or document.get("mediaType")
@@ -277,7 +288,7 @@ class Archive:
         elif kind in _MANIFEST_TYPES:
             images.append(self._oci_image(document, digest, chain, names))
         else:
-            raise self._damaged(member, "that is an image manifest or an index", f"media type {kind}")
+            raise self._damaged(member, "that is an image manifest or an index", f"media type {kind}", _CONVERT)
 
     def _oci_image(self, manifest: t.Any, digest: str, chain: t.Mapping[str, str], names: tuple[str, ...]) -> Image:
         config = manifest["config"]
@@ -299,9 +310,11 @@ class Archive:
         if stored is not None and descriptor["digest"] in self._plain:
             return Layer(member, self._plain[descriptor["digest"]], stored, "")
         found = "" if stored == size else "none" if stored is None else f"{stored} bytes"
-        ending = str(descriptor.get("mediaType", "")).rpartition(".layer.v1.")[2].rpartition("rootfs.diff.")[2]
+        kind = str(descriptor.get("mediaType", ""))
+        ending = kind.rpartition(".layer.v1.")[2].rpartition("rootfs.diff.")[2]
         if ending not in _COMPRESSIONS:
-            raise self._damaged(f"layer {descriptor['digest']}", "of a known type", str(descriptor.get("mediaType")))
+            remedy = _DECRYPT if ending.endswith("+encrypted") else _CONVERT
+            raise self._damaged(f"layer {descriptor['digest']}", "of a known type", kind or "no type", remedy)
         return Layer(member, descriptor["digest"], size, _COMPRESSIONS[ending], found)
 
     def _docker_images(self) -> list[Image]:
@@ -318,7 +331,7 @@ class Archive:
             diff_ids = configuration.get("rootfs", {}).get("diff_ids", [])
             members = [posixpath.normpath(name) for name in entry["Layers"]]
             if len(diff_ids) != len(members):
-                raise self._damaged(member, f"with {len(members)} layers", f"{len(diff_ids)} layers")
+                raise self._damaged(member, f"with {len(members)} layers", f"{len(diff_ids)} layers", _ANOTHER)
             images.append(
                 Image(
                     digest=digest,
@@ -390,7 +403,9 @@ def select(
         )
     if expected and not DIGEST.fullmatch(expected):
         raise Refusal(
-            "a digest in coco_payload_digest, sha256: and 64 hexadecimal digits", repr(expected), "Correct it."
+            "a digest in coco_payload_digest, sha256: and 64 hexadecimal digits",
+            repr(expected),
+            "Write it as skopeo inspect, docker inspect or sha256sum print it, with sha256: before it.",
         )
     if expected and expected in identity.get("parts", ()):
         raise Refusal(

@@ -74,7 +74,7 @@ def resolve(root: str, path: str) -> str:
         raise Refusal(
             f"{path} to lead somewhere in the payload's root file system",
             _IMPOSSIBLE[errno.ELOOP],
-            "Correct the path, or use another payload.",
+            "Name another path, or use another payload.",
         ) from error
 
 

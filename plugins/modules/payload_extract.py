@@ -430,7 +430,7 @@ class Extraction:
         if self.check_mode:
             return {**result, "changed": True}
         self.state.create()
-        require_room(self.state.directory, image)
+        require_room(self.state.directory, image, "Make room there.")
         limits, reference = _layers.limits_of(self.params["limits"]), str(self.reference)
         try:
             kept = _kept.keep(self.state, source, image, reference, limits, self._reading(image, "kept"))
@@ -533,10 +533,11 @@ def _read_before(payload: Identity) -> str:
     return " ".join(payload.get("parts") or [payload["digest"]])
 
 
-def require_room(directory: str, image: Image) -> None:
+def require_room(
+    directory: str, image: Image, remedy: str = "Make room, or set coco_prefix to a directory of a larger file system."
+) -> None:
     """Refuse a payload that cannot fit: before a byte is written, its layers' sizes are the least that it takes."""
     least = sum(layer.size or 0 for layer in image.layers)
-    remedy = "Make room, or set coco_prefix to a directory of a larger file system."
     _files.require_room(directory, least, "the payload", remedy)
 
 

@@ -389,6 +389,39 @@ def test_nonsense_in_the_index(path: Path, manifests: list[dict[str, t.Any]], sa
         images(OciArchive().write(path, *manifests))
 
 
+def unnamed(path: Path, reference: str) -> list[Image]:
+    archive = OciArchive()
+    return images(archive.write(path, archive.image(archive.layer(CONTENT))), reference)
+
+
+def named_twice(path: Path, reference: str) -> list[Image]:
+    archive = OciArchive()
+    made = [archive.image(archive.layer(tar(file(name))), **named(name)) for name in ("v1", "v2")]
+    return images(archive.write(path, *made), reference)
+
+
+@pytest.mark.parametrize(
+    ("read", "remedy"),
+    [
+        (lambda path: images(write(path, file("x"))), "Make one with 'skopeo copy"),
+        (lambda path: images(write(path, file("manifest.json", b"[]"))), "Make one with 'skopeo copy"),
+        (lambda path: unnamed(path, "v1"), "Leave the name out"),
+        (lambda path: named_twice(path, ""), "Name one of them behind the path: v1, v2."),
+        (lambda path: named_twice(path, "v3"), "Name one of them behind the path: v1, v2."),
+        (lambda path: images(write(path, *oci(layer_with(size=1)))), "Fetch or make it again."),
+        (lambda path: images(write(path, *oci(layer_with(size=None)))), "It was made like that"),
+        (lambda path: images(write(path, *oci(layer_with(mediaType=LAYER + "+gzip+encrypted")))), "Decrypt the image"),
+        (lambda path: images(write(path, *oci(layer_with(mediaType=LAYER + "+brotli")))), "Convert the image"),
+        (lambda path: images(OciArchive().write(path, {"mediaType": "text/html", "digest": NONE})), "Convert the image"),
+        (lambda path: images(OciArchive().write(path, {"digest": "md5:1"})), "It was made like that"),
+    ],
+)  # fmt: skip
+def test_what_to_do_fits_what_was_found(path: Path, read: t.Callable[[Path], object], remedy: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        read(path)
+    assert refused.value.remedy.startswith(remedy)
+
+
 def test_indexes_in_indexes_have_an_end(path: Path) -> None:
     archive = OciArchive()
     index = archive.image(archive.layer(CONTENT))
