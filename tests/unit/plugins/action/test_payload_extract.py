@@ -10,9 +10,10 @@ import typing as t
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from ansible_collections.confidential_containers.runtime.plugins.action import payload_extract
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _tarball
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _reference, _tarball
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import Reference
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import file, tar
@@ -52,3 +53,31 @@ def test_options_as_text(tmp_path: Path, handlers: t.Any) -> None:
     """As ``-e`` gives them."""
     assert names(foresee(tmp_path, handlers=handlers)) == ["kata-qemu"]
     assert names(foresee(tmp_path, candidates=handlers)) == ["kata-qemu"]
+
+
+def test_two_tarballs(tmp_path: Path) -> None:
+    """Foreseen as one payload; each one is sent as a file of its own, decompressed where the node cannot do that."""
+    made = {
+        "kata-static.tar": [file("opt/kata/runtime-rs/bin/containerd-shim-kata-v2", b"rust", 0o755)],
+        "kata-go-static.tar.zst": [
+            file("opt/kata/bin/containerd-shim-kata-v2", b"go", 0o755),
+            file(f"{DEFAULTS}/configuration-qemu.toml"),
+        ],
+    }
+    for name, entries in made.items():
+        (tmp_path / name).write_bytes(zstandard.compress(tar(*entries)) if name.endswith(".zst") else tar(*entries))
+    reference = _reference.parse([f"tarball:{tmp_path / name}" for name in made])
+    with _tarball.open_source(reference) as source:
+        [image] = source.images()
+        assert names(payload_extract._foresee(source, image, {}, FOUND)) == ["kata-qemu"]
+        with payload_extract._files_to_send(source, image, []) as (files, plain):
+            assert files == {
+                "files/0": str(tmp_path / "kata-static.tar"),
+                "files/1": str(tmp_path / "kata-go-static.tar.zst"),
+            }
+            assert plain == {}
+        convert = [layer for layer in image.layers if layer.compression == "zstd"]
+        with payload_extract._files_to_send(source, image, convert) as (files, plain):
+            assert files["files/0"] == str(tmp_path / "kata-static.tar")
+            assert Path(files["files/1"]).read_bytes() == tar(*made["kata-go-static.tar.zst"])
+            assert list(plain) == [convert[0].digest]
