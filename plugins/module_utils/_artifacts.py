@@ -73,12 +73,31 @@ def look(path: str, entry: Entry | None, verify: bool = False) -> str:
         return "ours" if stat.S_ISDIR(found.st_mode) else "changed"
     if entry["type"] == "link":
         return "ours" if stat.S_ISLNK(found.st_mode) and os.readlink(path) == entry["target"] else "changed"
-    if not stat.S_ISREG(found.st_mode) or found.st_size != entry["size"]:
+    if not stat.S_ISREG(found.st_mode) or found.st_size != entry["size"] or not _may_do_the_same(path, found, entry):
         return "changed"
-    if not verify and (found.st_mtime_ns, found.st_ino) == (entry.get("mtime_ns"), entry.get("inode")):
-        return "ours" if stat.S_IMODE(found.st_mode) == entry["mode"] else "changed"
-    unchanged = stat.S_IMODE(found.st_mode) == entry["mode"] and _files.sha256_file(path) == entry["digest"]
-    return "ours" if unchanged else "changed"
+    untouched = (found.st_mtime_ns, found.st_ino) == (entry.get("mtime_ns"), entry.get("inode"))
+    return "ours" if (untouched and not verify) or _files.sha256_file(path) == entry["digest"] else "changed"
+
+
+def _may_do_the_same(path: str, found: os.stat_result, entry: Entry) -> bool:
+    """Tell whether a file has the mode, the owner and the capabilities that it was installed with."""
+    return (
+        stat.S_IMODE(found.st_mode) == entry["mode"]
+        and found.st_uid == os.geteuid()
+        and _capability(path) == _meaning(bytes.fromhex(entry.get("capability", "")))
+    )
+
+
+def _capability(path: str) -> bytes:
+    try:
+        return _meaning(os.getxattr(path, _files.CAPABILITY, follow_symlinks=False))
+    except OSError:  # the file has none, or its file system knows none
+        return b""
+
+
+def _meaning(capability: bytes) -> bytes:
+    """Return what counts of an attribute: whether it is effective, and the sets. The kernel may choose another revision."""
+    return bytes([capability[0] & 1]) + capability[4:20].ljust(16, b"\0") if capability else b""
 
 
 def drift(prefix: str, tree: Tree, verify: bool = False) -> dict[str, str]:
@@ -117,6 +136,16 @@ def decide(old: Entry | None, new: Entry | None, found: str, configuration: bool
     return "keep" if old is not None and same(old, new) else "replace"
 
 
+def decide_unknown(found: str, keep_edited: bool) -> str:
+    """Decide about a configuration file that the receipt does not know, and the payload has: keep, edited or aside.
+
+    A cleanup may have forgotten who put it there. ``found`` is what :func:`look` says of it, compared with the payload's.
+    """
+    if found == "ours":
+        return "keep"
+    return "edited" if keep_edited else "aside"
+
+
 @dataclass
 class Plan:
     """What is to happen to each path below the prefix, by decision; and the directories to create (absolute).
@@ -141,9 +170,10 @@ def plan(
 ) -> Plan:
     """Compare the receipt, the payload and the disk.
 
-    A configuration file that its admin has edited stays as it is, unless ``keep_edited`` is false and the payload has one, too.
+    A configuration file that its admin has edited stays as it is, unless ``keep_edited`` is false and the payload has one, too. So
+    does one that the receipt does not know: a cleanup has forgotten whose edit it was. It is never lost, but kept aside at most.
 
-    Where a file of the user's stands in our place, it is to be kept aside, or raises a refusal.
+    Where another file of the user's stands in our place, it is to be kept aside, or raises a refusal.
     """
     refuse_mounts(prefix, {**old, **new})
     result = Plan(directories=_files.missing_directories(prefix) if new else [])
@@ -162,14 +192,20 @@ def plan(
                 "Uninstall the old payload first.",
             )
         if entry and entry["type"] == "directory":
-            found = look(target, entry)
-            decision = {"absent": "directory", "ours": "keep", "changed": "conflict"}[found]
+            in_the_way = "aside" if keep_aside else "conflict"
+            decision = {"absent": "directory", "ours": "keep", "changed": in_the_way}[look(target, entry)]
         elif entry is None and old[path]["type"] == "directory":
             decision = "gone"  # directories of ours go when they are empty: see prune
         else:
-            editable = _layouts.is_configuration(path) and (keep_edited or entry is None)
-            decision = decide(old.get(path), entry, look(target, old.get(path), verify), editable)
-        if decision == "conflict" and keep_aside and not os.path.lexists(target + _KEPT):
+            found = look(target, old.get(path), verify)
+            configuration = _layouts.is_configuration(path)
+            if found == "foreign" and entry and configuration and not os.path.isdir(target):
+                decision = decide_unknown(look(target, entry), keep_edited and not keep_aside)
+            else:
+                decision = decide(old.get(path), entry, found, configuration and (keep_edited or entry is None))
+                decision = "aside" if decision == "conflict" and keep_aside else decision
+        if decision == "aside":
+            _refuse_taken(target + _KEPT)
             result.kept.append(path)
             decision = "directory" if entry and entry["type"] == "directory" else "add"
         if decision == "directory":
@@ -186,6 +222,15 @@ def plan(
         )
     _refuse_immutable(prefix, result)
     return result
+
+
+def _refuse_taken(place: str) -> None:
+    if os.path.lexists(place):
+        raise Refusal(
+            "a free name under which a file of yours is kept aside",
+            f"{place}, which is there already",
+            "Move it away, and start again.",
+        )
 
 
 def _refuse_immutable(prefix: str, plan: Plan) -> None:
@@ -271,6 +316,15 @@ def give_back(prefix: str, kept: t.Iterable[str]) -> None:
         place = os.path.join(prefix, path)
         if os.path.lexists(place + _KEPT) and not os.path.lexists(place):
             os.rename(place + _KEPT, place)
+
+
+def staying(receipt: t.Mapping[str, t.Any]) -> list[str]:
+    """Return the files that stay of the user's where nothing of ours has a place any more: configuration files that they edited,
+    and what was kept aside and could not come back because of these.
+    """
+    kept = () if receipt.get("tree") else receipt.get("kept", ())
+    paths = [*receipt.get("left", ()), *(path + _KEPT for path in kept)]
+    return sorted(filter(os.path.lexists, (os.path.join(receipt["prefix"], path) for path in paths)))
 
 
 def _clear(undo: t.Mapping[str, t.Any]) -> None:

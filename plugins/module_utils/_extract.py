@@ -47,8 +47,7 @@ _LARGE = 256 << 10
 _LARGEST_TEXT = 4 << 20
 _PLACEHOLDER = b"PLACEHOLDER_FOR_DISTRO_"
 #: The only extended attribute that artifacts have, and how a tar archive says it.
-_CAPABILITY = "security.capability"
-_IN_TAR = f"SCHILY.xattr.{_CAPABILITY}"
+_IN_TAR = f"SCHILY.xattr.{_files.CAPABILITY}"
 #: ELF's e_machine, in the spelling of image manifests.
 _MACHINES = {21: "ppc64le", 22: "s390x", 62: "amd64", 183: "arm64"}
 
@@ -434,7 +433,7 @@ class _Unpacker:
                 target.truncate(size)
                 os.fchmod(target.fileno(), mode)
                 if "capability" in entry:
-                    os.setxattr(target.fileno(), _CAPABILITY, bytes.fromhex(entry["capability"]))
+                    os.setxattr(target.fileno(), _files.CAPABILITY, bytes.fromhex(entry["capability"]))
                 os.utime(target.fileno(), (member.mtime, member.mtime))
                 if size >= _LARGE:
                     _files.begin_writing(target)

@@ -26,6 +26,8 @@ _ZEROS = bytes(_HOLE)
 #: What a run leaves free at least.
 _SPARE = 64 << 20
 _SPARE_FILES = 1000
+#: The extended attribute with what a program may do that others may not.
+CAPABILITY = "security.capability"
 #: Ending of our temporary files. Not ``.toml``: engines import ``*.toml``, hidden files included.
 TEMPORARY = ".confidential-containers~"
 
@@ -275,6 +277,17 @@ def _empty(directory: str) -> None:
                 remove_empty_directories([entry.path])
             else:
                 os.unlink(entry.path)
+
+
+def disk_usage(path: str) -> int:
+    """Return how many bytes of the disk all files below a directory take."""
+    found = {}
+    for directory, _directories, names in os.walk(path):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):  # a run that is at work moves them
+                state = os.lstat(os.path.join(directory, name))
+                found[state.st_ino] = state.st_blocks * 512
+    return sum(found.values())
 
 
 def make_directories(path: str, mode: int = 0o755) -> list[str]:

@@ -67,12 +67,28 @@ def forget(state: State, everything: bool = False) -> None:
     kept = set() if everything else _state.digests(state.receipt())
     for directory in _directories(state):
         payload = _read(directory)
-        if payload and payload.get("keep") and payload["digest"] in kept:
+        if payload and _is_kept(payload, kept):
             continue
         if payload:
             _remove_staged(payload)
         _files.remove_tree(directory)
     _files.remove_empty_directories([state.payloads, state.directory])
+
+
+def waiting(state: State) -> dict[str, dict[str, t.Any]]:
+    """Return the payloads that :func:`forget` would remove, by digest: ``path`` and ``bytes`` on the disk."""
+    kept = _state.digests(state.receipt())
+    found = {}
+    for directory in _directories(state):
+        payload = _read(directory)
+        if payload and not _is_kept(payload, kept):
+            place = payload["staged"] or directory
+            found[payload["digest"]] = {"path": place, "bytes": _files.disk_usage(place)}
+    return found
+
+
+def _is_kept(payload: t.Mapping[str, t.Any], installed: t.Collection[str]) -> bool:
+    return bool(payload.get("keep")) and payload["digest"] in installed
 
 
 def _directories(state: State) -> list[str]:

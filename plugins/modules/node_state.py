@@ -42,7 +42,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 edited:
-  description: Files that a payload's command left behind, and that somebody has edited since. They stay.
+  description:
+    - Files that a payload brought, or its commands left behind, and that somebody has edited since. They stay, and so does what was
+      kept aside for them.
   returned: success
   type: list
   elements: str
@@ -58,6 +60,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
+    _artifacts,
     _containerd,
     _files,
     _handover,
@@ -93,6 +96,10 @@ def _order(module: AnsibleModule, state: State) -> str:
     return journal.run
 
 
+def _edited(receipt: t.Mapping[str, t.Any]) -> list[str]:
+    return sorted({*_artifacts.staying(receipt), *_installer.edited(receipt)})
+
+
 def _remembers(state: State) -> bool:
     """Tell whether there is anything to remove: a mount point stays, empty."""
     there = os.path.isdir(state.directory)
@@ -114,6 +121,8 @@ def _forget(module: AnsibleModule, state: State) -> None:
     if engine:
         _registry.clean(engine)
     _payloads.forget(state, everything=True)
+    # Where an edited file stayed and is gone by now.
+    _files.remove_empty_directories(state.receipt().get("directories", []))
     _files.remove_tree(state.directory)
 
 
@@ -130,7 +139,7 @@ def main() -> t.NoReturn:
         with _module.session(module) as (state, recovered):
             _refuse_installed(state)
             changed = _remembers(state) or bool(recovered)
-            result = {"changed": changed, "recovered": recovered, "edited": _installer.edited(state.receipt())}
+            result = {"changed": changed, "recovered": recovered, "edited": _edited(state.receipt())}
             if module.check_mode:
                 return result
             run = _order(module, state)

@@ -43,6 +43,8 @@ options:
     description:
       - What to do about configuration files that the admin has edited. V(keep) leaves them as they are and reports them,
         V(replace) puts the payload's own in their place.
+      - A file in the place of one that nobody remembers, because a cleanup followed, is treated in the same way, and with V(replace) or
+        O(conflicts=keep_aside) kept aside.
     type: str
     default: keep
     choices: [keep, replace]
@@ -96,7 +98,10 @@ files:
   type: dict
   sample: {added: 12, replaced: 0, removed: 0, kept: 0}
 edited:
-  description: Configuration files that the admin has edited and that stay as they are.
+  description:
+    - Configuration files that the admin has edited and that stay as they are. One that no installation of this collection is known to
+      have brought counts as edited.
+    - With O(state=absent), all that stays of the user's, whenever the artifacts were removed.
   returned: success
   type: list
   elements: str
@@ -205,7 +210,7 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
         "editable": {path: new[path] for path in plan["add"] + plan["replace"] if _layouts.is_configuration(path)},
         "directories": plan.directories,
         "kept": plan.kept,
-        "give_back": sorted(set(receipt.get("kept", [])) - set(new)),
+        "give_back": sorted(set(known.get("kept", [])) - set(new)),
     }
     _transaction.begin(state, journal, artifacts=undo)
     try:
@@ -232,7 +237,7 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
             "tree": tree,
             "left": left,
             "directories": directories,
-            "kept": sorted({*receipt.get("kept", []), *plan.kept} & set(new)),
+            "kept": sorted({*known.get("kept", []), *plan.kept} & set(new)),
         }
     )
     return {**_result(prefix, plan, journal.run, upgrade), "changed": True}
@@ -278,24 +283,28 @@ def _absent(module: AnsibleModule, state: State) -> dict[str, t.Any]:
             "Remove them first: runtime_handlers with an empty list.",
         )
     prefix = receipt.get("prefix", "/")
-    plan = _artifacts.plan(prefix, receipt.get("tree", {}), {})
-    result = _result(prefix, plan)
-    if receipt.get("tree") and not module.check_mode:
+    known = {**receipt.get("left", {}), **receipt.get("tree", {})}
+    plan = _artifacts.plan(prefix, known, {})
+    # A file that was kept aside cannot come back where an edited one stays.
+    edited, kept = plan["edited"], receipt.get("kept", [])
+    after = {
+        **receipt,
+        "tree": {},
+        "kept": [path for path in kept if path in edited],
+        "left": {path: known[path] for path in edited},
+    }
+    changed = bool(receipt.get("tree") or plan["remove"])
+    if changed and not module.check_mode:
         journal = Journal(state)
         undo = {"prefix": prefix, "staged": "", "aside": "", "add": [], "replace": [], "directories": [], "kept": []}
         _transaction.begin(
             state,
             journal,
-            artifacts={**undo, "remove": plan["remove"], "give_back": receipt.get("kept", [])},
-            receipt={
-                **receipt,
-                "tree": {},
-                "kept": [],
-                "left": {path: receipt["tree"][path] for path in plan["edited"]},
-            },
+            artifacts={**undo, "remove": plan["remove"], "give_back": kept},
+            receipt=after,
         )
         _transaction.finish(state, journal)
-    return {**result, "changed": bool(receipt.get("tree"))}
+    return {**_result(prefix, plan), "edited": _artifacts.staying(after), "changed": changed}
 
 
 def main() -> t.NoReturn:

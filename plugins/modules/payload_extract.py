@@ -349,7 +349,7 @@ class Extraction:
         return installed if digest in installed.get("chain", {}) else _payloads.find(self.state, digest)
 
     def _pulling(self, arrived: int) -> None:
-        self.progress.tell("pulled", arrived)
+        self.progress.tell("pulled" if arrived else "the registry has sent nothing yet", arrived)
 
     def _from(self, source: Source) -> dict[str, t.Any]:
         images = source.images()
@@ -388,6 +388,8 @@ class Extraction:
                     if self.source not in ("", installed.get("source")) and not self.check_mode:
                         # It was read, and need not be read again.
                         self.state.write_receipt({**self.receipt, "payload": {**installed, "source": self.source}})
+                    if not self.check_mode:
+                        _payloads.forget(self.state)  # what runs that failed have left
                     edited = [os.path.join(prefix, path) for path in drifted]
                     return {**self._result("installed", payload), "edited": edited}
         staged = _payloads.find(self.state, digest)

@@ -110,6 +110,20 @@ left_behind:
       V(removed). A cleanup brings it back.
   returned: success
   type: dict
+stays:
+  description:
+    - Files of the user's that stay where nothing of ours has a place any more - configuration files of a payload that they edited, and
+      what was kept aside and could not come back because of these.
+  returned: success
+  type: list
+  elements: str
+waiting:
+  description:
+    - Payloads that are on the node and not installed, from runs that failed or were interrupted, by digest - where they are, and how
+      many bytes they take. The next installation uses or removes them, and so does a cleanup.
+  returned: success
+  type: dict
+  sample: {"sha256:2f18...": {path: /opt/.confidential-containers/2f18, bytes: 851443712}}
 interrupted:
   description: Whether a run was interrupted and waits to be rolled back or finished by the next one.
   returned: success
@@ -132,6 +146,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _layouts,
     _module,
     _node,
+    _payloads,
     _readiness,
     _shims,
     _state,
@@ -165,6 +180,8 @@ def _installation(state: _state.State, verify: bool, problems: list[str]) -> dic
             "drift": {},
             "excluded": {},
             "left_behind": {},
+            "stays": [],
+            "waiting": {},
             "remembers": True,
             "interrupted": False,
         }
@@ -188,6 +205,8 @@ def _installation(state: _state.State, verify: bool, problems: list[str]) -> dic
         "excluded": _excluded(receipt),
         "remembers": bool(receipt.get("payload") or commands),
         "left_behind": {} if installed else _installer.left_behind(receipt),
+        "stays": _artifacts.staying(receipt),
+        "waiting": _payloads.waiting(state),
         "interrupted": interrupted,
     }
 

@@ -132,6 +132,12 @@ def signed(root: Path) -> Tree:
 
 
 Do = t.Callable[[Path], t.Any]
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="root alone gives files away, and capabilities to them")
+#: As setcap(8) has it for cap_net_raw=ep, and without the effective bit.
+NET_RAW = bytes.fromhex("0100000200200000000000000000000000000000")
+NET_RAW_P = bytes.fromhex("0000000200200000000000000000000000000000")
+#: The same in the third revision, of root's own namespace, of which the kernel makes the second.
+NET_RAW_3 = bytes.fromhex("010000030020000000000000000000000000000000000000")
 
 
 def rewrite(path: Path, content: str, keep_time: bool = False) -> None:
@@ -166,6 +172,8 @@ def become_link(path: Path) -> None:
         pytest.param("file", lambda path: renew(path, "content", 0o600), "changed", id="a file, restored with another mode"),
         pytest.param("file", lambda path: path.chmod(0o600), "changed", id="a file's mode"),
         pytest.param("file", lambda path: path.chmod(0o4644), "changed", id="a file, setuid"),
+        pytest.param("file", lambda path: os.chown(path, 1, -1), "changed", id="a file's owner", marks=AS_ROOT),
+        pytest.param("file", lambda path: os.setxattr(path, _files.CAPABILITY, NET_RAW), "changed", id="a file's capability", marks=AS_ROOT),
         pytest.param("file", lambda path: rewrite(path, "CONTENT"), "changed", id="a file's content"),
         pytest.param("file", lambda path: rewrite(path, "longer content", True), "changed", id="a file's size"),
         pytest.param("file", lambda path: path.unlink(), "absent", id="a file, removed"),
@@ -190,6 +198,28 @@ def test_look_and_drift(tmp_path: Path, name: str, do: Do, found: str) -> None:
     assert _artifacts.look(str(root / name), tree[name]) == found
     drift = {} if found == "ours" else {name: {"absent": "missing"}.get(found, found)}
     assert _artifacts.drift(str(root), {name: tree[name]}) == drift
+
+
+@AS_ROOT
+@pytest.mark.parametrize(
+    ("installed", "there", "found"),
+    [
+        (NET_RAW, NET_RAW, "ours"),
+        (NET_RAW_3, NET_RAW_3, "ours"),
+        (NET_RAW, NET_RAW_P, "changed"),
+        (NET_RAW, None, "changed"),
+    ],
+    ids=["the same", "another revision", "not effective", "none"],
+)
+def test_a_capability(tmp_path: Path, installed: bytes, there: bytes | None, found: str) -> None:
+    path = tmp_path / "file"
+    path.write_text("x")
+    path.chmod(0o644)
+    if there:
+        os.setxattr(path, _files.CAPABILITY, there)
+    entry = _artifacts.sign(str(path), {**a_file("x"), "capability": installed.hex()})
+    for verify in (False, True):
+        assert _artifacts.look(str(path), entry, verify) == found
 
 
 def test_a_file_below_what_is_no_directory_any_more_is_absent(tmp_path: Path) -> None:
@@ -317,7 +347,7 @@ def test_a_repair(prefix: Path) -> None:
         pytest.param({"bin": ("mine", 0o644)}, ["bin"], id="a file in a directory's place"),
         pytest.param({"bin": "elsewhere", "elsewhere/x": ("", 0o644)}, ["bin"], id="a link in a directory's place"),
         pytest.param({"bin/same/x": ("mine", 0o644)}, ["bin/same"], id="a directory in a file's place"),
-        pytest.param({CONFIGURATION: ("mine", 0o644)}, [CONFIGURATION], id="a configuration file"),
+        pytest.param({f"{CONFIGURATION}/x": ("mine", 0o644)}, [CONFIGURATION], id="a directory in a configuration file's place"),
         pytest.param(
             {"bin/gone": "x", "bin/other": "x", "bin/same": "x", "link": ("x", 0o644)}, ["bin/gone", "and 1 more"], id="many"
         ),
@@ -329,6 +359,43 @@ def test_a_file_of_the_user_s_in_our_place_is_refused(prefix: Path, there: dict[
         _artifacts.plan(str(prefix), {}, FIRST)
     for words in named:
         assert words in str(refused.value)
+
+
+#: Content of a configuration file that no receipt knows, and of how it is to be treated → what happens to it.
+FORGOTTEN = {
+    ("configuration", False, True): "keep",
+    ("configuration", True, False): "keep",
+    ("mine", False, True): "edited",
+    ("mine", False, False): "aside",
+    ("mine", True, True): "aside",
+}
+
+
+@pytest.mark.parametrize(("state", "decision"), FORGOTTEN.items(), ids=lambda value: str(value))
+def test_a_configuration_file_whose_installation_a_cleanup_has_forgotten(
+    prefix: Path, state: tuple[str, bool, bool], decision: str
+) -> None:
+    """It counts as one that its admin has edited, and is never lost."""
+    content, keep_aside, keep_edited = state
+    install(prefix, {CONFIGURATION: (content, 0o644)})
+    plan = _artifacts.plan(str(prefix), {}, FIRST, keep_aside, keep_edited)
+    assert plan.kept == ([CONFIGURATION] if decision == "aside" else [])
+    assert CONFIGURATION in plan["add" if decision == "aside" else decision]
+
+
+def test_a_link_in_the_place_of_a_configuration_file_counts_as_edited(prefix: Path) -> None:
+    install(prefix, {CONFIGURATION: "configuration-clh.toml"})
+    assert _artifacts.plan(str(prefix), {}, FIRST)["edited"] == [CONFIGURATION]
+
+
+def test_what_an_uninstallation_leaves_to_the_user(prefix: Path) -> None:
+    """Edited files, and what was kept aside for them; nothing that they have removed since."""
+    install(prefix, {CONFIGURATION: ("mine", 0o644), f"{CONFIGURATION}.kept": ("theirs", 0o644)})
+    left = {CONFIGURATION: a_file(), "share/defaults/x/configuration.toml": a_file()}
+    receipt = {"prefix": str(prefix), "left": left, "kept": [CONFIGURATION], "tree": {}}
+    assert _artifacts.staying(receipt) == [f"{prefix}/{CONFIGURATION}", f"{prefix}/{CONFIGURATION}.kept"]
+    assert _artifacts.staying({**receipt, "tree": FIRST}) == [f"{prefix}/{CONFIGURATION}"]
+    assert _artifacts.staying({"schema": 1}) == []
 
 
 def test_a_directory_that_is_there_already_is_used(prefix: Path) -> None:

@@ -105,6 +105,26 @@ def test_a_payload_that_is_kept(state: State, prefix: Path, keep: bool, digest: 
     assert _payloads.find(state, "sha256:" + "cd" * 32) is None
 
 
+def test_a_payload_that_waits(state: State, prefix: Path) -> None:
+    """Staged or half unpacked; not one that is kept for what is installed."""
+    assert _payloads.waiting(state) == {}
+    stage(state, prefix, keep=True)
+    staged = stage(state, prefix, "sha256:" + "cd" * 32)
+    (staged / "large").write_bytes(os.urandom(1 << 20))
+    os.link(staged / "large", staged / "again")
+    half = _payloads.staging(str(prefix), "sha256:" + "ef" * 32)
+    _payloads.begin(state, "sha256:" + "ef" * 32, half)
+    state.write_receipt({"schema": 1, "payload": {"digest": DIGEST}})
+    found = _payloads.waiting(state)
+    assert {digest: where["path"] for digest, where in found.items()} == {
+        "sha256:" + "cd" * 32: str(staged),
+        "sha256:" + "ef" * 32: half,
+    }
+    assert 1 << 20 <= found["sha256:" + "cd" * 32]["bytes"] < 2 << 20
+    _payloads.forget(state)
+    assert _payloads.waiting(state) == {}
+
+
 def test_forgetting_keeps_what_else_is_in_the_working_directory(state: State, prefix: Path) -> None:
     stage(state, prefix)
     aside = Path(_artifacts.staging(str(prefix)), "aside-1")
