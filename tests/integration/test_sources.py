@@ -218,8 +218,20 @@ ERAS = {
 }
 
 
+@pytest.fixture
+def mounted(nodes: list[Node]) -> t.Iterator[None]:
+    """A bind mount at Kata's prefix."""
+    nodes[1].sh("mkdir /opt/kata /srv/disk && mount --bind /srv/disk /opt/kata")
+    yield
+    nodes[1].sh("umount /opt/kata && rm -r /opt/kata /srv/disk")
+
+
+@pytest.mark.usefixtures("mounted")
 def test_the_eras_of_opt_kata(nodes: list[Node], kata: Path, tmp_path: Path) -> None:
-    """Images with and without an installer, and a release tarball; each is an upgrade of the one before."""
+    """Images with and without an installer, and a release tarball; each is an upgrade of the one before.
+
+    Their prefix is a bind mount of the same file system, to which nothing can be renamed from beside it.
+    """
     node = nodes[1]
     before = node.snapshot()
     image = OciArchive()
@@ -240,7 +252,7 @@ def test_the_eras_of_opt_kata(nodes: list[Node], kata: Path, tmp_path: Path) -> 
         assert "Starting gVisor" in node.pod("kata-qemu"), era
     assert node.play("install", coco_payload=payload).recap(node.name, "changed") == 0
     assert not node.sh("ls -d /opt/confidential-containers", check=False)
-    assert sorted(node.sh("ls /opt/kata").split()) == ["bin", "libexec", "share"]
+    assert sorted(node.sh("ls -A /opt/kata").split()) == ["bin", "libexec", "share"]
     for playbook in ("uninstall", "cleanup"):
         assert node.play(playbook).status == 0
     assert node.snapshot() == before
@@ -300,19 +312,20 @@ def test_a_configuration_that_the_admin_edited(node: Node, archive: str) -> None
 
 
 def test_no_place_for_the_artifacts(node: Node, archive: str) -> None:
-    """A read-only file system, and one that is too small: said before anything is written."""
-    for options, says in (
-        ("ro", "/srv/.confidential-containers: Read-only file system"),
-        ("size=20m", "room for the payload"),
+    """A read-only file system, one that is too small, and one in the middle of them: said before anything is written."""
+    for options, directory, says in (
+        ("ro", "/srv", "/srv/.confidential-containers: Read-only file system"),
+        ("size=20m", "/srv", "room for the payload"),
+        ("size=500m", "/srv/coco/share", "something else mounted at /srv/coco/share"),
     ):
-        node.sh(f"mount -t tmpfs -o {options} tmpfs /srv")
+        node.sh(f"mkdir -p {directory} && mount -t tmpfs -o {options} tmpfs {directory}")
         try:
             run = node.play("install", coco_payload=archive, coco_prefix="/srv/coco")
             assert run.status != 0
             assert says in run.output, run.output
-            assert not node.sh("ls -A /srv")
+            assert not node.sh(f"ls -A {directory}")
         finally:
-            node.sh("umount /srv")
+            node.sh(f"umount {directory}; rm -rf /srv/coco")
         assert not node.remembers()
 
 

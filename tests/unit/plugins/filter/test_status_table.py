@@ -21,6 +21,9 @@ CLEAN: dict[str, t.Any] = {
     "drift": {},
     "excluded": {},
     "left_behind": {},
+    "stays": [],
+    "waiting": {},
+    "remembers": False,
     "interrupted": False,
     "installed": False,
     "problems": [],
@@ -28,6 +31,7 @@ CLEAN: dict[str, t.Any] = {
 INSTALLED: dict[str, t.Any] = {
     **CLEAN,
     "installed": True,
+    "remembers": True,
     "served": ["kata-qemu", "runc"],
     "pods": {"": ["kube-system/proxy"], "kata-qemu": ["default/a", "default/b"], "other": ["default/c"]},
     "receipt": {"handlers": ["kata-qemu"], "payload": {"digest": "sha256:0123456789abcdef0123"}},
@@ -35,65 +39,106 @@ INSTALLED: dict[str, t.Any] = {
 DIGEST = "sha256:0123456789ab"
 
 
+ABSENT = ["absent", "containerd 1.7.24", "-", "0", "-"]
+GOOD = ["installed", "containerd 1.7.24", "kata-qemu", "2", DIGEST]
+BAD = ["damaged", *GOOD[1:]]
+WAITING = {"sha256:0123456789abcdef0123": {"path": "/opt/x", "bytes": 5 << 20}}
+
+
 @pytest.mark.parametrize(
-    ("info", "cells"),
+    ("info", "cells", "remarks"),
     [
-        pytest.param(CLEAN, ["absent", "containerd 1.7.24", "-", "0", "-", "-"], id="clean"),
-        pytest.param(INSTALLED, ["installed", "containerd 1.7.24", "kata-qemu", "2", DIGEST, "-"], id="installed"),
+        pytest.param(CLEAN, ABSENT, [], id="clean"),
+        pytest.param({**CLEAN, "remembers": True}, ["uninstalled", *ABSENT[1:]], [], id="uninstalled"),
         pytest.param(
-            {**INSTALLED, "served": ["runc"]},
-            ["damaged", "containerd 1.7.24", "kata-qemu", "2", DIGEST, "not served: kata-qemu"],
-            id="not served",
+            {**CLEAN, "remembers": True, "stays": ["/opt/x/a", "/opt/x/b"]},
+            ["uninstalled", *ABSENT[1:]],
+            ["left as you edited them: /opt/x/a, /opt/x/b"],
+            id="an edited file is left",
         ),
         pytest.param(
-            {**INSTALLED, "excluded": {"kata-fc": "needs x"}},
-            ["installed", "containerd 1.7.24", "kata-qemu", "2", DIGEST, "left out: kata-fc needs x"],
-            id="left out",
+            {**CLEAN, "waiting": WAITING},
+            ABSENT,
+            [f"{DIGEST} waits in /opt/x, 5 MiB: the next installation uses or removes it"],
+            id="a payload waits",
+        ),
+        pytest.param(INSTALLED, GOOD, [], id="installed"),
+        pytest.param({**INSTALLED, "served": ["runc"]}, BAD, ["not served: kata-qemu"], id="not served"),
+        pytest.param(
+            {**INSTALLED, "excluded": {"kata-fc": "needs x"}}, GOOD, ["left out: kata-fc needs x"], id="left out"
         ),
         pytest.param(
             {**INSTALLED, "drift": {"a/configuration.toml": "edited"}},
-            ["installed", "containerd 1.7.24", "kata-qemu", "2", DIGEST, "edited: a/configuration.toml"],
+            GOOD,
+            ["edited: a/configuration.toml"],
             id="an edit is no damage",
         ),
         pytest.param(
             {**INSTALLED, "drift": {"bin/a": "missing", "bin/b": "changed", "c": "edited"}},
-            ["damaged", "containerd 1.7.24", "kata-qemu", "2", DIGEST, "missing: bin/a; changed: bin/b; edited: c"],
+            BAD,
+            ["missing: bin/a", "changed: bin/b", "edited: c"],
             id="drift",
         ),
         pytest.param(
-            {**INSTALLED, "drift": dict.fromkeys("abcd", "missing")},
-            ["damaged", "containerd 1.7.24", "kata-qemu", "2", DIGEST, "missing: a, b, c …"],
-            id="much drift",
+            {**INSTALLED, "drift": dict.fromkeys("abcd", "missing")}, BAD, ["missing: a, b, c …"], id="much drift"
         ),
         pytest.param(
-            {**INSTALLED, "interrupted": True},
-            ["damaged", "containerd 1.7.24", "kata-qemu", "2", DIGEST, "an interrupted run waits for the next one"],
-            id="interrupted",
+            {**INSTALLED, "interrupted": True}, BAD, ["an interrupted run waits for the next one"], id="interrupted"
         ),
+        pytest.param({**INSTALLED, "problems": ["CRI down"]}, BAD, ["CRI down"], id="a problem"),
         pytest.param(
-            {**INSTALLED, "problems": ["CRI down"]},
-            ["damaged", "containerd 1.7.24", "kata-qemu", "2", DIGEST, "CRI down"],
-            id="a problem",
+            {**INSTALLED, "problems": ["CRI down: it said\nso"]},
+            BAD,
+            ["CRI down: it said so"],
+            id="a problem of two lines",
         ),
         pytest.param(
             {**CLEAN, "engine": {}, "problems": ["no containerd"]},
-            ["absent", "-", "-", "0", "-", "no containerd"],
+            ["absent", "-", "-", "0", "-"],
+            ["no containerd"],
             id="no engine",
         ),
         pytest.param(
             {"unreachable": True, "msg": "Connection refused\nmore"},
-            ["away", "-", "-", "-", "-", "Connection refused"],
+            ["away", "-", "-", "-", "-"],
+            ["Connection refused"],
             id="away",
         ),
-        pytest.param({"unreachable": True, "msg": ""}, ["away", "-", "-", "-", "-", "no answer"], id="away, no word"),
+        pytest.param({"unreachable": True, "msg": ""}, ["away", "-", "-", "-", "-"], ["no answer"], id="away, no word"),
         pytest.param(
-            {"failed": True, "msg": "word " * 99}, ["refused", "-", "-", "-", "-", "word " * 31 + "…"], id="refused"
+            {"failed": True, "msg": "word " * 999},
+            ["refused", "-", "-", "-", "-"],
+            ["word " * 199 + "…"],
+            id="refused",
         ),
     ],
 )
-def test_a_node(info: dict[str, t.Any], cells: list[str]) -> None:
-    _heading, line = status_table({"node-1": info})
+def test_a_node(info: dict[str, t.Any], cells: list[str], remarks: list[str]) -> None:
+    _heading, line, *below = status_table({"node-1": info})
     assert re.split(r" {2,}", line) == ["node-1", *cells]
+    assert below == [f"    {remark}" for remark in remarks]
+
+
+@pytest.mark.parametrize("width", [40, 60, 72, 80, 100, 200])
+def test_no_line_is_wider_than_the_terminal(width: int) -> None:
+    """Cells and remarks are folded between their words, and nothing of them is lost."""
+    handlers = [f"kata-qemu-{number}" for number in range(9)]
+    node = {
+        **INSTALLED,
+        "served": [],
+        "receipt": {**INSTALLED["receipt"], "handlers": handlers},
+        "problems": ["word " * 50 + "/a/path/with-hyphens"],
+    }
+    lines = status_table({"a": CLEAN, "node-1": node}, width)
+    assert max(map(len, lines)) <= max(width, 58)
+    text = " ".join(" ".join(lines).split())
+    for word in ["word " * 50 + "/a/path/with-hyphens", "not served: kata-qemu-0, kata-qemu-1, kata-qemu-2 …"]:
+        assert word in text
+    if width >= 72:
+        assert all(handler in text for handler in handlers)
+    unfolded = status_table({"a": CLEAN, "node-1": node})
+    assert len(unfolded) == 5
+    assert (lines == unfolded) == (width > max(map(len, unfolded)))
 
 
 def test_nodes_are_sorted_and_columns_aligned() -> None:

@@ -1,0 +1,49 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""See the module's documentation."""
+
+from __future__ import annotations
+
+import os
+import sys
+import typing as t
+
+from ansible import constants
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.confidential_containers.runtime.plugins.filter.status_table import status_table
+
+#: Callback plugins that write text for people. What others write may be a document that more text would break.
+_FOR_PEOPLE = ("default", "minimal", "oneline")
+
+
+def _terminal() -> int | None:
+    """Return the width of the terminal, None where the output goes elsewhere."""
+    try:
+        return os.get_terminal_size(sys.__stdout__.fileno()).columns  # type: ignore[union-attr]
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+# Ansible loads this file before it starts the process for a task, which has no terminal.
+_WIDTH = _terminal()
+
+
+class ActionModule(ActionBase):
+    """See the module's documentation."""
+
+    BYPASS_HOST_LOOP = True
+    _requires_connection = False
+
+    def run(self, tmp: t.Any = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        _validation, options = self.validate_argument_spec(argument_spec={"nodes": {"type": "dict", "required": True}})
+        callback = str(t.cast(t.Any, constants).DEFAULT_STDOUT_CALLBACK).removeprefix("ansible.builtin.")
+        if callback in _FOR_PEOPLE:
+            Display().display("\n".join(status_table(options["nodes"], _WIDTH)))
+        else:
+            result["_ansible_verbose_always"] = True
+        return {**result, "changed": False, "lines": status_table(options["nodes"])}
