@@ -52,5 +52,8 @@ def line(entry: Entry, rate: float = 0.0) -> str:
     if not (done or total):
         return what
     mib = 1 << 20
-    share = f" of {total // mib} MiB ({min(done * 100 // total, 100)} %)" if total else " MiB"
-    return f"{done // mib}{share} {what}" + (f", {rate / mib:.1f} MiB/s" if rate > 0 else "")
+    if total:
+        share = f"{done // mib} of {total // mib} MiB ({min(done * 100 // total, 100)} %)"
+    else:
+        share = f"{done // mib} MiB" if done >= mib else f"{-(-done // 1024)} KiB"
+    return f"{share} {what}" + (f", {rate / mib:.1f} MiB/s" if rate > 0 else "")

@@ -12,10 +12,13 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import typing as t
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+#: Seconds between two signs of life.
+PERIOD = 20.0
 
 
 class Failure(Exception):
@@ -51,23 +54,37 @@ def run(
     timeout: float | None = None,
 ) -> str:
     """Run a program and return what it prints; what it says on stderr explains a failure."""
+    command, name = [str(arg) for arg in argv], " ".join(map(str, argv[:2]))
+    pipe = subprocess.PIPE
     try:
-        done = subprocess.run(
-            [str(arg) for arg in argv],
-            input=stdin or b"",
-            capture_output=True,
-            env={**os.environ, **(env or {})},
-            timeout=timeout,
-            check=False,
-        )
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env={**os.environ, **(env or {})})
     except FileNotFoundError:
         raise Failure(f"{argv[0]} is not installed") from None
-    except subprocess.TimeoutExpired:
-        raise Failure(f"{argv[0]} {argv[1]} took longer than {timeout:.0f} s") from None
-    if done.returncode != 0:
-        said = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
-        raise Failure(f"{argv[0]} {argv[1]} failed ({done.returncode}): {' / '.join(said[-5:])}")
-    return done.stdout.decode(errors="replace")
+    try:
+        stdout, stderr = _wait(process, name, stdin or b"", timeout)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    if process.returncode != 0:
+        said = (stderr or stdout).decode(errors="replace").strip().splitlines()
+        raise Failure(f"{name} failed ({process.returncode}): {' / '.join(said[-5:])}")
+    return stdout.decode(errors="replace")
+
+
+def _wait(process: subprocess.Popen[bytes], name: str, stdin: bytes, timeout: float | None) -> tuple[bytes, bytes]:
+    """Return all that a program prints, and say now and then that it is still at work."""
+    began, sent = time.monotonic(), t.cast("bytes | None", stdin)
+    while True:
+        elapsed = time.monotonic() - began
+        if timeout is not None and elapsed >= timeout:
+            raise Failure(f"{name} took longer than {timeout:.0f} s")
+        if elapsed >= PERIOD:
+            log(f"{name} is at work for {elapsed:.0f} s")
+        try:
+            return process.communicate(sent, PERIOD if timeout is None else min(PERIOD, timeout - elapsed))
+        except subprocess.TimeoutExpired:
+            sent = None  # it is on its way
 
 
 def need(program: str, *packages: str) -> None:
@@ -89,7 +106,11 @@ def need(program: str, *packages: str) -> None:
 def lock(name: str) -> t.Iterator[None]:
     """Let one testbed at a time do a piece of work; the others wait and find it done."""
     with cache("locks", name).open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log(f"waiting for another testbed, which is at work on the {name}")
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 

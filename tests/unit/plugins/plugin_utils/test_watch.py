@@ -63,6 +63,11 @@ def test_an_unknown_total() -> None:
     assert _watch.line(("pulled", 5 << 20, 0), 1.5 * (1 << 20)) == "5 MiB pulled, 1.5 MiB/s"
 
 
+@pytest.mark.parametrize(("done", "shown"), [(1, "1 KiB"), (300 << 10, "300 KiB"), (1 << 20, "1 MiB")])
+def test_little_of_an_unknown_total_is_not_shown_as_nothing(done: int, shown: str) -> None:
+    assert _watch.line(("pulled", done, 0)) == f"{shown} pulled"
+
+
 def test_work_that_is_not_counted() -> None:
     assert _watch.line(("at work for 7 s", 0, 0)) == "at work for 7 s"
 
