@@ -267,9 +267,9 @@ def _copy(staged: str, working: str) -> None:
     if done.returncode != 0:
         _files.remove_tree(working)
         raise Refusal(
-            f"room for a second copy of the payload beside {staged} (coco_keep_payload)",
+            f"a second copy of the payload beside {staged}, because of coco_keep_payload",
             done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit status {done.returncode} of cp",
-            "Make room, or do without coco_keep_payload.",
+            "Without coco_keep_payload none is made.",
         )
 
 

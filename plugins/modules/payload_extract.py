@@ -462,7 +462,7 @@ class Extraction:
             self._require_one_mount(prefix)
             staged = _payloads.staging(prefix, identity["digest"])
             _payloads.begin(self.state, identity["digest"], staged)
-            require_room(staged, image)
+            require_room(staged, image, "Make room, or set coco_prefix to a directory of a larger file system.")
             return staged
 
         try:
@@ -535,9 +535,7 @@ def _read_before(payload: Identity) -> str:
     return " ".join(payload.get("parts") or [payload["digest"]])
 
 
-def require_room(
-    directory: str, image: Image, remedy: str = "Make room, or set coco_prefix to a directory of a larger file system."
-) -> None:
+def require_room(directory: str, image: Image, remedy: str) -> None:
     """Refuse a payload that cannot fit: before a byte is written, its layers' sizes are the least that it takes."""
     least = sum(layer.size or 0 for layer in image.layers)
     _files.require_room(directory, least, "the payload", remedy)
