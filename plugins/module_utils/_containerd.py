@@ -94,8 +94,13 @@ class Overrides:
     socket: str = ""
 
 
+def search_path() -> str:
+    """Return where programs are. What who is here has as PATH, over ssh or through sudo, may leave some of that out."""
+    return os.pathsep.join(filter(None, [os.environ.get("PATH"), _PATH]))
+
+
 def run(argv: t.Sequence[str], timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
-    """Run a program of the node; its output is text in the C locale. A missing program is exit status :data:`MISSING`."""
+    """Run a program of the node, wherever such are; its output is text in the C locale. A missing program is exit status :data:`MISSING`."""
     try:
         return subprocess.run(
             argv,
@@ -104,7 +109,7 @@ def run(argv: t.Sequence[str], timeout: float = 60.0) -> subprocess.CompletedPro
             capture_output=True,
             timeout=timeout,
             check=False,
-            env={**os.environ, "LC_ALL": "C.UTF-8"},
+            env={**os.environ, "LC_ALL": "C.UTF-8", "PATH": search_path()},
             encoding="utf-8",
             errors="replace",
         )
@@ -265,7 +270,7 @@ def ctr(engine: Engine, *words: str) -> list[str]:
     It is looked for beside the daemon first: the PATH of who is here may be another one than that of who installed it.
     """
     directories = [os.path.dirname(path) for path in (engine.binary, os.path.realpath(engine.binary))]
-    path = os.pathsep.join([*directories, os.environ.get("PATH", ""), _PATH])
+    path = os.pathsep.join([*directories, search_path()])
     return [shutil.which("ctr", path=path) or "ctr", "--address", engine.socket, *words]
 
 

@@ -6,11 +6,10 @@
 
 from __future__ import annotations
 
-import re
 import time
 import typing as t
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _cri
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _cri, _log
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import (
     MISSING,
     Engine,
@@ -140,12 +139,7 @@ def probe(engine: Engine, handlers: t.Collection[str], timeout: float) -> list[s
 
 
 def last_words(engine: Engine, since: float) -> str:
-    """Return what the engine logged as an error since a time (seconds since the epoch), for an error message."""
-    shown = run(["journalctl", f"--unit={engine.unit}", f"--since=@{int(since)}", "--output=cat", "--no-pager"])
-    # A CRI plugin that does not load is only a warning to containerd.
-    telling = r"failed to load plugin.*cri|level=fatal|^containerd: "
-    for pattern in (telling, r"level=error"):
-        lines = [line for line in shown.stdout.splitlines() if re.search(pattern, line)]
-        if lines:
-            return "\n".join(lines[-5:])
-    return ""
+    """Return what the engine, or systemd about it, logged since a time (seconds since the epoch), for an error message."""
+    run(["journalctl", "--sync"])  # what a process that has ended just now said may still be on its way
+    argv = ["journalctl", f"--unit={engine.unit}", f"--since=@{int(since)}", "--output=json", "--no-pager"]
+    return _log.telling(_log.entries(run(argv).stdout), since)

@@ -24,13 +24,15 @@ def test_engine_that_does_not_come_back(node: Node, archive: str) -> None:
     """The new configuration passes containerd's own dump, but the unit refuses to start with it."""
     before = node.snapshot()
     directory = "/run/systemd/system/containerd.service.d"
-    guard = f'[Service]\\nExecStartPre=/bin/sh -c "! grep -q kata-qemu {CONFIG}"\\n'
+    guard = f'[Service]\\nExecStartPre=/bin/sh -c "if grep kata-qemu {CONFIG}; then echo not with us, token=geheim; exit 3; fi"\\n'
     node.sh(f"mkdir -p {directory} && printf '{guard}' > {directory}/refuse.conf && systemctl daemon-reload")
     try:
         run = node.play("install", coco_payload=archive)
         assert run.status != 0
-        assert "rolled back" in run.output
-        assert "Traceback" not in run.output
+        for words in ("rolled back", "The engine said", "not with us, token=", "status=3"):
+            assert words in run.output, run.output
+        for words in ("geheim", "Traceback"):
+            assert words not in run.output, run.output
         assert node.snapshot() == before
         assert node.pod("runc", "echo", "plain") == "plain\n"
     finally:

@@ -1,0 +1,61 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""What a unit, or systemd about it, has logged that tells why it did not come up, without secrets: for an error message."""
+
+from __future__ import annotations
+
+import json
+import re
+import typing as t
+
+#: systemd's identifier of "Starting …", in every language.
+_STARTING = "7d4958e842da4a758f6c1cdc7b36dcc5"
+_MOST_LINES = 10
+_LONGEST_LINE = 500
+
+#: A CRI plugin that does not load is only a warning to containerd.
+_FATAL = re.compile(r"failed to load plugin.*cri|level=fatal|^containerd: ")
+_ORDINARY = re.compile(r"level=(trace|debug|info)\b")
+#: containerd logs its whole configuration when it starts.
+_CONFIGURATION = re.compile(r"with config \{|config=\S*\{")
+_SECRETS = (
+    (re.compile(r"(?i)(\b[a-z][a-z0-9+.-]*://)[^/\s\"'@]+@"), r"\1…@"),
+    (re.compile(r"(?i)\b((?:bearer|basic)\s+)[^\s\"'\\,]+"), r"\1…"),
+    (
+        re.compile(
+            r"(?i)([\w.-]*(?:password|passwd|token|secret|credential|api[_-]?key|(?<![a-z])auth(?:orization)?(?![a-z]))[\w.-]*[\\\"']*\s*[=:]\s*)"
+            r"(?:\\?\"(?:[^\"\\]|\\[^\"])*\\?\"|'[^']*'|[^\s,}\"']+)"
+        ),
+        r"\1…",
+    ),
+)
+
+
+def entries(journal: str) -> list[dict[str, t.Any]]:
+    """Return the entries that ``journalctl --output=json`` prints."""
+    return [json.loads(line) for line in journal.splitlines() if line.startswith("{")]
+
+
+def telling(logged: t.Sequence[t.Mapping[str, t.Any]], since: float) -> str:
+    """Return the lines since the first start after a time that tell most: fatal ones, else the last that are not ordinary."""
+    found = [entry for entry in logged if float(entry.get("__REALTIME_TIMESTAMP", "inf")) >= since * 1e6]
+    # Before the new start comes the end of the old one, and its complaints about that.
+    start = next((number for number, entry in enumerate(found, 1) if entry.get("MESSAGE_ID") == _STARTING), 0)
+    lines = [line for entry in found[start:] for line in _text(entry.get("MESSAGE")).splitlines()]
+    lines = [line for line in lines if not _CONFIGURATION.search(line)]
+    chosen = [line for line in lines if _FATAL.search(line)] or [line for line in lines if not _ORDINARY.search(line)]
+    return "\n".join(masked(line)[:_LONGEST_LINE] for line in (chosen or lines)[-_MOST_LINES:])
+
+
+def masked(line: str) -> str:
+    """Return a line without the values of what is named like a secret, and without the user part of URLs."""
+    for pattern, shown in _SECRETS:
+        line = pattern.sub(shown, line)
+    return line
+
+
+def _text(message: t.Any) -> str:
+    """Return a message; one that is not UTF-8 comes as numbers."""
+    return bytes(message).decode(errors="replace") if isinstance(message, list) else str(message or "")
