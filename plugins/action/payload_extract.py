@@ -22,6 +22,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _extract,
     _layers,
     _layouts,
+    _module,
     _progress,
     _reference,
     _shims,
@@ -36,7 +37,13 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._a
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._module import LIMITS
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import Reference
-from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _plain, _sent
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import (
+    _engine_config,
+    _looked,
+    _plain,
+    _sent,
+    _toml,
+)
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._action import RuntimeAction
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._once import once
 
@@ -55,13 +62,14 @@ class ActionModule(RuntimeAction):
 
     def act(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         options = {name: value for name, value in self._task.args.items() if value is not None}
+        self._serve: dict[str, t.Any] = options.pop("serve", {})
         reference = _reference.parse(options.get("payload", ""))
         if reference.transport == _reference.REGISTRY:
             return self._registry(reference, options, task_vars)
         if reference.transport == _reference.DAEMON:
             return self._daemon(reference, options, task_vars)
         if options.get("payload_on", "controller") == "node":
-            return self._extract(task_vars, options)
+            return self._looked_for(task_vars, options)
         reference = _reference.on_controller(reference)
         return self._sent(reference, {**options, "payload": reference.texts}, task_vars)
 
@@ -83,7 +91,33 @@ class ActionModule(RuntimeAction):
             return str(self.node("payload_extract", task_vars, **{**options, "payload": str(reference)})["digest"])
 
         digest = reference.digest or once(_RUN_TMP, str(reference), resolve)
-        return self._extract(task_vars, {**options, "payload": str(replace(reference, digest=digest))})
+        return self._looked_for(task_vars, {**options, "payload": str(replace(reference, digest=digest))})
+
+    def _looked_for(self, task_vars: dict[str, t.Any], options: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Let the node extract what it can reach by itself, unless that is there already."""
+        if self._serve:
+            found = self.node("payload_extract", task_vars, **options, look=True)
+            if found["found"] != "absent":
+                return found
+            self._refuse_early(options, task_vars)
+        return self._extract(task_vars, options)
+
+    def _refuse_early(self, options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> None:
+        """Refuse what needs no payload to be refused, before one is sent or read."""
+        if not self._serve:
+            return
+        _toml.require()
+        engine = {key: options[key] for key in _module.ENGINE_OPTIONS if options.get(key)}
+        found = self.node("engine_config", task_vars, state="read", **engine)
+        _looked.remember(str(task_vars.get("inventory_hostname", "")), engine, found)
+        wanted = _engine_config.Wanted(
+            proxies=_engine_config.proxy_tables(self._serve.get("proxy_plugins") or {}),
+            mode=str(options.get("config_mode", "auto")),
+            keep_aside=self._serve.get("conflicts") == "keep_aside",
+            enable_cri=boolean(options.get("enable_cri", False)),
+        )
+        overrides = self._serve.get("overrides") or {}
+        _engine_config.refuse_early(_engine_config.Found.read(found), wanted, options.get("handlers") or [], overrides)
 
     def _extract(self, task_vars: dict[str, t.Any], options: dict[str, t.Any]) -> dict[str, t.Any]:
         """Let the node work, and show how far it is."""
@@ -112,6 +146,9 @@ class ActionModule(RuntimeAction):
         if found["found"] != "absent" and options.get("digest", "") in ("", found["digest"], identity["digest"]):
             return found
 
+        self._refuse_early(options, task_vars)
+        self._serve = {}
+
         def save() -> str:
             path = os.path.join(_RUN_TMP, f"{identity['digest'][7:]}.tar")
             daemon.save(reference.path, path, known["Size"])
@@ -127,10 +164,14 @@ class ActionModule(RuntimeAction):
             digest = once(_RUN_TMP, f"{reference} {whole}", lambda: _digest_of(reference, whole))
         with _tarball.open_source(reference, digest=digest, whole=whole) as source:
             images = source.images()
-            options["identities"] = [image.identity() for image in images]
+            sizes = [sum(layer.size or 0 for layer in image.layers) for image in images]
+            options["identities"] = [
+                {**image.identity(), "size": size} for image, size in zip(images, sizes, strict=True)
+            ]
             found = self.node("payload_extract", task_vars, **options)
             if found["found"] != "absent":
                 return found
+            self._refuse_early(options, task_vars)
             identity = select(options["identities"], found["architecture"], str(options.get("digest", "")))
             image = next(image for image in images if image.digest == identity["digest"])
             if self._task.check_mode:

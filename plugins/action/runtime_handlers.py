@@ -16,10 +16,16 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _dump,
     _files,
     _module,
+    _startable,
     _validate,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _engine_config, _secrets, _toml
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import (
+    _engine_config,
+    _looked,
+    _secrets,
+    _toml,
+)
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._action import NodeFailed, RuntimeAction
 
 _SPEC: dict[str, dict[str, t.Any]] = {
@@ -69,10 +75,25 @@ class ActionModule(RuntimeAction):
                     self.node("engine_config", task_vars, state="restored", run=run)
             raise
 
+    def _look(
+        self, options: dict[str, t.Any], engine_options: dict[str, t.Any], task_vars: dict[str, t.Any]
+    ) -> dict[str, t.Any]:
+        """Return what the engine's files are; read once by a check and the run that follows it."""
+        host = str(task_vars.get("inventory_hostname", ""))
+        follows = self._task.check_mode or options["run"]
+        found = _looked.recall(host, engine_options) if follows else None
+        if found is None:
+            found = self.node("engine_config", task_vars, state="read", run=options["run"], **engine_options)
+            if self._task.check_mode:
+                _looked.remember(host, engine_options, found)
+        if not self._task.check_mode:
+            _looked.forget(host, engine_options)
+        return found
+
     def _reconcile(
         self, options: dict[str, t.Any], engine_options: dict[str, t.Any], task_vars: dict[str, t.Any]
     ) -> dict[str, t.Any]:
-        found = self.node("engine_config", task_vars, state="read", run=options["run"], **engine_options)
+        found = self._look(options, engine_options, task_vars)
         _refuse_dead(found, options)
         unserved = not set(_dump.served(found["dump"])) <= set(found["served"])
         if not (
@@ -80,7 +101,7 @@ class ActionModule(RuntimeAction):
         ):
             # Nothing is wanted and nothing is ours: whatever this engine is configured like, it is fine.
             return _result(found, "", {}, {"changed": False, "restarted": False, "served": found["served"]})
-        version = tuple(map(int, found["engine"]["version"].split(".")))
+        version = _engine_config.Found.read(found).version
         handlers = [
             {key: value for key, value in handler.items() if value is not None} for handler in options["handlers"]
         ]
@@ -92,24 +113,9 @@ class ActionModule(RuntimeAction):
             keep_aside=options["conflicts"] == "keep_aside",
             enable_cri=options["enable_cri"],
         )
+        _refuse_unstartable(found, wanted.handlers)
         links = _engine_config.shim_links(handlers, overrides, version)
-        files = {path: _text(content, path) for path, content in found["files"].items()}
-        plan = _engine_config.plan(
-            _engine_config.Found(
-                version=version,
-                main=found["engine"]["config"],
-                files=files,
-                dump=found["dump"],
-                before={path: _text(content, path) for path, content in found["before"].items()},
-                edited=found["edited"],
-                ours=found["owned"],
-                proxies=found["proxy_plugins"],
-                written=found["builtin"],
-                disabled=found["disabled"],
-            ),
-            wanted,
-            _validate.TRIAL,
-        )
+        plan = _engine_config.plan(_engine_config.Found.read(found), wanted, _validate.TRIAL)
         applied: dict[str, t.Any] = {"changed": False, "restarted": False, "served": found["served"], "links": {}}
         settled = (set(wanted.handlers), set(wanted.proxies), links) == (
             set(found["owned"]),
@@ -137,12 +143,20 @@ class ActionModule(RuntimeAction):
         return result
 
 
+def _refuse_unstartable(found: dict[str, t.Any], handlers: t.Mapping[str, t.Mapping[str, t.Any]]) -> None:
+    """Refuse handlers whose shim was tried when it was installed, and cannot be started any more."""
+    for path, flaw in found["unstartable"].items():
+        names = sorted(name for name, table in handlers.items() if table.get("runtime_path") == path)
+        if names:
+            raise Refusal(_startable.EXPECTED.format(path=path, handlers=", ".join(names)), **flaw)
+
+
 def _refuse_dead(found: dict[str, t.Any], options: dict[str, t.Any]) -> None:
     """Refuse to call a node clean whose engine is configured with handlers that have lost their programs with our artifacts."""
     if options["handlers"] or not found["dead"]:
         return
-    files = {path: _text(content, path) or "" for path, content in found["files"].items()}
-    places = {name: [path for path, text in files.items() if name in text] for name in found["dead"]}
+    files = _engine_config.Found.read(found).files
+    places = {name: [path for path, text in files.items() if name in (text or "")] for name in found["dead"]}
     raise Refusal(
         "no handler in the engine's configuration whose program was removed with this collection's artifacts",
         "; ".join(f"{name} in {' and '.join(places[name])}, without {path}" for name, path in found["dead"].items()),
@@ -163,15 +177,6 @@ def _result(
         "engine": found["engine"],
         "recovered": found["recovered"],
     }
-
-
-def _text(content: str | None, path: str) -> str | None:
-    if content is None:
-        return None
-    try:
-        return base64.b64decode(content).decode()
-    except UnicodeDecodeError:
-        raise Refusal(f"{path} to be UTF-8 text", "other bytes", "Mend the file.") from None
 
 
 def _encoded(text: str | None) -> str | None:

@@ -89,6 +89,12 @@ def handlers(dump: str) -> dict[str, list[str]]:
     }
 
 
+def value(lines: t.Iterable[str], key: str) -> str:
+    """Return the text that a key has among the lines of a table, '' where it has none."""
+    found = (re.fullmatch(rf"""{key}\s*=\s*["']([^"']*)["']""", line) for line in lines)
+    return next((match.group(1) for match in found if match), "")
+
+
 def paths(dump: str) -> dict[str, list[str]]:
     """Return the absolute paths that stand in the tables of each handler, its options included."""
     found: dict[str, list[str]] = {}

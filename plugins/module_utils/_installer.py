@@ -31,6 +31,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _probe,
     _record,
     _service,
+    _startable,
     _unit,
     _validate,
     _volumes,
@@ -352,6 +353,8 @@ def _settle(engine: Engine, order: Order, outcome: Outcome, foreign: set[str], i
     outcome.restarted = _probe.invocation(engine) != invocation
     new = set(outcome.served) - foreign
     outcome.handlers = sorted(new)
+    if order.command == "install":
+        _startable.refuse_configured(*_programs(engine, new))
     missing = sorted(set(order.handlers) - new) if order.handlers else []
     if order.command == "install" and (missing or not new):
         raise Refusal(
@@ -365,6 +368,13 @@ def _settle(engine: Engine, order: Order, outcome: Outcome, foreign: set[str], i
             f"{', '.join(sorted(new))}{'; ' + outcome.warning if outcome.warning else ''}",
             _command.hint(outcome.output, order),
         )
+
+
+def _programs(engine: Engine, handlers: set[str]) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Return the paths and the runtime types in the tables of handlers."""
+    dump = _containerd.dump(engine, engine.config)[0]
+    types = {name: _dump.value(lines, "runtime_type") for name, lines in _dump.handlers(dump).items()}
+    return _dump.paths(dump), {name: types[name] for name in handlers & set(types)}
 
 
 def _undone(state: State, journal: Journal, engine: Engine, error: Exception, began: float) -> Refusal:

@@ -21,6 +21,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _links,
     _payloads,
     _probe,
+    _startable,
     _undo,
     _unit,
     _validate,
@@ -70,6 +71,7 @@ def check(
     _validate.refuse_snapshotters(engine, change)
     if not dry:
         _validate.refuse_missing_artifacts(change, parts.get("artifacts"))
+        _startable.refuse(change.handlers, change.links, parts.get("receipt", receipt).get("prefix", ""))
     present, serve = _validate.validate(
         engine, change, owned | set(change.handlers), {*receipt.get("proxy_plugins", {}), *change.proxies}
     )

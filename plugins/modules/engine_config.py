@@ -146,6 +146,10 @@ dead:
       is missing.
   returned: O(state=read)
   type: dict
+unstartable:
+  description: Shims of this collection's handlers on file systems from which nothing can be started any more, path to C(found) and C(remedy).
+  returned: O(state=read)
+  type: dict
 dump:
   description: What the engine makes of its configuration.
   returned: O(state=read)
@@ -185,6 +189,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _imports,
     _module,
     _probe,
+    _startable,
     _transaction,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._change import Change, encoded
@@ -213,6 +218,7 @@ def _read(state: State, engine: _containerd.Engine) -> dict[str, t.Any]:
         "proxy_plugins": receipt.get("proxy_plugins", {}),
         "dump": dump,
         "dead": _dead(receipt, dump),
+        "unstartable": _startable.on_mounts(receipt.get("handlers", {})),
         "served": _probe.served(engine),
     }
 

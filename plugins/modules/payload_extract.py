@@ -88,6 +88,17 @@ options:
       - Not for O(whole).
     type: bool
     default: false
+  serve:
+    description:
+      - What M(confidential_containers.runtime.runtime_handlers) will be told - C(overrides), C(proxy_plugins), C(conflicts). With it,
+        what needs no payload to be refused is refused before one is sent or read - an engine's files that cannot be edited, a
+        handler of the user's with a name of O(handlers), a key that no handler's table has.
+    type: dict
+    default: {}
+  look:
+    description: Set by the action plugin - whether to tell only if the payload is on the node.
+    type: bool
+    default: false
   registry_username:
     description:
       - The user for C(docker://). User and password go to the registry itself only; mirrors that the engine has configured are
@@ -258,6 +269,8 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._t
 
 Identity = t.Mapping[str, t.Any]
 
+_MAKE_ROOM = "Make room, or set coco_prefix to a directory of a larger file system."
+
 
 class Extraction:
     """One call: find out what is there, extract what is not."""
@@ -309,6 +322,8 @@ class Extraction:
             known = self._remembered()
             if not known:
                 self._require_engine()
+                if self.params["look"]:
+                    return {"changed": False, "found": "absent"}
         with _tarball.open_source(self.reference, path, known, self.params["plain"], self.params["whole"]) as source:
             return self._from(source)
 
@@ -331,6 +346,8 @@ class Extraction:
                 return result
         else:
             self._require_engine()
+        if self.params["look"]:
+            return {"changed": False, "found": "absent"}
         engine = _containerd.detect(_module.overrides(self.params))
         if not digest:  # the action plugin asks for nothing else then
             return {"changed": False, "digest": Registry(engine, self.reference, access).resolve()}
@@ -355,7 +372,7 @@ class Extraction:
         images = source.images()
         identity = self._select([image.identity() for image in images])
         result = self._look(identity)
-        if result["found"] != "absent":
+        if result["found"] != "absent" or self.params["look"]:
             return result
         image = next(image for image in images if image.digest == identity["digest"])
         return self._keep(source, image, result) if self.params["whole"] else self._stage(source, image, identity)
@@ -398,6 +415,7 @@ class Extraction:
                 _payloads.remember(self.state, {**staged, "keep": self.params["keep"]})
             return self._result("staged", staged)
         self._require_engine()
+        self._require_room(identity.get("size", 0))
         if self.params["prefix"]:
             self._require_one_mount(os.path.normpath(self.params["prefix"]))
         return absent
@@ -406,6 +424,14 @@ class Extraction:
         """Refuse what could not be renamed into its place. Where nothing is installed it is unknown what goes where."""
         installed = self.receipt.get("tree") if self.receipt.get("prefix") == prefix else None
         _artifacts.refuse_mounts(prefix, installed)
+
+    def _require_room(self, least: int) -> None:
+        """Refuse what cannot fit in any place that it may go to: the layout of a payload is not known before it is read."""
+        prefixes = [self.params["prefix"]] if self.params["prefix"] else [one.prefix for one in _layouts.LAYOUTS]
+        places = [(_files.missing_directories(prefix) or [f"{prefix}/x"])[0] for prefix in prefixes]
+        parents = {os.path.dirname(place) for place in places}
+        largest = max(parents, key=lambda path: os.statvfs(path).f_bavail * os.statvfs(path).f_frsize)
+        _files.require_room(largest, least, "the payload", _MAKE_ROOM)
 
     def _require_engine(self) -> None:
         """Refuse an engine that could not take the handlers: a payload would be read for nothing."""
@@ -451,6 +477,7 @@ class Extraction:
             progress=self._reading(image, "unpacked"),
         )
         if self.check_mode:
+            self._require_room(_least(image))
             found = _extract.unpack(source, image, None, how)
             payload = self._payload(found, identity, staged="")
             return {**self._result("absent", payload), "changed": True, "tree": found.tree}
@@ -462,7 +489,7 @@ class Extraction:
             self._require_one_mount(prefix)
             staged = _payloads.staging(prefix, identity["digest"])
             _payloads.begin(self.state, identity["digest"], staged)
-            require_room(staged, image, "Make room, or set coco_prefix to a directory of a larger file system.")
+            require_room(staged, image, _MAKE_ROOM)
             return staged
 
         try:
@@ -537,8 +564,11 @@ def _read_before(payload: Identity) -> str:
 
 def require_room(directory: str, image: Image, remedy: str) -> None:
     """Refuse a payload that cannot fit: before a byte is written, its layers' sizes are the least that it takes."""
-    least = sum(layer.size or 0 for layer in image.layers)
-    _files.require_room(directory, least, "the payload", remedy)
+    _files.require_room(directory, _least(image), "the payload", remedy)
+
+
+def _least(image: Image) -> int:
+    return sum(layer.size or 0 for layer in image.layers)
 
 
 def main() -> t.NoReturn:
@@ -558,6 +588,8 @@ def main() -> t.NoReturn:
             "limits": _module.LIMITS,
             "require_engine": {"type": "bool", "default": False},
             **_module.READINESS_OPTIONS,
+            "serve": {"type": "dict", "default": {}},
+            "look": {"type": "bool", "default": False},
             "registry_username": {"type": "str", "default": ""},
             # Not inside of a mapping: the node's log would have that as Python writes it, where a password with quotes is
             # spelled in another way than the one that is masked.

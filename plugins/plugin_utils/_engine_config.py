@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
+import base64
 import difflib
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _dump, _engines, _imports
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engines import DROP_IN, Target
@@ -44,6 +45,33 @@ class Found:
     @property
     def drop_in(self) -> str:
         return _engines.drop_in_path(self.main)
+
+    @classmethod
+    def read(cls, found: t.Mapping[str, t.Any]) -> Found:
+        """Return what the module engine_config has read on a node."""
+        return cls(
+            version=tuple(map(int, found["engine"]["version"].split("."))),
+            main=found["engine"]["config"],
+            files=_texts(found["files"]),
+            dump=found["dump"],
+            before=_texts(found["before"]),
+            edited=found["edited"],
+            ours=found["owned"],
+            proxies=found["proxy_plugins"],
+            written=found["builtin"],
+            disabled=found["disabled"],
+        )
+
+
+def _texts(files: t.Mapping[str, str | None]) -> Texts:
+    """Return the texts of files whose bytes are in base64."""
+    texts: dict[str, str | None] = {}
+    for path, content in files.items():
+        try:
+            texts[path] = None if content is None else base64.b64decode(content).decode()
+        except UnicodeDecodeError:
+            raise Refusal(f"{path} to be UTF-8 text", "other bytes", "Save it as UTF-8, as TOML has to be.") from None
+    return texts
 
 
 @dataclass(frozen=True)
@@ -119,6 +147,21 @@ def check_overrides(overrides: t.Mapping[str, t.Any]) -> None:
                 f"{key} (did you mean {meant[0]}?)" if meant else key,
                 f"Take it out, or write one of {', '.join(sorted(known))}.",
             )
+
+
+def refuse_early(found: Found, wanted: Wanted, names: t.Sequence[str], overrides: t.Mapping[str, t.Any]) -> None:
+    """Refuse what no payload could be served with, before there is one: ``names`` are the handlers asked for.
+
+    Of overrides, only what holds for any node and payload: those of handlers that this node will not serve do not matter to it.
+    """
+    check_overrides(overrides)
+    own = [name for name, override in overrides.items() if override.get("config_path")]
+    tables = {name: {"runtime_type": "io.containerd.x.v2"} for name in names or own or [_ANY]}
+    plan(found, replace(wanted, handlers=tables), "/run/trial")
+
+
+#: Stands for handlers whose names are not known yet. No RuntimeClass could name it.
+_ANY = "any_handler"
 
 
 def _with_own(

@@ -162,3 +162,26 @@ def test_row_19_a_tool_that_copies_our_handlers(nodes: list[Node], other_nodes: 
         for playbook in ("uninstall", "cleanup") if node.remembers() else ():
             run = node.play(playbook)
             assert run.status == 0, run.output
+
+
+def test_row_24_a_shim_that_cannot_be_started(node: Node, archive: str) -> None:
+    """A mount with noexec: refused and rolled back, and told by the next run where it came later."""
+    served, noexec = node.engine(), "mount --bind /opt /opt && mount -o remount,bind,noexec /opt"
+    node.sh(noexec)
+    try:
+        run = node.play("install", coco_payload=archive)
+        assert run.status != 0
+        assert "containerd-shim-kata-v2 to start, which pods of kata-gvisor, kata-qemu need" in run.output
+        assert "/opt, which is mounted with noexec" in run.output
+        assert node.engine() == served
+        assert "kata-" not in node.sh("cat /etc/containerd/config.toml")
+        node.sh("umount /opt")
+        node.install(archive)
+        node.sh(noexec)
+        served = node.engine()
+        run = node.play("install", coco_payload=archive)
+        assert run.status != 0
+        assert "/opt, which is mounted with noexec" in run.output
+        assert node.engine() == served
+    finally:
+        node.sh("umount /opt")

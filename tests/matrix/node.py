@@ -35,8 +35,9 @@ def prepare() -> None:
     """Make what handlers refer to, and put the configuration of the node aside."""
     os.makedirs(PAYLOAD, exist_ok=True)
     for name in ("containerd-shim-kata-v2", "configuration-qemu.toml", "configuration-clh.toml"):
-        with open(os.path.join(PAYLOAD, name), "w", encoding="utf-8"):
-            pass
+        with open(os.path.join(PAYLOAD, name), "w", encoding="utf-8") as stream:
+            stream.write("#!/bin/true\n")
+        os.chmod(os.path.join(PAYLOAD, name), 0o755)
     if not os.path.exists(f"{HOME}/etc"):
         shutil.copytree(ETC, f"{HOME}/etc", symlinks=True)
 

@@ -67,7 +67,7 @@ def written(directory: Path, *tarballs: t.Sequence[Entry]) -> list[str]:
 def extracted(payload: list[str], target: Path | None = None, **options: t.Any) -> Unpacked:
     with _tarball.open_source(parse(payload), **options) as source:
         [image] = source.images()
-        return unpack(source, image, str(target) if target else None, How(prefix="/srv/kata"))
+        return unpack(source, image, (lambda layout: str(target)) if target else None, How(prefix="/srv/kata"))
 
 
 def test_two_tarballs_are_one_payload(tmp_path: Path) -> None:

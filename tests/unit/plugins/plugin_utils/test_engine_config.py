@@ -742,6 +742,60 @@ def test_a_handler_of_the_user_s_that_comes_back_is_theirs() -> None:
             assert node.handlers(MAIN)["kata-qemu"] == {"runtime_type": "mine"}
 
 
+# What is refused before there is a payload.
+
+
+def early(
+    version: tuple[int, ...],
+    files: Texts,
+    names: t.Sequence[str] = (),
+    overrides: t.Any = None,
+    **wanted: t.Any,
+) -> None:
+    dump = Node(version, None).dump()
+    found = _engine_config.Found(version, MAIN, {MAIN: None, DROP_IN: None, **files}, dump)
+    _engine_config.refuse_early(found, _engine_config.Wanted(**wanted), names, {} if overrides is None else overrides)
+
+
+@pytest.mark.parametrize(
+    ("version", "files", "names", "overrides", "says"),
+    [
+        pytest.param(ONE, {MAIN: HUMAN + "[plugins.broken\n"}, [], {}, "to be TOML", id="not TOML"),
+        pytest.param(TWO, {MAIN: f"imports = ['/etc/gone.toml']\n{THREE}"}, [], {}, "no /etc/gone.toml", id="import"),
+        pytest.param(TWO, {MAIN: "version = 3\ndisabled_plugins = ['cri']\n"}, [], {}, "CRI is enabled", id="CRI"),
+        pytest.param(ONE, {MAIN: THREE}, [], {}, "version = 2 for containerd 1.7", id="schema"),
+        pytest.param(ONE, {MAIN: "version = 2\nplugins = {}\n"}, [], {}, "have room for", id="inline tables"),
+        pytest.param(ONE, {MAIN: HUMAN}, ["farm"], {}, "farm in /etc", id="a handler of the user's"),
+        pytest.param(ONE, {MAIN: SPARSE}, ["runc"], {}, "runc", id="a handler of the engine's"),
+        pytest.param(ONE, {MAIN: HUMAN}, [], {"farm": {"config_path": "/x"}}, "farm in /etc", id="an own handler"),
+        pytest.param(ONE, {MAIN: HUMAN}, [], {"kata-qemu": {"runtime_tpye": "x"}}, "runtime_tpye", id="a key"),
+        pytest.param(ONE, {MAIN: HUMAN}, [], {"kata-qemu": {"options": "x"}}, "options", id="a type"),
+        pytest.param(ONE, {MAIN: HUMAN}, [], {"kata-qemu": "x"}, "a mapping in coco_handler_overrides.kata", id="no mapping"),
+        pytest.param(ONE, {MAIN: HUMAN}, [], "x", "a mapping in coco_handler_overrides", id="text"),
+    ],
+)  # fmt: skip
+def test_what_needs_no_payload_to_be_refused(
+    version: tuple[int, ...], files: Texts, names: list[str], overrides: t.Any, says: str
+) -> None:
+    with pytest.raises(Refusal, match=says):
+        early(version, files, names, overrides)
+
+
+@pytest.mark.parametrize(
+    ("names", "overrides"),
+    [
+        ([], {}),
+        (["kata-qemu"], {}),
+        ([], {"kata-qemu": {"pod_annotations": []}, "kata-tdx": {"sandboxer": "x"}, "kata-mine": {"config_path": "/x"}}),
+        ([], {"kata-qemu": {"runtime_path": "/x", "options": {"A": 1}}}),
+    ],
+)  # fmt: skip
+def test_what_may_be_right_with_some_payload(names: list[str], overrides: dict[str, t.Any]) -> None:
+    """A key of containerd 2.x may be for a handler that other nodes run: known when there is a payload."""
+    for version, main in ((ONE, HUMAN), (ONE, None), (TWO, THREE)):
+        early(version, {MAIN: main}, names, overrides)
+
+
 # Handlers' tables.
 
 HANDLER = {
