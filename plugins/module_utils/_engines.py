@@ -109,8 +109,8 @@ class Target:
 def decide(version: Version, schema: int, mode: str = "auto", plain: bool = False) -> Target:
     """Decide how to configure an engine, or refuse with the reason and the way out.
 
-    ``schema`` 0 is a main file that is missing or says nothing, 1 one without version; ``plain``: that sets nothing for any
-    plugin, so that it means the same in every schema.
+    ``schema`` 0 is a main file that is missing or says nothing, 1 one without version, or with 0 or 1; ``plain``: that has none and
+    sets nothing for any plugin, so that it means the same in every schema.
     """
     text = ".".join(map(str, version))
     rows = [row for row in ROWS if row.since <= version < row.until]
@@ -134,7 +134,7 @@ def decide(version: Version, schema: int, mode: str = "auto", plain: bool = Fals
     known = " or ".join(str(row.schema) for row in rows if row.schema > 1)
     raise Refusal(
         f"a configuration file with version = {known} for containerd {text}",
-        "a file without version (schema 1)" if schema == 1 else f"version = {schema}",
+        "a file without version, or with version = 0 or 1 (schema 1)" if schema == 1 else f"version = {schema}",
         "Migrate the file, for example with 'containerd config migrate' of containerd 2.x, restart containerd and "
         "check that its pods still start.",
     )

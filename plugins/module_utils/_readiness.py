@@ -37,7 +37,7 @@ def look(
         problems += doubts
         text = _text(engine.config)
         facts["config_schema"] = schema = _toml_text.schema_of(text)
-        plain = not _toml_text.sets_plugins(text)
+        plain = not _toml_text.sets_plugins(text) and not _toml_text.declares_version(text)
         facts["config_mode"] = _engines.decide(engine.version, schema, config_mode, plain).mode
         _containerd.dump(engine, engine.config)  # refuses a file that the engine would not start with
     except Refusal as refusal:

@@ -81,13 +81,18 @@ def imports_of(text: str) -> list[str]:
     return [token.group()[1:-1] for token in TOKEN.finditer(text, *place) if token.group()[0] in "\"'"]
 
 
+def declares_version(text: str) -> bool:
+    """Tell whether a file says which schema it is of, as far as a scan can tell."""
+    return any(_VERSION.fullmatch(line.strip()) for _start, line in top_level(text.lstrip("\ufeff")))
+
+
 def sets_plugins(text: str) -> bool:
     """Tell whether a file has settings that depend on its schema: those of plugins."""
     return any(fresh and _PLUGINS.match(line) for line, fresh in lines_of(text))
 
 
 def schema_of(text: str) -> int:
-    """Return the schema that a file's text declares: its top-level ``version``, 1 without one, 0 for one that says nothing.
+    """Return the schema that a file's text declares: its top-level ``version``, 1 without one or with 0, 0 for one that says nothing.
 
     A scan of the lines before the first table, for nodes, whose Python may have no TOML parser. The controller parses.
     """
@@ -97,5 +102,5 @@ def schema_of(text: str) -> int:
         match = _VERSION.fullmatch(line.strip())
         if match:
             with contextlib.suppress(ValueError):  # 02 and 2nd are no TOML; that is not for this function to say
-                return int(match.group(1), 0)
+                return int(match.group(1), 0) or 1
     return int(any(line.strip() and not line.lstrip().startswith("#") for line in text.split("\n")))

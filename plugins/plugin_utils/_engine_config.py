@@ -345,18 +345,20 @@ def _target(found: Found, wanted: Wanted, clean: Texts) -> Target:
             f"no version, which means 1, and {'.'.join(_engines.V2[:2])}, as it is called since version = 2",
             "Put 'version = 2' at the top of the file, restart containerd and check that its pods still start.",
         )
-    plain = not set(document) & {"plugins", "proxy_plugins", "timeouts"} and set(
+    plain = not set(document) & {"version", "plugins", "proxy_plugins", "timeouts"} and set(
         _texts_in(document, "disabled_plugins")
     ) <= set(_engines.CRI_PLUGINS)
     return _engines.decide(found.version, schema, wanted.mode, plain)
 
 
 def schema_of(document: t.Mapping[str, t.Any]) -> int:
-    """Return the schema of a file: 1 for one without version, 0 for one that says nothing."""
+    """Return the schema of a file: 1 for one without version, or with 0, 0 for one that says nothing."""
     version = document.get("version", 1 if document else 0)
-    if not isinstance(version, int):
-        raise Refusal("a whole number as the version of a configuration file", "something else", "Correct it.")
-    return version
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise Refusal(
+            "a whole number as the version of a configuration file", repr(version), "Write version = 2, for example."
+        )
+    return 1 if "version" in document and version == 0 else version
 
 
 def _tables(target: Target, handlers: Tables, wanted: Wanted, version: Version) -> dict[_toml.Header, t.Any]:

@@ -48,6 +48,8 @@ _BYTE_ORDER_MARK = "\ufeff"
 #: What a parser raises; tomlkit also lets go of errors of its own.
 _NO_TOML = (ValueError, RecursionError, AttributeError, TypeError, *((TOMLKitError,) if HAS_TOMLKIT else ()))
 
+_SPELLING = "a spelling that cannot be edited safely"
+
 #: What a line of the user's begins with while a table of ours stands in its place.
 _ASIDE = "#aside# "
 
@@ -117,9 +119,11 @@ def add_tables(text: str, tables: t.Mapping[Header, Values], path: str) -> str:
         for part in header[:-1]:
             parent = parent.setdefault(part, {})
             if not isinstance(parent, dict):
-                raise _no_place(path, header, "a value where a table belongs")
+                raise _no_place(
+                    path, header, f"a value for {part}, where a table belongs", f"Make {part} a table there."
+                )
         if header[-1] in parent:
-            raise _no_place(path, header, "that table already")
+            raise _no_place(path, header, "that table already", "Remove or rename that table, and start again.")
         parent[header[-1]] = dict(values)
     newline = _newline(text)
     # A blank line above the mark says that the text above ended with a newline: remove_tables takes back what was added.
@@ -171,8 +175,9 @@ def remove_tables(text: str, headers: t.Collection[Header], path: str) -> str:
         else:
             kept.append(line)
     kept += _once_blank(kept, pending) if removing and not marked else pending
-    if unended >= 0 and unended == len(kept) - 1:
-        kept[-1] = kept[-1].rstrip("\r\n")
+    # Whoever appended something below us began with our last newline; the one above us, which was ours, then stands in for it.
+    if unended >= 0 and not "".join(kept[unended + 1 : unended + 2]).strip():
+        kept[unended] = kept[unended].rstrip("\r\n")
     return _checked("".join(kept), _without_empty(expected), path, headers, prune=True)
 
 
@@ -206,26 +211,40 @@ def add_item(text: str, key: str, item: str, path: str) -> str:
     document = parse(text, path)
     known = document.get(key, [])
     if not isinstance(known, list):
-        raise _no_place(path, (key,), "a value that is no list")
+        raise _no_list(path, key, "a value that is no list")
     if item in known:
         return text
     expected = {**document, key: [*known, item]}
     if key in document:
         place = _toml_text.array_at(text, key)
         if place is None:
-            raise _no_place(path, (key,), "a spelling that cannot be edited safely")
-        inside = text[: place[1] - 1]
-        end, comma = place[0] + 1, False
-        for token in _toml_text.TOKEN.finditer(inside, place[0] + 1):
-            if token.group()[0] in "\"'":
-                end, comma = token.end(), False
-                rest = _COMMA.match(inside, end)
-                if rest:
-                    end, comma = rest.end(), True
-        quoted = f"'{item}'"
-        new = quoted if not known else f" {quoted}," if comma else f", {quoted}"
-        return _checked(text[:end] + new + text[end:], expected, path, [key])
+            raise _no_list(path, key, _SPELLING)
+        at, new = _beside(text, place, f"'{item}'")
+        return _checked(text[:at] + new + text[at:], expected, path, [key])
     return _checked(_with_line(text, f"{key} = [{_value(item)}]"), expected, path, [key])
+
+
+def _beside(text: str, place: tuple[int, int], quoted: str) -> tuple[int, str]:
+    """Return where an item goes behind the last one of an array, and as what: in a line of its own where that one has one."""
+    inside = text[: place[1] - 1]
+    start, end, comma = -1, place[0] + 1, False
+    for token in _toml_text.TOKEN.finditer(inside, place[0] + 1):
+        if token.group()[0] in "\"'":
+            start, end, comma = token.start(), token.end(), False
+            rest = _COMMA.match(inside, end)
+            if rest:
+                end, comma = rest.end(), True
+    if start < 0:
+        return end, quoted
+    line = text.rfind("\n", 0, start) + 1
+    if line > place[0] and not text[line:start].strip(" \t"):
+        newline = "\r\n" if text[line - 2 : line] == "\r\n" else "\n"
+        rest_of_line = _COMMENT.match(inside, end)
+        if comma and rest_of_line:
+            return rest_of_line.end(), f"{newline}{text[line:start]}{quoted},"
+        if not comma and "#" not in inside[end:]:
+            return end, f",{newline}{text[line:start]}{quoted}"
+    return end, f" {quoted}," if comma else f", {quoted}"
 
 
 def _with_line(text: str, line: str) -> str:
@@ -257,11 +276,13 @@ def with_imports(text: str, paths: t.Sequence[str], path: str) -> str:
         return _checked(_with_line(text, f"imports = {_value(paths)}"), expected, path, ["imports"]) if paths else text
     place = _toml_text.array_at(text, "imports")
     if place is None:
-        raise _no_place(path, ("imports",), "a spelling that cannot be edited safely")
+        raise _no_list(path, "imports", _SPELLING)
     return _checked(text[: place[0]] + _value(paths) + text[place[1] :], expected, path, ["imports"])
 
 
 _COMMA = re.compile(r"(?:\s|#[^\n]*\n)*,")
+_COMMENT = re.compile(r"[ \t]*(?:#[^\r\n]*)?(?=\r?\n)")
+_LINE_BEFORE = re.compile(r",[ \t]*\r?\n[ \t]*")
 _REST_OF_LINE = re.compile(r"[ \t]*,?[ \t]*\r?\n")
 
 
@@ -288,7 +309,7 @@ def remove_item(text: str, key: str, item: str, path: str) -> str:
                 with contextlib.suppress(Refusal):
                     return _checked(text[:start] + text[end:], {**document, key: rest}, path, [key])
     # Not with tomlkit, which can put an array of tables behind a table that it stood before.
-    raise _no_place(path, (key,), "a spelling that cannot be edited safely")
+    raise _no_list(path, key, _SPELLING)
 
 
 @_behind_byte_order_mark
@@ -301,7 +322,13 @@ def set_aside(text: str, headers: t.Collection[Header], path: str) -> str:
     aside = False
     for line, fresh in _toml_text.lines_of(text):
         if fresh and line.startswith(_ASIDE):
-            raise _no_place(path, next(iter(headers)), f"lines that begin with {_ASIDE.strip()} already")
+            mark = _ASIDE.strip()
+            raise _no_place(
+                path,
+                next(iter(headers)),
+                f"lines that begin with {mark} already",
+                f"Remove the lines with {mark}, or rename yours.",
+            )
         found = _header(line) if fresh else None
         aside = _is_ours(found, headers) if found is not None else aside
         lines.append(f"{_ASIDE}{line}" if aside and not (fresh and not line.strip()) else line)
@@ -328,6 +355,9 @@ def _cuts(text: str, start: int, end: int, others: bool) -> t.Iterator[tuple[int
     """Yield what may have to go with an item of a list: first what add_import wrote, then what else makes sense."""
     line = text.rfind("\n", 0, start) + 1
     rest_of_line = _REST_OF_LINE.match(text, end)
+    last = text.rfind(",", 0, start)
+    if last >= 0 and _LINE_BEFORE.fullmatch(text, last, start) and not _COMMA.match(text, end):
+        yield last, end
     if rest_of_line and not text[line:start].strip(" \t"):
         yield line, rest_of_line.end()
     elif text[start - 1] == " " and text[end] == "," and others:
@@ -363,7 +393,9 @@ def _table(header: Header, values: Values, path: str) -> list[str]:
     try:
         lines += [f"{_key(key)} = {_value(value)}" for key, value in values.items() if key not in tables]
     except (TOMLKitError, ValueError, TypeError) as error:
-        raise _no_place(path, header, f"a value that TOML does not have ({error})") from None
+        raise _no_place(
+            path, header, f"a value that TOML does not have ({error})", "Give another value in coco_handler_overrides."
+        ) from None
     for key, value in tables.items():
         lines += _table((*header, key), value, path)
     return lines
@@ -390,7 +422,7 @@ def _checked(text: str, expected: Values, path: str, what: t.Collection[t.Any], 
     if found is not None and same(_without_empty(found) if prune else found, expected):
         return text
     header = next(iter(what))
-    raise _no_place(path, header if isinstance(header, tuple) else (header,), "a spelling that cannot be edited safely")
+    raise _no_place(path, header, _SPELLING) if isinstance(header, tuple) else _no_list(path, header, _SPELLING)
 
 
 def same(one: t.Any, two: t.Any) -> bool:
@@ -412,9 +444,16 @@ def _without_empty(value: t.Any) -> t.Any:
     return {key: item for key, item in cleaned.items() if item != {}}
 
 
-def _no_place(path: str, header: Header, found: str) -> Refusal:
+def _no_place(path: str, header: Header, found: str, remedy: str = "") -> Refusal:
     return Refusal(
         f"{path} to have room for [{'.'.join(header)}]",
         found,
-        "Write the tables around it with headers of their own ([a.b.c]) instead of inline, and start again.",
+        remedy
+        or "Write the tables around it with headers of their own ([a.b.c]), not inline or as dotted keys, and start again.",
+    )
+
+
+def _no_list(path: str, key: str, found: str) -> Refusal:
+    return Refusal(
+        f"{key} in {path} as a list that can be edited", found, f"Write it at the top of the file: {key} = ['…', '…']."
     )

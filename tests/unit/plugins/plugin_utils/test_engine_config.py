@@ -69,7 +69,7 @@ class Node:
     @property
     def table(self) -> tuple[str, ...]:
         document = tomllib.loads(self.files[MAIN] or "")
-        schema, plain = document.get("version", int(bool(document))), "plugins" not in document
+        schema, plain = _engine_config.schema_of(document), not {"version", "plugins"} & set(document)
         return _engines.decide(self.version, schema, self.mode, plain).table
 
     def dump(self) -> str:
@@ -504,6 +504,26 @@ def test_a_cri_section_that_masks_the_main_file_s_on_1_x() -> None:
     node.files[nvidia] = masking.replace("version = 2\n", "")
     with pytest.raises(Refusal, match="same version"):
         node.run(qemu=QEMU)
+
+
+@pytest.mark.parametrize("declared", ["version = 0\n", "version = 1\n"])
+def test_version_0_is_that_of_files_without_one(declared: str) -> None:
+    main = f"{declared}[plugins.cri]\ndisable_cgroup = true\n"
+    for version in (ONE, (2, 3, 7)):
+        node = Node(version, main)
+        node.run(qemu=QEMU)
+        assert "kata-qemu" in node.handlers(MAIN)
+        node.run()
+        assert node.files == {MAIN: main, DROP_IN: None}
+    for text in (main, declared):
+        with pytest.raises(Refusal, match="a file without version, or with version = 0 or 1"):
+            Node(TWO, text).run(qemu=QEMU)
+
+
+@pytest.mark.parametrize("version", ["true", "'2'", "2.0"])
+def test_a_version_that_is_no_number(version: str) -> None:
+    with pytest.raises(Refusal, match="a whole number as the version"):
+        _engine_config.schema_of(tomllib.loads(SPARSE.replace("version = 2", f"version = {version}")))
 
 
 def test_relative_and_nested_imports_in_a_trial() -> None:

@@ -246,6 +246,30 @@ def test_a_file_of_the_user_s_that_begins_with_our_mark() -> None:
     assert _toml.remove_tables(_toml.add_tables(text, TABLES, PATH), list(TABLES), PATH) == text
 
 
+@pytest.mark.parametrize(
+    ("array", "added"),
+    [
+        ("[\n  'a',\n  'b',\n]", "[\n  'a',\n  'b',\n  'X',\n]"),
+        ("[\n\t'a',\n\t'b'\n]", "[\n\t'a',\n\t'b',\n\t'X'\n]"),
+        ("[\n  'a', # first\n]", "[\n  'a', # first\n  'X',\n]"),
+        ("[\n  'a' # first\n]", "[\n  'a', 'X' # first\n]"),
+        ("[\n  'a']", "[\n  'a',\n  'X']"),
+        ("[\r\n  'a',\r\n]", "[\r\n  'a',\r\n  'X',\r\n]"),
+        ("[\r\n  'a'\r\n]", "[\r\n  'a',\r\n  'X'\r\n]"),
+        ("['a',\n 'b',\n]", "['a',\n 'b',\n 'X',\n]"),
+        ("[\n  'a', 'b',\n]", "[\n  'a', 'b', 'X',\n]"),
+        ("[\n  'a',\n  # 'c',\n]", "[\n  'a',\n  'X',\n  # 'c',\n]"),
+        ("[\n]", "['X'\n]"),
+        ("['a']", "['a', 'X']"),
+        ("['a', ]", "['a', 'X', ]"),
+    ],
+)
+def test_an_import_in_an_array_of_several_lines_gets_its_own(array: str, added: str) -> None:
+    text = f"version = 2\nimports = {array}\n[grpc]\n"
+    assert _toml.add_item(text, "imports", "X", PATH) == f"version = 2\nimports = {added}\n[grpc]\n"
+    assert _toml.remove_item(_toml.add_item(text, "imports", "X", PATH), "imports", "X", PATH) == text
+
+
 # What a user may do to a file after us.
 
 BASE = "version = 2\n\n[grpc]\nuid = 0\n"
@@ -270,6 +294,16 @@ def test_what_is_appended_after_us_stays(appended: str) -> None:
     edited = _toml.add_tables(BASE, TABLES, PATH) + appended
     removed = _toml.remove_tables(edited, list(TABLES), PATH)
     assert removed in {BASE + appended, BASE + appended.removeprefix("\n"), BASE + "\n" + appended}
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("appended", ["\n# mine\n", "\n[metrics]\naddress = 'x'\n", "\n", "\n\n# mine\n"])
+def test_what_is_appended_to_a_file_without_a_last_newline_begins_a_line(appended: str, newline: str) -> None:
+    """The newline above us was ours; theirs takes its place."""
+    base, appended = BASE.rstrip("\n").replace("\n", newline), appended.replace("\n", newline)
+    assert _toml.remove_tables(_toml.add_tables(base, TABLES, PATH) + appended, list(TABLES), PATH) == base + appended
+    after = _toml.add_tables(base, TABLES, PATH) + appended.lstrip("\r\n")
+    assert _toml.remove_tables(after, list(TABLES), PATH).startswith(base)
 
 
 @pytest.mark.parametrize(
@@ -349,7 +383,7 @@ def test_no_room_for_a_table(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["imports = 'x'\n", "imports = { a = 1 }\n", "imports = 1\n", "[imports]\nx = 1\n"])
 def test_no_room_for_an_import(text: str) -> None:
-    with pytest.raises(Refusal, match="imports"):
+    with pytest.raises(Refusal, match="Write it at the top of the file: imports = "):
         _toml.add_item(text, "imports", GLOB, PATH)
     assert _toml.remove_item(text, "imports", GLOB, PATH) == text
 
