@@ -122,7 +122,7 @@ def session(module: AnsibleModule, run: str = "") -> t.Iterator[tuple[_state.Sta
         if module.check_mode:
             yield state, ""
             return
-        recovered = "" if journal and journal.run == run else recover(module, state)
+        recovered = "" if journal and journal.run == run else _recover(module, state)
         why = _handover.unheard()
         if why:
             module.warn(f"The run before this one ended when nobody was listening any more. {why}")
@@ -134,11 +134,12 @@ def session(module: AnsibleModule, run: str = "") -> t.Iterator[tuple[_state.Sta
                 module.warn(left)
 
 
-def recover(module: AnsibleModule, state: _state.State) -> str:
+def _recover(module: AnsibleModule, state: _state.State) -> str:
     """End a run that was interrupted, and return what was done, '' where there was none."""
     recovered, told = _transaction.recover(state)
     if recovered:
         _recovered.append(recovered)
+    if told:
         module.warn(" ".join([f"The run before this one was interrupted, and {recovered} now.", *told]))
     return recovered
 

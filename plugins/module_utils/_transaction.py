@@ -10,6 +10,7 @@ are committed, and put back when they are rolled back.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import typing as t
@@ -104,6 +105,7 @@ def carry_out(
             journal.record(config={**journal.parts["config"], "restarting": True})
             outcome.served = _probe.restart(engine, outcome.served, timeout)
             _validate.refuse_left(engine, change, set(state.receipt().get("handlers", {})), outcome.served)
+        journal.record(committed=True)
     except Exception as error:
         # Also what nobody has foreseen: an engine must not stay down, nor a journal open, for an error of our own.
         raise _undone(state, journal, engine, error, began, written) from error
@@ -119,6 +121,10 @@ def carry_out(
 def _undone(state: State, journal: Journal, engine: Engine, error: Exception, began: float, written: bool) -> Refusal:
     """Roll back, and return what to tell the user."""
     words = _probe.last_words(engine, began) if written else ""
+    if journal.parts["committed"]:
+        # It could not be written, or not for sure: a process that is killed from here on goes on with the way back.
+        with contextlib.suppress(OSError):
+            journal.record(committed=False)
     first = as_refusal(error, _WRITTEN)
     try:
         kept = roll_back(state, journal)
@@ -155,7 +161,8 @@ def recover(state: State) -> tuple[str, list[str]]:
 
 def finish(state: State, journal: Journal) -> None:
     """Commit: from here on the run is finished, not undone, whatever happens. May be repeated."""
-    journal.record(committed=True)
+    if not journal.parts["committed"]:
+        journal.record(committed=True)
     receipt = journal.parts["receipt"]
     old = state.receipt()
     directories = set(old.get("directories", [])) | set(receipt.get("directories", []))

@@ -311,7 +311,9 @@ def main() -> t.NoReturn:
         journal = None
         with _module.session(module, params["run"]) as (state, recovered):
             if params["state"] == "restored":
-                recovered = _module.recover(module, state)
+                recovered, told = _transaction.recover(state)
+                for words in told:
+                    module.warn(words)
                 return {"changed": bool(recovered), "recovered": recovered}
             engine = _containerd.detect(_module.overrides(params), restarting=params["state"] == "applied")
             result["engine"] = engine.facts()
