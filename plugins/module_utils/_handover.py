@@ -56,7 +56,11 @@ def carried_out(run: str) -> dict[str, t.Any]:
     path = _result(run)
     with _listening(run):
         _unit.start()
-        result = _files.read_json(path) if _unit.wait(lambda: os.path.exists(path)) else None
+        if not _unit.wait(lambda: os.path.exists(path)) and _is_ordered(run):
+            # A process that was about to end when it was started has not seen the order.
+            _unit.start()
+            _unit.wait(lambda: os.path.exists(path))
+        result = _files.read_json(path)
         _files.remove_file(path)
     if result is None:
         raise Refusal(
@@ -67,6 +71,10 @@ def carried_out(run: str) -> dict[str, t.Any]:
     if "refusal" in result:
         raise Refusal(**result["refusal"])
     return t.cast("dict[str, t.Any]", result["outcome"])
+
+
+def _is_ordered(run: str) -> bool:
+    return bool((_files.read_json(_ORDER) or {}).get("run") == run)
 
 
 def _listener(run: str) -> str:

@@ -146,6 +146,24 @@ def test_a_result_is_left_to_who_waits_for_it(state: State, tmp_path: Path, monk
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_process_that_was_about_to_end_has_not_seen_the_order(
+    state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts: list[int] = []
+
+    def start() -> None:
+        starts.append(1)
+        if len(starts) == 2:
+            (tmp_path / "order.json").unlink()
+            leave(tmp_path, f"result-{journal.run}.json", run=journal.run, outcome={"changed": True})
+
+    journal = Journal(state)
+    _handover.order(state, journal, ENGINE, "change", {})
+    monkeypatch.setattr(_unit, "start", start)
+    monkeypatch.setattr(_unit, "wait", lambda arrived: arrived())
+    assert _handover.carried_out(journal.run) == {"changed": True}
+
+
 def test_a_unit_that_ends_without_a_result(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_unit, "start", lambda: None)
     monkeypatch.setattr(_unit, "wait", lambda arrived: arrived())

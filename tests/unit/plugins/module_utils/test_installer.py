@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import typing as t
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,13 @@ import pytest
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _command,
     _containerd,
+    _files,
     _installer,
     _probe,
     _service,
+    _transaction,
     _unit,
+    _volumes,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
@@ -24,6 +29,25 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._j
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
 ENGINE = Engine("containerd", (1, 7, 24), "containerd.service", "/x", "/etc/containerd/config.toml", "/s", True)
+
+
+@pytest.fixture
+def starts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """An engine that is there and serves nothing: what is looked at is the files. Each of its starts has another name."""
+    starts = ["1"]
+    monkeypatch.setattr(_installer, "_configured", lambda engine: set())
+    monkeypatch.setattr(_installer, "_serves", lambda engine, handlers: True)
+    run = _containerd.run
+    monkeypatch.setattr(
+        _containerd, "run", lambda argv, timeout=60.0: run(["true"] if argv[0] == "systemctl" else argv, timeout)
+    )
+    for name, answer in (("served", []), ("last_words", "")):
+        monkeypatch.setattr(_probe, name, lambda *_words, answer=answer: answer)
+    monkeypatch.setattr(_probe, "restart", lambda *_words: starts.append(str(len(starts) + 1)))
+    monkeypatch.setattr(_probe, "invocation", lambda engine: starts[-1])
+    monkeypatch.setattr(_service, "remove", lambda: None)
+    monkeypatch.setattr(_unit, "reload", lambda: None)
+    return starts
 
 
 @pytest.mark.parametrize(
@@ -34,18 +58,7 @@ ENGINE = Engine("containerd", (1, 7, 24), "containerd.service", "/x", "/etc/cont
         (ValueError("a line with a password"), "Found ValueError in test_installer.py, line "),
     ],
 )
-def test_every_error_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, says: str) -> None:
-    # An engine that is there and serves nothing: what is looked at is the files.
-    monkeypatch.setattr(_installer, "_configured", lambda engine: set())
-    monkeypatch.setattr(_installer, "_serves", lambda engine, handlers: True)
-    run = _containerd.run
-    monkeypatch.setattr(
-        _containerd, "run", lambda argv, timeout=60.0: run(["true"] if argv[0] == "systemctl" else argv, timeout)
-    )
-    for name, answer in (("served", []), ("invocation", "1"), ("last_words", ""), ("restart", [])):
-        monkeypatch.setattr(_probe, name, lambda *_words, answer=answer: answer)
-    monkeypatch.setattr(_service, "remove", lambda: None)
-    monkeypatch.setattr(_unit, "reload", lambda: None)
+def test_every_error_is_undone(tmp_path: Path, starts: list[str], error: Exception, says: str) -> None:
     root, state = tmp_path / "etc", State(str(tmp_path / "state"))
     root.mkdir()
     (root / "config.toml").write_text("before")
@@ -62,3 +75,59 @@ def test_every_error_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert "password" not in str(raised.value)
     assert (root / "config.toml").read_text() == "before"
     assert Journal.find(state) is None
+
+
+def test_what_the_admin_mends_after_a_rollback_that_failed_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, starts: list[str]
+) -> None:
+    root, state = tmp_path / "etc", State(str(tmp_path / "state"))
+    root.mkdir()
+    (root / "config.toml").write_text("before")
+    (root / "other").write_text("before")
+
+    def work(before: set[str]) -> _command.Outcome:
+        for name in ("config.toml", "other", "added"):
+            (root / name).write_text("after")
+        raise Refusal("this", "that", "Do so.")
+
+    def fail(*_words: t.Any) -> t.NoReturn:
+        raise Refusal("the engine to start", "no", "")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_probe, "restart", fail)
+        with pytest.raises(Refusal, match=r"Putting it back failed, too.*keeps what you mend by hand"):
+            _installer._safely(state, Journal(state), ENGINE, [str(root)], [], 10, work, lambda outcome, changed: {})
+    (root / "config.toml").write_text("mended")
+    starts.append("by hand")
+    told = _transaction.recover(state)
+    assert told == (
+        "rolled back",
+        [f"{root}/config.toml: changed by somebody else since this run had failed, and left as found."],
+    )
+    assert {path.name: path.read_text() for path in root.iterdir()} == {"config.toml": "mended", "other": "before"}
+    assert starts[-1] == "by hand"
+    assert Journal.find(state) is None
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["committed", "rolled back"])
+def test_all_is_durable_before_the_journal_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, starts: list[str], fails: bool
+) -> None:
+    root, state = tmp_path / "etc", State(str(tmp_path / "state"))
+    root.mkdir()
+    synced: list[tuple[bool, set[str]]] = []
+    monkeypatch.setattr(_files, "sync", lambda paths: synced.append((Journal.find(state) is not None, set(paths))))
+
+    def work(before: set[str]) -> _command.Outcome:
+        if fails:
+            raise Refusal("this", "that", "Do so.")
+        return _command.Outcome()
+
+    def result(outcome: _command.Outcome, changed: t.Any) -> dict[str, t.Any]:
+        return {**state.receipt(), "installer": {"done": {}, "left": {}}}
+
+    created: list[_volumes.Created] = [{"path": str(tmp_path / "opt/x"), "type": "Directory", "mode": 0o755}]
+    with contextlib.suppress(Refusal):
+        _installer._safely(state, Journal(state), ENGINE, [str(root)], created, 10, work, result)
+    assert Journal.find(state) is None
+    assert synced == [(True, {state.directory, str(tmp_path / "opt/x")})]
