@@ -73,6 +73,8 @@ def test_the_most_verbose_output_shows_no_secret(guarded: Node, archive: str) ->
     """What -vvvv prints of each playbook, natively and with the payload's own installer, of failures and of plans."""
     inventory = copy.deepcopy(guarded.inventory)
     values = {"ACCESS_TOKEN": SECRETS["token"], "TLS_KEY": KEY, "MODE": "node", "SHIM": "qemu"}
+    # What a native installation takes from it.
+    values["INSTALLATION_PREFIX"] = "/opt/coco"
     environment = [{"name": name, "value": value} for name, value in values.items()]
     # Not as extra variables: those are shown as they were given.
     inventory["coco_nodes"]["vars"].update(
@@ -89,7 +91,12 @@ def test_the_most_verbose_output_shows_no_secret(guarded: Node, archive: str) ->
     guarded.sh("touch /run/broken")
     assert "rolled back" in play("install", "--diff", fails=True, coco_engine_timeout=10).output
     guarded.sh("rm /run/broken")
-    play("install", "--diff")
+    run = play("install", "--diff")
+    for said in (
+        "below /opt/coco/opt/kata",
+        "ACCESS_TOKEN is not used with coco_installer=native: set coco_installer to",
+    ):
+        assert said in run.output
     play("status")
     guarded.sh(f"cp -a {CONFIG_FILE} /root/good.toml && echo 'password = \"{SECRETS['broken']}' >> {CONFIG_FILE}")
     play("install", fails=True)

@@ -1,0 +1,106 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""See the filter's documentation."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+from collections.abc import Mapping, Sequence
+
+from ansible.errors import AnsibleFilterError
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.utils.unsafe_proxy import wrap_var
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _native
+
+DOCUMENTATION = r"""
+name: native_settings
+short_description: What the environment of a payload's own installer says to a native installation
+version_added: 0.1.0
+author: The confidential_containers.runtime authors (@confidential-containers)
+description:
+  - A native installation (C(coco_installer=native)) does not run a payload's own installer. What the variables for that one say is
+    done where a variable of the roles does the same. About each other one there is a note that says what to do.
+  - C(INSTALLATION_PREFIX) is C(coco_prefix), C(SHIMS) is C(coco_handlers), and C(SNAPSHOTTER_HANDLER_MAPPING) is C(snapshotter) in
+    C(coco_handler_overrides).
+  - Notes do not hold values, which may be secrets.
+positional: _input
+options:
+  _input:
+    description: The variables, in the structure of C(environmentVariables) in a C(CcRuntime).
+    type: list
+    elements: dict
+    required: true
+  runtime_classes:
+    description: The RuntimeClasses, each with its C(name) and C(pulltype).
+    type: list
+    elements: dict
+    default: []
+  debug:
+    description: Whether an installer should turn debugging on.
+    type: bool
+    default: false
+  hooks:
+    description: Whether there are hooks, which have the variables, too. Then there is no note about those that no installer is known for.
+    type: bool
+    default: false
+seealso:
+  - plugin: confidential_containers.runtime.installer_environment
+    plugin_type: filter
+"""
+
+EXAMPLES = r"""
+- name: Show what a native installation does not do
+  ansible.builtin.debug:
+    msg: "{{ ([{'name': 'AGENT_NO_PROXY', 'value': '10.0.0.0/8'}] | confidential_containers.runtime.native_settings).notes }}"
+"""
+
+RETURN = r"""
+_value:
+  description: What a native installation takes from the variables.
+  type: dict
+  contains:
+    prefix:
+      description: Where to install, or nothing.
+      type: str
+      sample: /srv/opt/kata
+    handlers:
+      description: The handlers to serve, or none.
+      type: list
+      elements: str
+      sample: [kata-qemu]
+    overrides:
+      description: The snapshotters of handlers, in the structure of C(coco_handler_overrides).
+      type: dict
+      sample: {kata-qemu: {snapshotter: nydus}}
+    notes:
+      description: What is not done, and what to do instead.
+      type: list
+      elements: str
+"""
+
+
+def native_settings(
+    environment_variables: Sequence[Mapping[str, t.Any]],
+    runtime_classes: Sequence[Mapping[str, str]] = (),
+    debug: bool = False,
+    hooks: bool = False,
+) -> dict[str, t.Any]:
+    """Return the settings."""
+    try:
+        found = _native.settings(environment_variables, runtime_classes, boolean(debug), boolean(hooks))
+    except (Refusal, TypeError) as error:
+        raise AnsibleFilterError(str(error)) from error
+    # As in the manifest that it may come from, templates are text.
+    return t.cast("dict[str, t.Any]", wrap_var(dataclasses.asdict(found)))
+
+
+class FilterModule:
+    """The filters of this file."""
+
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        return {"native_settings": native_settings}

@@ -1,0 +1,111 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the environment of a payload's own installer says to a native installation, where that installer is not run: what a variable of
+ours does as well is done, and about the rest there is a note. Facts: the environment that kata-deploy reads, in its script of 3.x and
+its program of 4.x; the samples of enclave-cc.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+
+#: Where kata-deploy installs below INSTALLATION_PREFIX.
+_KATA = "/opt/kata"
+#: How kata-deploy names a variable that is for nodes of one architecture.
+_ARCHITECTURES = re.compile(r"_(X86_64|AARCH64|S390X|PPC64LE)$")
+#: Pull types with which nothing is to be done.
+_USUAL_PULL = ("", "default")
+#: What the operator and hooks have for themselves.
+_SILENT = ("NODE_NAME",)
+
+_CONFIGURATION = "in configuration-SHIM.toml below the prefix, where your edits stay"
+_CLASSES = "create the RuntimeClasses yourself (kubectl apply)"
+_EROFS = "set it in the configuration of the engine's snapshotter"
+
+#: What to do about a variable that is not acted on.
+_INSTEAD: t.Mapping[str, str] = {
+    "AGENT_HTTPS_PROXY": f"append agent.https_proxy=URL to kernel_params {_CONFIGURATION}",
+    "AGENT_NO_PROXY": f"append agent.no_proxy=HOSTS to kernel_params {_CONFIGURATION}",
+    "ALLOWED_HYPERVISOR_ANNOTATIONS": f"append its words to enable_annotations {_CONFIGURATION}",
+    "DEBUG": f"set enable_debug = true {_CONFIGURATION}",
+    "EXPERIMENTAL_FORCE_GUEST_PULL": f"set experimental_force_guest_pull = true {_CONFIGURATION}",
+    "PULL_TYPE_MAPPING": "name the snapshotter that has images pulled in the guest (nydus) in coco_handler_overrides, or set "
+    f"experimental_force_guest_pull = true {_CONFIGURATION}",
+    "MULTI_INSTALL_SUFFIX": "take it out: a node has one installation, and its handlers have the names of the payload",
+    "EXPERIMENTAL_SETUP_SNAPSHOTTER": "install the snapshotter yourself, and register it with coco_proxy_plugins",
+    "SHIMS": "set coco_handlers for the nodes of that architecture",
+    "SNAPSHOTTER_HANDLER_MAPPING": "set snapshotter in coco_handler_overrides for the nodes of that architecture",
+    "CONTAINERD_CONFIG_FILE_NAME": "set coco_engine_config, if that is not the file which the engine reads",
+    "CONTAINERD_CONFIG_DIR": "set coco_engine_config, if that is not where the engine reads its file",
+    "CONTAINERD_USER_DROP_IN_SOURCE_FILE": "write what it holds into the engine's configuration",
+    "CONTAINERD_EXTRA_POD_ANNOTATIONS": "set pod_annotations of each handler in coco_handler_overrides",
+    "CONTAINERD_SHIM_EXTRA_POD_ANNOTATIONS": "set pod_annotations of the handlers in coco_handler_overrides",
+    "CUSTOM_RUNTIMES_ENABLED": "give each of these runtimes a config_path in coco_handler_overrides",
+    "EROFS_SNAPSHOTTER_MODE": _EROFS,
+    "EROFS_MERGE_MODE": _EROFS,
+    "EROFS_DMVERITY": _EROFS,
+    "STARTUP_TAINTS": "remove the taints of the node afterwards (kubectl taint)",
+    "CREATE_RUNTIMECLASSES": _CLASSES,
+    "CREATE_DEFAULT_RUNTIMECLASS": _CLASSES,
+    "DEFAULT_SHIM": "create the RuntimeClass of the default handler yourself (kubectl apply)",
+}
+_OTHERWISE = "set coco_installer to payload, if the payload's own installer is to act on it"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a native installation takes from an installer's environment ('' or empty: nothing), and ``notes`` about the rest."""
+
+    prefix: str = ""
+    handlers: list[str] = field(default_factory=list)
+    overrides: dict[str, dict[str, str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def settings(
+    environment_variables: t.Iterable[t.Mapping[str, t.Any]],
+    runtime_classes: t.Iterable[t.Mapping[str, str]] = (),
+    debug: bool = False,
+    hooks: bool = False,
+) -> Settings:
+    """Return what the CRD's ``environmentVariables``, ``runtimeClasses`` and ``debug`` say to a native installation.
+
+    With ``hooks`` that have the same environment, a variable that installers are not known to read is for them.
+    """
+    # The last one of a name counts, as in a container. What has no value here has the node's name.
+    given = {variable["name"]: str(variable.get("value") or "") for variable in environment_variables}
+    said = {name for name, value in given.items() if value and value != "false" and name not in _SILENT}
+    prefix = given.get("INSTALLATION_PREFIX", "")
+    if prefix and not prefix.startswith("/"):
+        raise Refusal(
+            "INSTALLATION_PREFIX to be an absolute path", prefix, f"Write /{prefix}: {_KATA} is appended to that."
+        )
+    snapshotters = [pair.partition(":") for pair in given.get("SNAPSHOTTER_HANDLER_MAPPING", "").split(",") if pair]
+    done = {"INSTALLATION_PREFIX", "SHIMS", "SNAPSHOTTER_HANDLER_MAPPING"}
+    instead = {name: _instead(name) or ("" if hooks else _OTHERWISE) for name in sorted(said - done)}
+    notes = [f"{name} is not used with coco_installer=native: {what}." for name, what in instead.items() if what]
+    if debug and "DEBUG" not in given:
+        notes.append(f"debug is not used with coco_installer=native: {_INSTEAD['DEBUG']}.")
+    pulled = {entry["name"]: entry["pulltype"] for entry in runtime_classes if entry.get("pulltype")}
+    notes += [
+        f"pulltype {kind} of {name} is not used with coco_installer=native: {_INSTEAD['PULL_TYPE_MAPPING']}."
+        for name, kind in sorted(pulled.items())
+        if kind not in _USUAL_PULL
+    ]
+    return Settings(
+        prefix=f"{prefix.rstrip('/')}{_KATA}" if prefix else "",
+        handlers=[f"kata-{shim}" for shim in given.get("SHIMS", "").split()],
+        overrides={f"kata-{shim.strip()}": {"snapshotter": name.strip()} for shim, _colon, name in snapshotters},
+        notes=notes,
+    )
+
+
+def _instead(name: str) -> str:
+    """Return what to do about a variable, '' for one that is not known."""
+    return _INSTEAD.get(name) or _INSTEAD.get(_ARCHITECTURES.sub("", name), "")
