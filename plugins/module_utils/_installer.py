@@ -26,9 +26,9 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _dump,
     _files,
     _kept,
-    _layouts,
     _payloads,
     _probe,
+    _reach,
     _record,
     _service,
     _startable,
@@ -43,14 +43,8 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._j
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._progress import Progress
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
-#: Where an admin's units are.
-_UNITS = "/etc/systemd/system"
-#: Directories whose content is recorded, beside that of the engine's configuration and the volumes.
-_RECORDED = ("/usr/local/bin", _UNITS, *(layout.prefix for layout in _layouts.LAYOUTS))
-#: Volumes below these are recorded, too: others are the system's own, or of no size that could be copied.
-_INSTALLED = ("/etc/", "/opt/", "/usr/local/")
 #: Units that a command may install.
-_UNIT = re.compile(rf"{_UNITS}/[^/]+\.(service|socket|timer|path)")
+_UNIT = re.compile(rf"{_reach.UNITS}/[^/]+\.(service|socket|timer|path)")
 
 
 def is_done(receipt: t.Mapping[str, t.Any], order: Order, engine: Engine) -> bool:
@@ -61,8 +55,7 @@ def is_done(receipt: t.Mapping[str, t.Any], order: Order, engine: Engine) -> boo
         return False
     if order.command != "install":
         return True
-    configuration = os.path.dirname(os.path.realpath(engine.config)) + "/"
-    damaged = {path for path in _record.touched(installer["left"]) if not path.startswith(configuration)}
+    damaged = {path for path in _record.touched(installer["left"]) if not _reach.configures(engine, path)}
     return not damaged and set(receipt.get("handlers", {})) <= _configured(engine) & set(_probe.served(engine))
 
 
@@ -115,7 +108,7 @@ def carry_out(
     def result(outcome: Outcome, changed: _record.Changes) -> dict[str, t.Any]:
         return _receipt(state, receipt, kept, order, outcome, changed, engine)
 
-    return _safely(state, journal, engine, _recorded(engine, binds), created, timeout, work, result)
+    return _safely(state, journal, engine, _reach.recorded(engine, binds), created, timeout, work, result)
 
 
 def restore_left(
@@ -137,8 +130,11 @@ def restore_left(
         return {**receipt, "installer": {**receipt["installer"], "left": {}}}
 
     # What is left behind goes for good; what the engine may not start with has to come back.
-    decisive = tuple(f"{path}/" for path in (*_configurations(engine), _UNITS))
-    roots = [path for path in receipt["installer"]["left"] if path.startswith(decisive)]
+    roots = [
+        path
+        for path in receipt["installer"]["left"]
+        if _reach.configures(engine, path) or path.startswith(f"{_reach.UNITS}/")
+    ]
     return _safely(state, journal, engine, roots, [], timeout, work, result)
 
 
@@ -316,16 +312,6 @@ def _find(state: State, order: Order) -> _kept.Kept:
             "Run the install playbook with this payload once more: then they are there again.",
         )
     return kept
-
-
-def _recorded(engine: Engine, binds: t.Iterable[_volumes.Bind]) -> list[str]:
-    volumes = [bind.source for bind in binds if not bind.read_only and f"{bind.source}/".startswith(_INSTALLED)]
-    return [*_configurations(engine), *_RECORDED, *volumes]
-
-
-def _configurations(engine: Engine) -> list[str]:
-    """Return the directories of the engine's configuration: where it is looked for, and where that leads to."""
-    return [os.path.dirname(path) for path in (engine.config, os.path.realpath(engine.config))]
 
 
 def _serves(engine: Engine, handlers: t.Collection[str]) -> bool:

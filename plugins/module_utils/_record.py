@@ -62,10 +62,11 @@ def index(roots: t.Iterable[str], excluded: t.Collection[str] = ()) -> Index:
 
 
 def take(store: str, roots: t.Collection[str], excluded: t.Collection[str] = ()) -> None:
-    """Record what stands at and below some paths in ``store``, durably. Links on the way to them are followed. Raises a refusal
-    when there is no room for the copy.
+    """Record what stands at and below some paths in ``store``, durably. Links on the way to them are followed; of a path that is a
+    link itself, that is recorded, too. Raises a refusal when there is no room for the copy.
     """
-    roots = outermost(map(os.path.realpath, roots))
+    links = [os.path.join(os.path.realpath(os.path.dirname(root)), os.path.basename(root)) for root in roots]
+    roots = outermost([*map(os.path.realpath, roots), *links])
     found = index(roots, excluded)
     _files.remove_tree(store)
     _files.make_directories(store, mode=0o700)
