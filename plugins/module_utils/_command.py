@@ -140,7 +140,10 @@ def _program(root: str, name: str, places: t.Sequence[str], binds: t.Sequence[_v
         if os.path.isfile(_rootfs.resolve(root, path)) or os.path.isfile(_mounted(path, binds)):
             return path
     raise Refusal(
-        f"the program {name} of the command in {title}", "none", "Correct the command, or use another payload."
+        f"the program {name} of the command in {title}",
+        f"nothing at {' or '.join(candidates)}, there or in a volume",
+        "If the payload has it elsewhere, write its path as the first word of the command (coco_install_cmd, …); if a volume brings it, "
+        "mount that (coco_installer_volume_mounts).",
     )
 
 
@@ -224,7 +227,10 @@ def _appeared(path: str, before: _record.Entry | None) -> bool:
 
 def hint(said: t.Sequence[str], order: Order) -> str:
     if order.kubectl == "none" and any("kubectl" in line for line in said):
-        return "It asks kubectl: coco_installer_kubectl=stub answers for it, the path of a kubeconfig lets it reach the cluster."
+        return (
+            "Its output names kubectl. If that is why, coco_installer_kubectl=stub answers for it, and the path of a kubeconfig lets "
+            "it reach the cluster."
+        )
     return "Its whole output is in the node's journal: journalctl -t confidential-containers-installer."
 
 

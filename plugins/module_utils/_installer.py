@@ -73,13 +73,21 @@ def check(state: State, engine: Engine, order: Order, ignore_pods: bool) -> list
     # Without a CRI there is nobody to ask, and no pod.
     if _probe.served(engine) and order.command == "uninstall":
         _validate.refuse_pods(engine, set(receipt.get("handlers", {})), ignore_pods)
-    if order.kubectl not in ("none", "stub") and not (
-        os.path.isabs(order.kubectl) and os.path.isfile(order.kubectl) and not _volumes.UNFIT.search(order.kubectl)
-    ):
-        raise Refusal(
-            "none, stub or the path of a kubeconfig on the node in coco_installer_kubectl", order.kubectl, "Correct it."
-        )
+    if order.kubectl not in ("none", "stub"):
+        _check_kubeconfig(order.kubectl)
     return binds
+
+
+def _check_kubeconfig(path: str) -> None:
+    """Refuse what is no kubeconfig on the node, each kind with its own reason."""
+    expected = "none, stub or the path of a kubeconfig on the node in coco_installer_kubectl"
+    if not os.path.isabs(path):
+        raise Refusal(expected, path, "Write one of these words, or a path that begins with /.")
+    if _volumes.UNFIT.search(path):
+        raise Refusal(expected, repr(path), "Copy the file to a path without spaces, colons, quotes and backslashes.")
+    if not os.path.isfile(path):
+        found = "which is no file" if os.path.exists(path) else "where nothing is"
+        raise Refusal(expected, f"{path}, {found} on the node", "Copy a kubeconfig to that path of the node first.")
 
 
 def carry_out(

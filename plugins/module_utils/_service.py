@@ -102,7 +102,11 @@ def environment(variables: t.Mapping[str, str]) -> str:
     for name, value in variables.items():
         if not VARIABLE.fullmatch(name) or "\0" in value:
             raise Refusal(
-                "names and values of environment variables", repr(name), "Correct coco_environment_variables."
+                "names of letters, digits and _ in coco_environment_variables, and values without zero bytes",
+                repr(name),
+                "Give it another name, or leave it out."
+                if "\0" not in value
+                else "Leave the zero byte out of its value: no process can have one.",
             )
     escaped = ((name, re.sub(r"([\"\\`$])", r"\\\1", value)) for name, value in variables.items())
     return "".join(f'{name}="{value}"\n' for name, value in escaped)

@@ -210,7 +210,7 @@ def _path(fields: t.Mapping[str, t.Any], entry: str, key: str) -> str:
 
 def _wrong(entry: str, expected: str, found: str) -> Refusal:
     return Refusal(
-        f"{entry} to be {expected}", found, "Correct it: its structure is that of a pod's volumes and volumeMounts."
+        f"{entry} to be {expected}", found, "It is written like a pod's volumes and volumeMounts in Kubernetes."
     )
 
 
@@ -294,10 +294,13 @@ def _kind(path: str) -> str:
 
 def _not_there(bind: Bind, path: str, found: str, wanted: str = "") -> Refusal:
     wanted = wanted or _TYPES[bind.type][0]
+    expected = f"a {wanted} at {path} ({bind.entry}, {f'type {bind.type}' if bind.type else 'without a type'})"
+    if found:
+        return Refusal(expected, f"a {found}", f"Name a path or a type in {bind.entry} that fits.")
+    if os.path.islink(path):
+        return Refusal(expected, "a link that leads nowhere", f"Remove the link, or name another path in {bind.entry}.")
     return Refusal(
-        f"a {wanted} at {path} ({bind.entry}, {f'type {bind.type}' if bind.type else 'without a type'})",
-        f"a {found}" if found else "a link that leads nowhere" if os.path.islink(path) else "nothing",
-        f"Correct {bind.entry}, or what is there on the node.",
+        expected, "nothing", f"Have it on the node before, or name another path or another type in {bind.entry}."
     )
 
 
@@ -342,5 +345,5 @@ def _check_nested(bind: Bind, binds: t.Iterable[Bind], made: t.Mapping[str, Crea
         raise Refusal(
             f"{place} to be there, because {bind.target} is mounted inside of {outer.target}",
             "nothing",
-            f"Create it on the node, or correct {MOUNTS}.",
+            f"Create it on the node, or mount {bind.entry} elsewhere ({MOUNTS}).",
         )

@@ -284,7 +284,8 @@ def main() -> t.NoReturn:
 
     if params["timeout"] < 1:
         module.fail_json(
-            msg=f"Expected coco_installer_timeout to be at least 1 second. Found {params['timeout']}. Correct it."
+            msg=f"Expected coco_installer_timeout to be at least 1 second. Found {params['timeout']}. "
+            "Leave it out: 600 seconds are enough for most installers."
         )
 
     def act() -> dict[str, t.Any]:
