@@ -174,8 +174,8 @@ def run(engine: Engine, order: Order, command: _service.Command, foreign: set[st
     invocation = _probe.invocation(engine)
     marker = _record.look(order.finished) if order.finished else None
     progress = Progress()
+    since, began = time.time(), time.monotonic()
     started = _service.start(command)
-    began = time.monotonic()
     served_since, served_by = 0.0, ""
     how = ""
     while not how:
@@ -198,7 +198,7 @@ def run(engine: Engine, order: Order, command: _service.Command, foreign: set[st
             how = "late"
         progress.tell(f"{order.command} of the payload at work for {now - began:.0f} s")
     progress.end()
-    said = _service.masked(_service.output(started), order.environment)
+    said = _service.masked(_service.output(started, since), order.environment)
     outcome = Outcome(output=said, status=found.status if how == "ended" else 0)
     _service.remove()
     if how == "late":

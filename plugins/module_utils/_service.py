@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 import typing as t
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._c
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
 NAME = "confidential-containers-installer.service"
+_IDENTIFIER = "confidential-containers-installer"
 _PATH = f"/run/systemd/system/{NAME}"
 _ENVIRONMENT = "/run/confidential-containers/installer.env"
 #: What makes systemctl work in another root.
@@ -54,7 +56,7 @@ ExecStart={argv}
 StandardInput=null
 StandardOutput=journal
 StandardError=journal
-SyslogIdentifier=confidential-containers-installer
+SyslogIdentifier={identifier}
 KillMode=control-group
 TimeoutStopSec=10
 {binds}
@@ -92,6 +94,7 @@ def unit(command: Command) -> str:
         root=command.root.replace("%", "%%"),
         directory=command.directory.replace("%", "%%"),
         environment=_ENVIRONMENT,
+        identifier=_IDENTIFIER,
         argv=" ".join(_argument(word, command.known) for word in command.argv),
         binds="\n".join(command.binds).replace("%", "%%"),
     )
@@ -120,9 +123,10 @@ def start(command: Command) -> str:
     _files.make_directories(os.path.dirname(_PATH))
     _files.write_atomically(_PATH, unit(command).encode(), mode=0o600)
     run(["systemctl", "daemon-reload"])
+    began = time.time()
     done = run(["systemctl", "start", "--", NAME], timeout=120)
     if done.returncode != 0:
-        words = output(look().invocation) or done.stderr.strip().splitlines()
+        words = output(look().invocation, began) or done.stderr.strip().splitlines()
         raise Refusal(
             f"{command.argv[0]} of the payload to start",
             " / ".join(masked(words[-3:], command.environment)),
@@ -163,11 +167,14 @@ def _processes() -> t.Iterator[list[str]]:
         yield [os.path.basename(word) for word in words[:1]] + words[1:]
 
 
-def output(invocation: str, lines: int = 200) -> list[str]:
-    """Return the last lines that the command has written so far."""
+def output(invocation: str, since: float, lines: int = 200) -> list[str]:
+    """Return the last lines that the command, started after ``since`` (seconds since the epoch), has written so far."""
     run(["journalctl", "--sync"])  # what was written last may still be on its way
-    options = ["--output=cat", "--no-pager", "--quiet", f"--lines={lines}"]
-    shown = run(["journalctl", *options, f"_SYSTEMD_INVOCATION_ID={invocation}"])
+    options = ["--output=cat", "--no-pager", "--quiet", f"--lines={lines}", f"--since=@{since:.6f}"]
+    # On a busy node the last words come when their process has ended and journald cannot tell any more which service it was of.
+    shown = run(
+        ["journalctl", *options, f"_SYSTEMD_INVOCATION_ID={invocation}", "+", f"SYSLOG_IDENTIFIER={_IDENTIFIER}"]
+    )
     return shown.stdout.splitlines() if invocation else []
 
 
