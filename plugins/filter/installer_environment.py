@@ -69,7 +69,7 @@ EXAMPLES = r"""
     msg: >-
       {{ [{'name': 'kata-qemu'}, {'name': 'kata-qemu-tdx', 'snapshotter': 'nydus'}]
       | confidential_containers.runtime.installer_environment(
-      inventory_hostname, default_runtime_class='kata-qemu', environment_variables=coco_environment_variables) }}
+      inventory_hostname, default_runtime_class='kata-qemu', environment_variables=[{'name': 'HTTPS_PROXY', 'value': 'http://proxy.example.org:3128'}]) }}
 """
 
 RETURN = r"""

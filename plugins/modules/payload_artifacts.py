@@ -82,7 +82,11 @@ EXAMPLES = r"""
     handlers: "{{ payload.handlers }}"
     run: "{{ artifacts.run }}"
 
-- name: Remove the artifacts again, once no handler is configured any more
+- name: Take the handlers out again
+  confidential_containers.runtime.runtime_handlers:
+    handlers: []
+
+- name: Remove the artifacts, which no handler uses any more
   confidential_containers.runtime.payload_artifacts:
     state: absent
 """

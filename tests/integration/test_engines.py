@@ -157,8 +157,8 @@ def test_second_engine(second_engine: Node, archive: str) -> None:
     """It is the one that is asked, configured and restarted. A socket of another unit stops a run before anything is changed."""
     node = second_engine
     before, first = node.snapshot(), node.engine()
-    assert "serves kata-gvisor, kata-qemu" in node.install(archive, coco_engine_unit="two")
-    assert "kata-gvisor" not in node.sh(f"cat {CONFIG}")
+    assert "serves kata-clh, kata-qemu" in node.install(archive, coco_engine_unit="two")
+    assert "kata-clh" not in node.sh(f"cat {CONFIG}")
 
     node.sh(f"sed -i 's#/two.sock#/../containerd/containerd.sock#' {TWO}")
     run = node.play("uninstall", coco_engine_unit="two")

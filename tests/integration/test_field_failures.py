@@ -145,7 +145,7 @@ def test_row_19_a_tool_that_copies_our_handlers(nodes: list[Node], other_nodes: 
             if node is nodes[0]:
                 run = node.play("uninstall")
                 assert run.status != 0
-                assert f"kata-gvisor, kata-qemu in {copy}, not as this collection wrote them" in run.output
+                assert f"kata-clh, kata-qemu in {copy}, not as this collection wrote them" in run.output
                 assert "Starting gVisor" in node.pod("kata-qemu")
             node.sh(f"cp /root/copy.toml {copy} && systemctl restart containerd")
             run = node.play("uninstall")
@@ -171,7 +171,7 @@ def test_row_24_a_shim_that_cannot_be_started(node: Node, archive: str) -> None:
     try:
         run = node.play("install", coco_payload=archive)
         assert run.status != 0
-        assert "containerd-shim-kata-v2 to start, which pods of kata-gvisor, kata-qemu need" in run.output
+        assert "containerd-shim-kata-v2 to start, which pods of kata-clh, kata-qemu need" in run.output
         assert "/opt, which is mounted with noexec" in run.output
         assert node.engine() == served
         assert "kata-" not in node.sh("cat /etc/containerd/config.toml")
