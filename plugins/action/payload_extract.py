@@ -31,7 +31,6 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import (
     Archive,
     Image,
-    Layer,
     select,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
@@ -176,11 +175,10 @@ class ActionModule(RuntimeAction):
             image = next(image for image in images if image.digest == identity["digest"])
             if self._task.check_mode:
                 return {**found, **({"changed": True} if whole else _foresee(source, image, options, found))}
-            convert = [layer for layer in image.layers if layer.compression == "zstd" and not found["zstd"]]
             directory = self._directory()
             target = self._connection._shell.join_path(directory, "payload")
             try:
-                with _files_to_send(source, image, convert) as (files, options["plain"]):
+                with _files_to_send(source, image, found["zstd"]) as (files, options["plain"]):
                     self._require_room(directory, sum(map(os.path.getsize, files.values())))
                     for parent in sorted({os.path.dirname(name) for name in files} - {""}):
                         self._tell_node(f"mkdir -p {self._quoted(target, parent)}")
@@ -259,25 +257,27 @@ def _digest_of(reference: Reference, whole: bool) -> str:
 
 @contextlib.contextmanager
 def _files_to_send(
-    source: _tarball.Source, image: Image, convert: t.Sequence[Layer]
+    source: _tarball.Source, image: Image, zstd: bool
 ) -> t.Iterator[tuple[dict[str, str], dict[str, str]]]:
     """Yield the files of the controller that a node needs, by their path below the payload's ('': they are one file); and
-    for layers that it gets decompressed, their digests then."""
+    for layers that it gets decompressed, because it does not read ``zstd``, their digests then."""
     directory = os.path.isdir(source.path)
     with tempfile.TemporaryDirectory(dir=_RUN_TMP) as made:
-        files, plain = {}, {}
-        for number, layer in enumerate(convert):
-            path = os.path.join(made, str(number))
-            plain[layer.digest] = _plain.write(source, layer, path, _layers.Limits().bytes)
-            files["" if isinstance(source, _tarball.Tarball) else layer.member] = path
-        if isinstance(source, Archive) and (directory or convert):
+        converted = {} if zstd else _plain.layers(source, image, made)
+        plain = {digest: new for digest, (_path, new) in converted.items()}
+        files = {
+            "" if isinstance(source, _tarball.Tarball) else layer.member: converted[layer.digest][0]
+            for layer in image.layers
+            if layer.digest in converted
+        }
+        if isinstance(source, Archive) and (directory or converted):
             # Only what this image needs: others may be for other platforms.
             for name in source.documents(image) + [layer.member for layer in image.layers]:
                 if name not in files:
                     files[name] = os.path.join(source.path, name) if directory else source.copy(name, made)
         elif isinstance(source, _tarball.Tarballs):
             files = {**source.files(), **files}
-        elif directory:
+        elif directory and not converted:
             files[""] = os.path.join(made, "payload")
             with open(files[""], "wb") as packed:
                 packed.writelines(t.cast(_tarball.Tarball, source).packed())

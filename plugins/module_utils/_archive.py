@@ -204,12 +204,15 @@ class Archive:
         return t.cast("t.IO[bytes]", _Opened(stored, layer.unpacked_from)) if layer.unpacked_from else stored
 
     def documents(self, image: Image) -> list[str]:
-        """Return the names of the files that describe an image of an OCI layout."""
+        """Return the names of the files that describe an image."""
+        if image.digest_kind == "config":
+            entries = self._document("manifest.json")
+            return ["manifest.json", *(posixpath.normpath(entry["Config"]) for entry in entries)]
         return ["index.json", "oci-layout", *(f"blobs/sha256/{digest[7:]}" for digest in image.chain)]
 
     def copy(self, name: str, directory: str) -> str:
         """Copy a file of the archive to a directory, and return its path there."""
-        path = os.path.join(directory, posixpath.basename(name))
+        path = os.path.join(directory, name.replace("/", "_"))
         with self._files.open(name) as stream, open(path, "wb") as target:
             shutil.copyfileobj(stream, target)
         return path
@@ -355,6 +358,7 @@ class Archive:
         except (tarfile.TarError, OSError) as error:
             raise self._damaged(f"layer {member}", "that can be read", str(error)) from error
         # Only the digest of its content is known, as docker load checks it.
+        diff_id = self._plain.get(diff_id, diff_id)
         return Layer(member, diff_id, None if compression else size, "", unpacked_from=compression)
 
 

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import hashlib
 import io
@@ -77,6 +76,11 @@ def fsync_directory(path: str) -> None:
 
 def sync_filesystem(path: str) -> None:
     """Make everything written to the file system that holds ``path`` durable: one call instead of one per file."""
+    try:
+        import ctypes  # a Python can lack it
+    except ImportError:
+        os.sync()  # every file system: it takes longer, and does not tell what failed
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
@@ -103,6 +107,10 @@ def sync(paths: t.Iterable[str]) -> None:
 
 def is_immutable(path: str) -> bool:
     """Tell whether a file or directory is kept as it is, even from root: by ``chattr +i``, or ``+a``."""
+    try:
+        import ctypes
+    except ImportError:
+        return False  # whoever changes it is told by the system
     found = ctypes.create_string_buffer(_STATX_SIZE)
     statx = getattr(ctypes.CDLL(None), "statx", None)  # not in the C library of Ubuntu 18.04, for example
     if statx is None or statx(_AT_FDCWD, os.fsencode(path), _AT_SYMLINK_NOFOLLOW, 0, found) != 0:

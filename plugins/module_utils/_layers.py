@@ -88,7 +88,7 @@ class Layers:
                 while checked.read(_streams.BLOCK):
                     pass
             except _tar.BROKEN as error:
-                raise self._damaged(layer, str(error)) from error
+                raise self.damaged(layer, str(error)) from error
         self._stored += checked.count
         if checked.digest() != layer.digest:
             raise self._refused(layer, f"digest {checked.digest()}", _CHANGED)
@@ -121,7 +121,7 @@ class Layers:
                 except StopIteration:
                     return
                 except _tar.BROKEN as error:
-                    raise self._damaged(layer, str(error)) from error
+                    raise self.damaged(layer, str(error)) from error
 
     def _opened(self, closing: contextlib.ExitStack, stored: t.IO[bytes], compression: str) -> _streams.Ahead:
         """Open one archive. Stored bytes are read in one thread, decompressed in a second one, and used in the caller's."""
@@ -143,7 +143,7 @@ class Layers:
             "Do not use this payload unless you know why it is like that. Nothing was installed.",
         )
 
-    def _damaged(self, layer: Layer, found: str) -> Refusal:
+    def damaged(self, layer: Layer, found: str) -> Refusal:
         """Return the refusal of a layer that could not be read to its end, with the cause that its digest tells."""
         with self._source.open_layer(layer) as stored:
             checked = _streams.Checked(stored)

@@ -8,25 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib
 import io
-import lzma
 import queue
-import shutil
-import subprocess
 import threading
 import typing as t
-import zlib
 
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _decoders
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
 BLOCK = 512 << 10
 #: How many blocks are read ahead.
 _AHEAD = 4
-#: Bytes of a gzip stream that are inflated at once.
-_PIECE = 256 << 10
-#: What zlib is told to expect: gzip's headers and checksums.
-_GZIP = 16 + zlib.MAX_WBITS
 #: More than anybody reads of an archive at once.
 _LARGEST = 8 << 20
 
@@ -34,14 +26,8 @@ _LARGEST = 8 << 20
 # takes longer than what is done with them. From one that is larger still it learns to keep them. No page of it is touched.
 bytes(_LARGEST)
 
-_ZSTD: t.Any
-try:
-    _ZSTD = importlib.import_module("compression.zstd")  # since Python 3.14
-except ImportError:
-    _ZSTD = None
-
 #: What reading a damaged stream raises, beside OSError.
-DAMAGED = (EOFError, ValueError, zlib.error, lzma.LZMAError, *((_ZSTD.ZstdError,) if _ZSTD else ()))
+DAMAGED = _decoders.DAMAGED
 
 #: How a compressed stream begins.
 _MAGIC = ((b"\x1f\x8b", "gzip"), (b"\xfd7zXZ\x00", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"))
@@ -230,113 +216,13 @@ def compression_of(start: bytes) -> str:
 @contextlib.contextmanager
 def decompressed(stored: t.IO[bytes], compression: str) -> t.Iterator[t.IO[bytes]]:
     """Open a stream that is compressed like that. It is read to its end before the context is left."""
-    if compression == "zstd":
-        opened = _zstd(stored)
-    elif compression == "xz":
-        opened = t.cast("t.IO[bytes]", lzma.LZMAFile(stored))  # noqa: SIM115  (closed below)
-    elif compression == "gzip":
-        opened = t.cast("t.IO[bytes]", _Gzip(stored))
-    else:
+    if not compression:
         yield stored
         return
-    with opened:
+    with _decoders.opened(stored, compression) as opened:
         yield opened
 
 
 def has_zstd() -> bool:
     """Tell whether this machine can read zstd."""
-    return _ZSTD is not None or shutil.which("zstd") is not None
-
-
-def _zstd(stored: t.IO[bytes]) -> t.IO[bytes]:
-    """Open a zstd stream with what the node has: Python 3.14 brings it, the program is in every distribution."""
-    if _ZSTD:
-        return t.cast("t.IO[bytes]", _ZSTD.ZstdFile(stored))
-    program = shutil.which("zstd")
-    if program is None:
-        raise Refusal(
-            "a way to read zstd on the node",
-            "neither Python 3.14 nor the program zstd",
-            "Install the package zstd on the node, or convert the payload: "
-            "skopeo copy --dest-compress-format gzip --dest-force-compress-format.",
-        )
-    return t.cast("t.IO[bytes]", _Filter([program, "--decompress", "--stdout", "--quiet"], stored))
-
-
-class _Gzip(io.RawIOBase):
-    """What the members of a gzip stream hold: gzip.GzipFile without its small steps."""
-
-    def __init__(self, stored: t.IO[bytes]) -> None:
-        super().__init__()
-        self._stored = stored
-        self._packed = b""
-        #: None between two members.
-        self._member: t.Any = zlib.decompressobj(_GZIP)
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = BLOCK) -> bytes:
-        while True:
-            self._packed = self._packed or self._stored.read(_PIECE)
-            if not self._packed:
-                if self._member is None:
-                    return b""
-                raise EOFError("the end of the compressed data is missing")
-            if self._member is None:
-                self._packed = self._packed.lstrip(b"\0")  # padding behind a member
-                self._member = zlib.decompressobj(_GZIP) if self._packed else None
-                continue
-            data: bytes = self._member.decompress(self._packed, size)
-            self._packed = self._member.unconsumed_tail
-            if self._member.eof:
-                self._packed, self._member = self._member.unused_data, None
-            if data:
-                return data
-
-
-class _Filter(io.RawIOBase):
-    """What a program makes of a stream."""
-
-    def __init__(self, argv: t.Sequence[str], stored: t.IO[bytes]) -> None:
-        super().__init__()
-        self._process = subprocess.Popen(  # pylint: disable=consider-using-with
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        self._error: Exception | None = None
-        self._feeder = threading.Thread(target=self._feed, args=(stored,), daemon=True)
-        self._feeder.start()
-
-    def _feed(self, stored: t.IO[bytes]) -> None:
-        target = t.cast("t.IO[bytes]", self._process.stdin)
-        try:
-            with target:
-                for block in iter(lambda: stored.read(BLOCK), b""):
-                    target.write(block)
-        except BrokenPipeError:
-            pass  # the program has ended, and says why
-        except (OSError, *DAMAGED, Refusal) as error:
-            self._error = error
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        data = t.cast("t.IO[bytes]", self._process.stdout).read(size)
-        if not data and size:
-            self._feeder.join()
-            said = t.cast("t.IO[bytes]", self._process.stderr).read().decode(errors="replace").strip()
-            if self._error:
-                raise self._error
-            if self._process.wait() != 0:
-                raise ValueError(said or "the program that decompresses it failed")
-        return data
-
-    def close(self) -> None:
-        if not self.closed:
-            self._process.kill()
-            self._process.wait()
-            self._feeder.join()
-            for pipe in (self._process.stdout, self._process.stderr):
-                t.cast("t.IO[bytes]", pipe).close()
-        super().close()
+    return _decoders.available("zstd")

@@ -13,7 +13,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _secrets, _watch
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _crashed, _secrets, _watch
 
 _DISPLAY = Display()
 
@@ -114,5 +114,5 @@ class RuntimeAction(ActionBase):
         self._said += result.pop("warnings", [])
         self._recovered = result.get("recovered") or self._recovered
         if result.get("failed") or result.get("skipped"):
-            raise NodeFailed(_presentable(result))
+            raise NodeFailed(_presentable({**result, "msg": _crashed.reason(module, result)}))
         return result

@@ -2,55 +2,102 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Layers that a node cannot decompress, decompressed here."""
+"""Layers for a node that has no way to read zstd, decompressed here, with the tarballs of components that lie in them."""
 
 from __future__ import annotations
 
 import os
+import posixpath
+import shutil
+import tarfile
 import typing as t
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _streams
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Layer
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files, _layouts, _streams, _tar
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Image
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Layers, Limits
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._tarball import Source
 
-try:
-    import zstandard
-except ImportError:
-    zstandard = None  # type: ignore[assignment]
+
+def layers(source: Source, image: Image, directory: str) -> dict[str, tuple[str, str]]:
+    """Write each layer that is zstd, or has zstd in it, to a directory, as a plain archive of plain archives.
+
+    Returns by the layer's digest the path and the digest of that. Every layer is checked before.
+    """
+    limits = Limits()
+    reading = Layers(source, image, limits, lambda done: None)
+    made = {}
+    for number, layer in enumerate(image.layers):
+        packed: list[str] = []
+
+        def look(member: tarfile.TarInfo, tar: tarfile.TarFile, packed: list[str] = packed) -> None:
+            if _is_packed(member, tar):
+                packed.append(member.name)
+
+        reading.read(layer, look)
+        if "zstd" not in (layer.compression, layer.unpacked_from) and not packed:
+            continue
+        path = os.path.join(directory, str(number))
+        with (
+            source.open_layer(layer) as stored,
+            open(path, "wb") as target,
+            _streams.decompressed(stored, layer.compression) as plain,
+        ):
+            shutil.copyfileobj(plain, target, _streams.BLOCK)
+        if packed:
+            try:
+                _unpack_members(path, limits)
+            except _tar.BROKEN as error:
+                raise reading.damaged(layer, str(error)) from error
+        made[layer.digest] = (path, _files.sha256_file(path))
+    return made
 
 
-def write(source: Source, layer: Layer, path: str, limit: int) -> str:
-    """Write a zstd layer to ``path``, decompressed, and return the digest of that. The layer is checked on the way."""
-    if zstandard is None:
-        raise Refusal(
-            "a way to read zstd on the node, or on the controller",
-            "neither Python 3.14 nor the program zstd on the node, and no zstandard for Python on the controller",
-            "Install the package zstd on the node, or 'pip install zstandard' here.",
+def _is_packed(member: tarfile.TarInfo, tar: tarfile.TarFile) -> bool:
+    """Tell whether a member is a component's tarball that only zstd reads."""
+    place = posixpath.dirname(posixpath.normpath(member.name.lstrip("/")))
+    if place != _layouts.COMPONENTS or not member.isreg():
+        return False
+    return _streams.compression_of(t.cast("t.IO[bytes]", tar.extractfile(member)).read(8)) == "zstd"
+
+
+def _unpack_members(path: str, limits: Limits) -> None:
+    """Put plain tarballs in the place of those that only zstd reads. All else keeps its bytes."""
+
+    def too_large() -> Refusal:
+        return Refusal(
+            f"at most {limits.bytes} bytes in any tarball of the payload (coco_limits)",
+            "one that unpacks to more",
+            "Do not use this payload unless you know why it is like that. Nothing was sent.",
         )
-    with source.open_layer(layer) as stored, open(path, "wb") as target:
-        packed = _streams.Checked(stored)
-        try:
-            with zstandard.ZstdDecompressor().stream_reader(
-                t.cast("t.IO[bytes]", packed), read_across_frames=True
-            ) as reader:
-                plain = _streams.Checked(t.cast("t.IO[bytes]", reader))
-                for block in iter(lambda: plain.read(_streams.BLOCK), b""):
-                    if plain.count > limit:
-                        raise ValueError(f"more than {limit} bytes in it")
-                    target.write(block)
-            while packed.read(_streams.BLOCK):
-                pass
-        except (zstandard.ZstdError, ValueError) as error:
-            raise _damaged(source, layer, str(error)) from error
-    if packed.digest() != layer.digest:
-        raise _damaged(source, layer, f"digest {packed.digest()}")
-    return plain.digest()
+
+    new = f"{path}.new"
+    with open(path, "rb") as reading, open(path, "rb") as copying, open(new, "wb") as target:
+        for member, tar in _tar.members(reading):
+            if not _is_packed(member, tar):
+                continue
+            _copy(copying, target, member.offset - copying.tell())
+            with open(f"{path}.member", "w+b") as unpacked:
+                content = t.cast("t.IO[bytes]", tar.extractfile(member))
+                with _streams.decompressed(content, "zstd") as plain:
+                    bounded = _streams.Bounded(plain, lambda: limits.bytes, too_large)
+                    shutil.copyfileobj(t.cast("t.IO[bytes]", bounded), unpacked, _streams.BLOCK)
+                header = tarfile.TarInfo(member.name)
+                header.mode, header.mtime, header.size = member.mode, member.mtime, unpacked.tell()
+                target.write(header.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape"))
+                unpacked.seek(0)
+                _copy(unpacked, target, header.size)
+            target.write(bytes(-header.size % tarfile.BLOCKSIZE))
+            copying.seek(member.offset_data + member.size + -member.size % tarfile.BLOCKSIZE)
+        shutil.copyfileobj(copying, target, _streams.BLOCK)
+    os.unlink(f"{path}.member")
+    os.replace(new, path)
 
 
-def _damaged(source: Source, layer: Layer, found: str) -> Refusal:
-    return Refusal(
-        f"layer {layer.digest} in {os.path.basename(source.path)}",
-        found,
-        "The payload is truncated or was changed: make or fetch it again. Nothing was sent.",
-    )
+def _copy(source: t.IO[bytes], target: t.IO[bytes], size: int) -> None:
+    while size:
+        block = source.read(min(size, _streams.BLOCK))
+        if not block:
+            raise EOFError("a file became shorter while it was read")
+        target.write(block)
+        size -= len(block)

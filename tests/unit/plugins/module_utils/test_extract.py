@@ -19,7 +19,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _layers, _layouts
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _decoders, _layers, _layouts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import How, unpack
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Limits
@@ -294,12 +294,13 @@ def test_a_sparse_file_in_the_notation_of_gnu_tar(path: Path, destination: Path)
 # What is refused.
 
 
-def test_zstd_without_a_program_for_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_zstd_without_a_way_to_read_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = OciArchive()
     layer = archive.layer(b"\x28\xb5\x2f\xfd", "zstd")
     archive.write(path, archive.image(layer))
+    monkeypatch.setitem(_decoders._DECODERS, "zstd", ())
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(Refusal, match="Install the package zstd on the node"):
+    with pytest.raises(Refusal, match="Install the package that has the program zstd"):
         extract(path)
 
 

@@ -1,0 +1,26 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Why a module failed, in one text: also of one that crashed, whose result has no message, or one that says nothing."""
+
+from __future__ import annotations
+
+import typing as t
+
+
+def reason(module: str, result: t.Mapping[str, t.Any]) -> str:
+    """Return the message of a failed result, with the last line of what a crash has left behind."""
+    said = str(result.get("msg") or "")
+    exception = result.get("exception")
+    # Since ansible-core 2.19 it is an object with the message; before, a traceback.
+    event = getattr(exception, "event", None)
+    told = str(event.msg) if event else _last_line(exception)
+    told = _last_line(result.get("module_stderr")) or told or _last_line(result.get("module_stdout"))
+    if not told or told in said or (said and said in told):
+        return said
+    return f"{said} {module}, on the node: {told}".strip()
+
+
+def _last_line(text: t.Any) -> str:
+    return next((line.strip() for line in reversed(str(text or "").splitlines()) if line.strip()), "")
