@@ -32,7 +32,9 @@ _CHANGED = (
 _BUILT = (
     "Its digest is right, so the image was built like that: build it again, or use another one. Nothing was installed."
 )
-#: The digest of a tarball is that of whatever is there.
+#: The digest of a tarball, or of a directory, is that of whatever was there.
+_TARBALLS = ("file", "directory")
+_WRITTEN = "Start again when whatever writes there has come to its end. Nothing was installed."
 _UNKNOWN = "Compare it with the original, by its publisher's digest, and fetch or make it again. Nothing was installed."
 
 
@@ -91,7 +93,7 @@ class Layers:
                 raise self.damaged(layer, str(error)) from error
         self._stored += checked.count
         if checked.digest() != layer.digest:
-            raise self._refused(layer, f"digest {checked.digest()}", _CHANGED)
+            raise self._changed(layer, f"digest {checked.digest()}")
 
     def archive(self, stored: t.IO[bytes], compression: str, visit: Visit) -> None:
         """Read one tar archive to its end: a layer, or what lies in one."""
@@ -151,15 +153,19 @@ class Layers:
                 while checked.read(_streams.BLOCK):
                     pass
             except _tar.BROKEN as error:
-                return self._refused(layer, f"{found}; {error}", _CHANGED)
+                return self._changed(layer, f"{found}; {error}")
         if checked.digest() != layer.digest:
-            return self._refused(layer, f"digest {checked.digest()}; {found}", _CHANGED)
-        return self._refused(layer, found, _BUILT)
-
-    def _refused(self, layer: Layer, found: str, remedy: str) -> Refusal:
-        if self._image.digest_kind in ("file", "directory"):
+            return self._changed(layer, f"digest {checked.digest()}; {found}")
+        if self._image.digest_kind in _TARBALLS:
             return Refusal(f"a whole tar archive with digest {layer.digest} in {self._source.title}", found, _UNKNOWN)
-        return Refusal(f"layer {layer.digest} in {self._source.title}", found, remedy)
+        return Refusal(f"layer {layer.digest} in {self._source.title}", found, _BUILT)
+
+    def _changed(self, layer: Layer, found: str) -> Refusal:
+        """Return the refusal of a layer that is not what its digest says."""
+        if self._image.digest_kind in _TARBALLS:
+            expected = f"{self._source.title} to stay as it was when its digest was read, {layer.digest}"
+            return Refusal(expected, found, _WRITTEN)
+        return Refusal(f"layer {layer.digest} in {self._source.title}", found, _CHANGED)
 
     def _bounded(self, plain: t.IO[bytes], packed: _streams.Ahead) -> _streams.Bounded:
         """Hold an unpacked stream to the limits."""

@@ -110,7 +110,12 @@ class Tarball:
         return self._open()
 
     def _open(self) -> t.IO[bytes]:
-        return t.cast("t.IO[bytes]", _Generated(self.packed())) if os.path.isdir(self.path) else open(self.path, "rb")
+        if os.path.isdir(self.path):
+            return t.cast("t.IO[bytes]", _Generated(self.packed()))
+        try:
+            return open(self.path, "rb")
+        except PermissionError as error:
+            raise self._wrong(str(error.strerror), "Make it readable, or run Ansible as its owner.") from error
 
     def packed(self) -> t.Iterator[bytes]:
         """Return a directory as a tar stream."""
@@ -159,9 +164,24 @@ class Tarballs:
 
 def tar_of(root: str, whole: bool = False) -> t.Iterator[bytes]:
     """Return the artifacts below ``root`` as a tar stream: of an image's whole file system, only its part for the node."""
-    for path in _members(root, whole):
-        yield from _member(path, os.path.relpath(path, root))
+    try:
+        for path in _members(root, whole):
+            yield from _member(path, os.path.relpath(path, root))
+    except FileNotFoundError as error:
+        raise _changed(str(error.filename), "that it is gone") from error
+    except PermissionError as error:
+        raise Refusal(
+            f"{error.filename} to be readable", str(error.strerror), "Make it readable, or run Ansible as its owner."
+        ) from error
     yield bytes(2 * tarfile.BLOCKSIZE)
+
+
+def _changed(path: str, found: str) -> Refusal:
+    return Refusal(
+        f"{path} to stay as it is while it is read",
+        found,
+        "Start again when whatever writes there has come to its end.",
+    )
 
 
 def state_of(*paths: str) -> str:
@@ -217,7 +237,7 @@ def _content(path: str, size: int) -> t.Iterator[bytes]:
         while left:
             block = stream.read(min(left, _streams.BLOCK))
             if not block:
-                raise ValueError(f"{path} became shorter while it was read")
+                raise _changed(path, f"that it became shorter: {size - left} of {size} bytes")
             left -= len(block)
             yield block
     yield bytes(-size % tarfile.BLOCKSIZE)

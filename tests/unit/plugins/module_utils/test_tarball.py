@@ -21,7 +21,7 @@ import pytest
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _components, _streams, _tarball
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import How
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import How, unpack
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import Reference
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._relocate import Relocation
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import (
@@ -145,6 +145,56 @@ def test_a_generated_stream_has_all_its_bytes(tmp_path: Path, number: int) -> No
     whole = b"".join(_tarball.tar_of(str(tmp_path)))
     with _tarball.Tarball(Reference("dir", str(tmp_path))).open_layer(t.cast(t.Any, None)) as stream:
         assert b"".join(iter(lambda: stream.read(number), b"")) == whole
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda path: path.write_bytes(b"12"), "became shorter: 2 of 900 bytes"),
+        (lambda path: path.unlink(), "that it is gone"),
+    ],
+)
+def test_a_directory_that_changes_while_it_is_read(
+    tmp_path: Path, change: t.Callable[[Path], object], says: str
+) -> None:
+    for name in "ab":
+        (tmp_path / name).write_bytes(b"x" * 900)
+    stream = _tarball.tar_of(str(tmp_path))
+    for _part in ("a", "its content", "zeros behind it", "b"):
+        next(stream)
+    change(tmp_path / "b")
+    with pytest.raises(Refusal, match=f"Expected {tmp_path}/b to stay as it is.*{says}.*Start again when"):
+        list(stream)
+
+
+@pytest.mark.parametrize("transport", ["dir", "tarball"])
+def test_what_changes_between_two_readings(tmp_path: Path, transport: str) -> None:
+    path = tmp_path / "payload"
+    if transport == "dir":
+        (path / "opt/kata/bin").mkdir(parents=True)
+        changing = path / "opt/kata/bin/x"
+    else:
+        changing = path
+    changing.write_bytes(tar(*release()))
+    with _tarball.open_source(Reference(transport, str(path))) as source:
+        [image] = source.images()
+        changing.write_bytes(tar(*release(S390X)))
+        with pytest.raises(
+            Refusal, match=f"to stay as it was when its digest was read, {image.digest}.*Start again when"
+        ):
+            unpack(source, image, None)
+
+
+def test_a_tarball_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "kata-static.tar"
+    path.write_bytes(tar(*release()))
+
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(Refusal, match=r"Permission denied\. Make it readable"):
+        _tarball.open_source(Reference("tarball", str(path))).images()
 
 
 # Another prefix.
