@@ -108,6 +108,8 @@ class _Unpacker:
         self.result = Unpacked()
         #: What a further tarball of the same release has once more, by its path.
         self._again: list[tuple[str, Entry]] = []
+        #: The components whose tarballs were unpacked.
+        self._components: set[str] = set()
         #: Directories right below the artifacts' place that no layout knows: for the error message.
         self._elsewhere: set[str] = set()
 
@@ -124,6 +126,13 @@ class _Unpacker:
     def finish(self) -> Unpacked:
         """Add what only the whole payload tells, and refuse one that is none."""
         result = self.result
+        absent = sorted(set(result.components.unpacked) - self._components) if result.components else []
+        if absent:
+            raise Refusal(
+                f"the tarball of every component that /{_layouts.COMPONENTS_MANIFEST} says a shim needs",
+                f"none of {', '.join(absent)} in {self._source.title}",
+                "Use another payload image: this one was made like that.",
+            )
         if result.layout is None:
             known = ", ".join("/" + layout.root for layout in _layouts.LAYOUTS)
             raise Refusal(
@@ -217,6 +226,7 @@ class _Unpacker:
             chosen = _components.wanted(needed, self._how.choose(needed))
             self.result.components = _components.Components(needed, tuple(chosen))
         if component in self.result.components.unpacked:
+            self._components.add(component)
             stored = io.BufferedReader(t.cast("io.RawIOBase", tar.extractfile(member)))
             compression = _streams.compression_of(stored.peek(8))
             self._layers.archive(t.cast("t.IO[bytes]", stored), compression, self._visitor(("",)))

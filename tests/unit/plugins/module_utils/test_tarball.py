@@ -286,6 +286,15 @@ def test_only_the_components_that_are_needed(tmp_path: Path, apart: bool) -> Non
     assert not found.components.suffice(["qemu", "clh"])
 
 
+def test_a_component_that_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "payload.tar"
+    manifest = file("opt/kata-artifacts/shim-components.json", json.dumps(NEEDED).encode())
+    simple(path, components()[2:], [manifest])
+    with pytest.raises(Refusal, match="Found none of kernel in"):
+        extract(path, how=How(architecture="amd64", choose=lambda shims: ["qemu"]))
+    extract(path, how=How(architecture="amd64", choose=lambda shims: ["dragonball"]))
+
+
 def test_a_hostile_component(tmp_path: Path) -> None:
     path, target = tmp_path / "payload.tar", tmp_path / "1/target"
     target.mkdir(parents=True)
