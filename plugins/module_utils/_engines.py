@@ -127,7 +127,7 @@ def decide(version: Version, schema: int, mode: str = "auto", plain: bool = Fals
                 raise Refusal(
                     f"coco_config_mode to be auto or {' or '.join(row.modes)} for containerd {text}",
                     mode,
-                    row.why or "Correct it.",
+                    row.why or "Leave it out: auto takes what works.",
                 )
             chosen = row.modes[0] if mode == "auto" else mode
             return Target(chosen, schema, row.table, declared, row.forgetful)
@@ -164,6 +164,8 @@ def shim_name(runtime_type: str) -> str:
     name, version = ["", *runtime_type.split(".")][-2:]
     if not name or "/" in name + version:
         raise Refusal(
-            "a runtime_type like io.containerd.NAME.v2", repr(runtime_type), "Correct coco_handler_overrides."
+            "a runtime_type like io.containerd.NAME.v2",
+            repr(runtime_type),
+            "Write it like that in coco_handler_overrides.",
         )
     return f"containerd-shim-{name}-{version}"

@@ -36,7 +36,7 @@ def changes(receipt: t.Mapping[str, t.Any], change: Change) -> dict[str, str | N
             raise Refusal(
                 f"no other program named {name} on the node",
                 f"{theirs[0]}, which this collection did not put there",
-                "Move it away first, or correct coco_handler_overrides.",
+                "Move it away first, or give the handler another runtime_type in coco_handler_overrides.",
             )
         if found[path] != target:
             result[path] = target

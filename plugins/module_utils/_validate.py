@@ -37,7 +37,7 @@ def refuse_names(change: Change) -> None:
         raise Refusal(
             "names of handlers in lower-case letters, digits and hyphens, as a RuntimeClass can name them",
             ", ".join(bad),
-            "Correct coco_handler_overrides.",
+            "Give these another name in coco_handler_overrides.",
         )
 
 
@@ -79,7 +79,8 @@ def refuse_missing_artifacts(change: Change, artifacts: t.Mapping[str, t.Any] | 
                 raise Refusal(
                     f"the files of handler {name} on the node",
                     f"no {path}",
-                    "Install the artifacts before the handlers.",
+                    "Install the artifacts before the handlers (payload_artifacts before runtime_handlers), or name a file that is there in "
+                    "coco_handler_overrides.",
                 )
 
 
@@ -91,7 +92,8 @@ def refuse_snapshotters(engine: Engine, change: Change) -> None:
         raise Refusal(
             "snapshotters that the engine has, or coco_proxy_plugins registers",
             ", ".join(missing),
-            "Correct coco_handler_overrides; 'ctr plugins ls' lists those of the engine.",
+            "Name another snapshotter in coco_handler_overrides ('ctr plugins ls' lists those that work), or register it in "
+            "coco_proxy_plugins.",
         )
 
 
@@ -127,7 +129,7 @@ def validate(engine: Engine, change: Change, ours: set[str], proxies: set[str]) 
         raise Refusal(
             f"our handlers in the configuration that {engine.unit} reads",
             f"no {', '.join(masked)} in 'containerd config dump'",
-            f"Another file that {engine.config} imports has a CRI section, which masks the main file's: remove it.",
+            f"Something that {engine.config} imports takes their place: look for other CRI sections there.",
         )
     return present, serve
 

@@ -175,7 +175,7 @@ def _with_own(
         raise Refusal(
             f"handlers of the payload in coco_handler_overrides ({', '.join(names)}), or a config_path for one of your own",
             ", ".join(map(str, unknown)),
-            "Correct the name, take it out, or give it a config_path.",
+            "Write a name of the payload, or give it a config_path to make it a handler of your own.",
         )
     base = dict(handlers[0]) if handlers else {}
     return [*handlers, *({**base, "name": name, "shim": ""} for name in own)]
@@ -223,7 +223,9 @@ def proxy_tables(proxies: t.Mapping[str, t.Any]) -> dict[str, dict[str, t.Any]]:
 
 def _refuse_other_types(override: t.Any, where: str) -> None:
     def refuse(expected: str, where: str, value: t.Any) -> t.NoReturn:
-        raise Refusal(f"{expected} in {where}", repr(value), "Correct it, or take it out.")
+        raise Refusal(
+            f"{expected} in {where}", f"{value!r}, a {type(value).__name__}", "Write such a value, or take it out."
+        )
 
     if not isinstance(override, dict):
         refuse("a mapping", where, override)
@@ -250,7 +252,7 @@ def shim_links(
             raise Refusal(
                 f"a runtime_type of its own for each shim on containerd {'.'.join(map(str, version))}",
                 f"{handler['runtime_type']} for {links[path]} and {handler['runtime_path']}",
-                "Correct coco_handler_overrides.",
+                "Give one of them another runtime_type in coco_handler_overrides.",
             )
     return links
 

@@ -85,15 +85,40 @@ def test_variables(node: Node, payload: dict[str, str], variables: dict[str, t.A
     assert node.snapshot() == before
 
 
-@pytest.mark.parametrize("overrides", [{"kata-nope": {"runtime_path": "/x"}}, {"kata-qemu": {"io_type": "fifo"}}])
+@pytest.mark.parametrize(
+    ("overrides", "sent"),
+    [
+        ({"kata-nope": {"runtime_path": "/x"}}, True),
+        ({"kata-qemu": {"io_type": "fifo"}}, True),
+        ({"kata-qemu": {"runtime_tpye": "x"}}, False),
+    ],
+)
 def test_overrides_are_refused_before_anything_is_installed(
-    node: Node, payload: dict[str, str], overrides: dict[str, t.Any]
+    node: Node, payload: dict[str, str], overrides: dict[str, t.Any], sent: bool
 ) -> None:
     engine = node.engine()
+    if not sent:
+        node.sh("rm -rf /opt/.confidential-containers /var/lib/confidential-containers")
     run = node.play("install", coco_payload=f"oci-archive:{payload['oci_archive']}", coco_handler_overrides=overrides)
     refused(run, "coco_handler_overrides")
     assert node.engine() == engine
+    assert node.remembers() == sent
     assert "confidential-containers/bin" not in node.sh("find /opt -path '*/confidential-containers/bin'")
+
+
+def test_a_plan_and_a_run_where_there_is_no_room(node: Node, payload: dict[str, str]) -> None:
+    """Said before anything is sent, in a plan, too."""
+    node.sh("mkdir -p /mnt/small && mount -t tmpfs -o size=30m tmpfs /mnt/small")
+    try:
+        before = node.snapshot()
+        for words in (["--check"], []):
+            run = node.play(
+                "install", *words, coco_payload=f"oci-archive:{payload['oci_archive']}", coco_prefix="/mnt/small/coco"
+            )
+            refused(run, "room for the payload in /mnt/small", "30 MiB")
+        assert node.snapshot() == before
+    finally:
+        node.sh("umount /mnt/small && rmdir /mnt/small")
 
 
 def test_image_without_artifacts(node: Node, tmp_path: Path) -> None:
