@@ -99,6 +99,7 @@ class ActionModule(RuntimeAction):
             if found["found"] != "absent":
                 return found
             self._refuse_early(options, task_vars)
+            options = {**options, "require_engine": False}  # it was looked at just now
         return self._extract(task_vars, options)
 
     def _refuse_early(self, options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> None:

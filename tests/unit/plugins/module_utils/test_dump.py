@@ -274,3 +274,15 @@ def test_ours_gone_or_new_is_no_difference_and_a_foreign_one_is() -> None:
 )
 def test_unknown_keys(warnings: str, keys: set[str]) -> None:
     assert _dump.unknown_keys(warnings) == keys
+
+
+def test_the_paths_of_handlers() -> None:
+    dump = ONE.replace('v2"\n', 'v2"\n          runtime_path = "/opt/x/shim"\n', 1)
+    assert _dump.paths(dump) == {"kata-qemu": ["/opt/x/shim", "/opt/x/configuration-qemu.toml"], "runc": []}
+
+
+@pytest.mark.parametrize(
+    ("line", "value"), [("a = 'x'", "x"), ('a = "x"', "x"), ("aa = 'x'", ""), ("a = 1", ""), ("a = ''", "")]
+)
+def test_a_value(line: str, value: str) -> None:
+    assert _dump.value(["b = 'y'", line], "a") == value
