@@ -1,0 +1,100 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The EXAMPLES of all plugins, as they are written, in one playbook against a node."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import typing as t
+from pathlib import Path
+
+import yaml
+
+from ansible_collections.confidential_containers.runtime.tests.integration.harness import ROOT, Node
+
+PLUGINS = {
+    path.stem: path
+    for folder in ("modules", "filter")
+    for path in sorted((ROOT / "plugins" / folder).glob("*.py"))
+    if not path.stem.startswith("_")
+}
+
+#: The order in which they are run, so that each finds what it needs: staged before installed, removed before forgotten.
+ORDER = (
+    *("check_variables", "role_variable", "installer_environment", "runtime_info", "status_table", "engine_config"),
+    *("payload_archive", "payload_extract", "runtime_handlers", "payload_artifacts", "node_state"),
+    *("payload_command", "node_state", "play_keyword", "ccruntime_variables"),
+)
+
+#: Tasks that are left out, by their names, and why.
+LEFT_OUT = {"Stage a payload from a registry": "test_registry.py has one"}
+
+MANIFEST = """\
+apiVersion: confidentialcontainers.org/v1beta1
+kind: CcRuntime
+metadata:
+  name: ccruntime
+spec:
+  runtimeName: kata
+  config:
+    payloadImage: oci-archive:/srv/payloads/runtime-payload.oci.tar
+    installType: bundle
+    runtimeClasses:
+      - name: kata-qemu
+"""
+
+
+def example(name: str) -> str:
+    """Return a plugin's EXAMPLES."""
+    for node in ast.parse(PLUGINS[name].read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "EXAMPLES":
+            return str(ast.literal_eval(node.value))
+    raise AssertionError(f"{PLUGINS[name]} has no EXAMPLES")
+
+
+def plays(name: str, text: str) -> list[dict[str, t.Any]]:
+    """Return an example as plays: tasks get one around them."""
+    entries = yaml.safe_load(text)
+    if "hosts" in entries[0]:
+        return [{"gather_facts": False, **entry} for entry in entries]
+    tasks = [entry for entry in entries if entry["name"] not in LEFT_OUT]
+    return [{"name": name, "hosts": "coco_nodes", "gather_facts": False, "tasks": tasks}]
+
+
+def test_every_plugin_has_examples_that_are_run() -> None:
+    assert sorted({*ORDER}) == sorted(PLUGINS)
+    assert {name for name in LEFT_OUT if not any(name in example(plugin) for plugin in PLUGINS)} == set()
+
+
+def test_examples(node: Node, payload: dict[str, str], tmp_path: Path) -> None:
+    replaced = {
+        "/srv/payloads/runtime-payload.oci.tar": payload["oci_archive"],
+        "/srv/payloads/kata-deploy.tar": str(tmp_path / "saved.tar"),
+        "quay.io/kata-containers/kata-deploy:3.25.0": payload["image"],
+        "hosts: my_workers": "hosts: coco_nodes",
+    }
+
+    def substituted(text: str) -> str:
+        for old, new in replaced.items():
+            text = text.replace(old, new)
+        return text
+
+    playbook = [play for name in ORDER for play in plays(name, substituted(example(name)))]
+    (tmp_path / "playbook.yml").write_text(yaml.safe_dump(playbook, sort_keys=False), encoding="utf-8")
+    (tmp_path / "ccruntime.yaml").write_text(substituted(MANIFEST), encoding="utf-8")
+    (tmp_path / "inventory.yml").write_text(yaml.safe_dump(node.inventory, sort_keys=False), encoding="utf-8")
+    variables = json.dumps({"coco_payload": f"oci-archive:{payload['oci_archive']}"})
+    done = subprocess.run(
+        ["ansible-playbook", tmp_path / "playbook.yml", "-i", tmp_path / "inventory.yml", "-e", variables],
+        cwd=ROOT,
+        env={**os.environ, "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
