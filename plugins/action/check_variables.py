@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import typing as t
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from ansible import errors
 from ansible.utils.vars import load_extra_vars
@@ -40,30 +40,37 @@ class ActionModule(RuntimeAction):
                 "playbook": {"type": "bool", "default": False},
             }
         )
-        wrong = list(self._whole_play(task_vars)) if options["playbook"] else []
-        values = dict(self._values(task_vars, wrong))
-        wrong += _contents(values, options["required"])
-        manifest = {} if wrong else self._manifest(values.get("coco_ccruntime"), wrong)
-        missing = [name for name in options["required"] if name not in values and name not in manifest]
-        if missing and not wrong:
-            wrong.append(
-                Refusal(
-                    f"{', '.join(missing)} to be set",
-                    "nothing",
-                    "Name the payload, for example: -e coco_payload=oci-archive:/path/of/the/archive.",
-                )
-            )
+        wrong = self._of_play(task_vars) if options["playbook"] else self._of_host(task_vars, options["required"])
         if wrong:
             return {"failed": True, "msg": "\n".join(map(str, wrong))}
         return {"changed": False}
 
-    def _values(self, task_vars: Mapping[str, t.Any], wrong: list[Refusal]) -> Iterator[tuple[str, t.Any]]:
-        """Yield the variables that are given, converted; what is wrong with names and types goes to ``wrong``."""
+    def _of_play(self, task_vars: Mapping[str, t.Any]) -> list[Refusal]:
+        """Return what is wrong with a play. On localhost, variables of nodes may lack what their templates name: they do not count."""
+        wrong = list(self._whole_play(task_vars))
+        dict(self._values(task_vars, _variables.OF_PLAYS, wrong))
+        return wrong
+
+    def _of_host(self, task_vars: Mapping[str, t.Any], required: list[str]) -> list[Refusal]:
+        """Return what is wrong with the variables of a host."""
         given = [name for name in task_vars if isinstance(name, str) and name.startswith("coco_")]
-        unknown = _variables.unknown(given)
-        if unknown:
-            wrong.append(unknown)
-        for name in sorted(set(given) & set(_variables.KNOWN)):
+        wrong = list(filter(None, [_variables.unknown(given)]))
+        values = dict(self._values(task_vars, sorted(set(given) & set(_variables.KNOWN)), wrong))
+        wrong += _contents(values, required)
+        manifest = {} if wrong else self._manifest(values.get("coco_ccruntime"), wrong)
+        missing = [name for name in required if name not in values and name not in manifest]
+        if missing and not wrong:
+            remedy = "Name the payload, for example: -e coco_payload=oci-archive:/path/of/the/archive."
+            wrong.append(Refusal(f"{', '.join(missing)} to be set", "nothing", remedy))
+        return wrong
+
+    def _values(
+        self, task_vars: Mapping[str, t.Any], names: Iterable[str], wrong: list[Refusal]
+    ) -> Iterator[tuple[str, t.Any]]:
+        """Yield those of the variables that are given, converted; what is wrong with their types goes to ``wrong``."""
+        for name in names:
+            if name not in task_vars:
+                continue
             try:
                 value = self._templar.template(task_vars[name])
                 if value is not None and value != task_vars.get("omit", self):

@@ -23,8 +23,8 @@ options:
     default: []
   playbook:
     description:
-      - Also check what a playbook of this collection needs, that the play could see C(coco_hosts) and C(coco_serial), and that
-        C(--tags) and C(--skip-tags) leave its tasks.
+      - Check instead what a playbook of this collection needs - that C(coco_hosts) and C(coco_serial) are of their types and that the play
+        could see them, and that C(--tags) and C(--skip-tags) leave its tasks.
     type: bool
     default: false
 extends_documentation_fragment:

@@ -391,7 +391,11 @@ def _load(text: str) -> list[t.Any]:
         found = f"a character that YAML does not allow in line {text.count(chr(10), 0, error.position) + 1}"
     except RecursionError:
         found = "lists or mappings within each other without end"
-    raise Refusal("the manifest to be YAML", found, "Give it as 'kubectl get ccruntime -o yaml' prints it.")
+    raise Refusal(
+        "the manifest to be YAML",
+        found,
+        "Mend that place of the manifest, or print it again: kubectl get ccruntime -o yaml.",
+    )
 
 
 def _only(documents: Iterable[t.Any]) -> t.Any:

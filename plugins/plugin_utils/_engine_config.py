@@ -231,7 +231,7 @@ def _refuse_other_types(override: t.Any, where: str) -> None:
         refuse("a mapping", where, override)
     for key, value in override.items():
         if value is None or not isinstance(value, _TYPES.get(key, object)):
-            refuse(_TYPES[key].__name__ if key in _TYPES else "a value", f"{where}.{key}", value)
+            refuse({str: "text", dict: "a mapping"}.get(_TYPES.get(key, object), "a value"), f"{where}.{key}", value)
     if None in override.get("options", {}).values():
         refuse("values", f"{where}.options", override["options"])
 

@@ -1,0 +1,49 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is wrong with the content of variables is found before a payload is sent. The rest: tests/unit/playbooks."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.confidential_containers.runtime.plugins.action import check_variables
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _toml
+
+INSTALL = ["coco_payload"]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (
+            {"coco_handler_overrides": {"kata-qemu": {"snapshoter": "nydus"}}},
+            "keys of a handler in coco_handler_overrides.kata-qemu. Found snapshoter (did you mean snapshotter?)",
+        ),
+        (
+            {"coco_handler_overrides": {"kata-qemu": {"snapshotter": ["nydus"]}}},
+            "Expected text in coco_handler_overrides.kata-qemu.snapshotter.",
+        ),
+        ({"coco_proxy_plugins": {"nydus": {"type": "snapshot"}}}, "Found no address"),
+        ({"coco_environment_variables": [{"value": "x"}]}, "coco_environment_variables[0].name"),
+        ({"coco_installer_volumes": [{"name": "v", "secret": {}}]}, "coco_installer_volumes[0].secret"),
+        (
+            {"coco_pre_install": {"image": "x", "volumeMounts": [{"name": "v"}]}},
+            "coco_pre_install.volumeMounts[0].mountPath",
+        ),
+    ],
+)
+def test_contents(values: dict[str, t.Any], words: str) -> None:
+    said = [str(refusal) for refusal in check_variables._contents(values, INSTALL)]
+    assert len(said) == 1
+    assert words in said[0]
+
+
+def test_a_missing_library_is_told_before_the_payload_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_toml, "HAS_TOMLKIT", False)
+    assert "pip install tomlkit" in " ".join(map(str, check_variables._contents({}, INSTALL)))
+    assert not list(check_variables._contents({"coco_installer": "payload"}, INSTALL))
+    assert not list(check_variables._contents({}, []))  # status works without it
