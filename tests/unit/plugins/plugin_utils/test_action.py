@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 import typing as t
+from types import SimpleNamespace
 
 import pytest
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ansible_collections.confidential_containers.runtime.plugins.action import payload_command
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._action import RuntimeAction
 
 SECRET = "hunter2"
@@ -101,3 +103,15 @@ def test_a_failure_shows_no_secret(run: t.Callable[..., dict[str, t.Any]]) -> No
 def test_a_failure_is_not_masked_beyond_recognition(run: t.Callable[..., dict[str, t.Any]]) -> None:
     said = "Expected coco_registry_auth. Found none, with coco_payload_on=node and MODE=qemu."
     assert run(failed=True, msg=said)["msg"] == said
+
+
+def test_values_of_variables_mask_nothing() -> None:
+    """Ansible masks each value of a mapping that is no_log, wherever it stands: the environment goes to the node as one text."""
+    given: dict[str, t.Any] = {"command": "install", "environment": {"MODE": "node"}, "timeout": None}
+    action: t.Any = object.__new__(payload_command.ActionModule)
+    action._task = SimpleNamespace(args=given)
+    action.watched = lambda work, *_how: work()
+    action.node = lambda _module, _task_vars, **options: options
+    assert action.act({}) == {"command": "install", "environment": '{"MODE": "node"}'}
+    given["environment"] = '{"MODE":"node"}'
+    assert action.act({})["environment"] == '{"MODE":"node"}'
