@@ -422,8 +422,8 @@ class Extraction:
 
     def _require_one_mount(self, prefix: str) -> None:
         """Refuse what could not be renamed into its place. Where nothing is installed it is unknown what goes where."""
-        installed = self.receipt.get("tree") if self.receipt.get("prefix") == prefix else None
-        _artifacts.refuse_mounts(prefix, installed)
+        installed = self.receipt.get("tree", {}) if self.receipt.get("prefix") == prefix else {}
+        _artifacts.refuse_mounts(prefix, installed or None)
 
     def _require_room(self, least: int) -> None:
         """Refuse what cannot fit in any place that it may go to: the layout of a payload is not known before it is read."""
