@@ -322,9 +322,10 @@ def staying(receipt: t.Mapping[str, t.Any]) -> list[str]:
     """Return the files that stay of the user's where nothing of ours has a place any more: configuration files that they edited,
     and what was kept aside and could not come back because of these.
     """
-    kept = () if receipt.get("tree") else receipt.get("kept", ())
-    paths = [*receipt.get("left", ()), *(path + _KEPT for path in kept)]
-    return sorted(filter(os.path.lexists, (os.path.join(receipt["prefix"], path) for path in paths)))
+    prefix = receipt.get("prefix", "/")
+    left = [os.path.join(prefix, path) for path in receipt.get("left", ())]
+    kept = [os.path.join(prefix, path) for path in receipt.get("kept", ()) if not receipt.get("tree")]
+    return sorted(filter(os.path.lexists, [*left, *(place + _KEPT for place in kept if os.path.lexists(place))]))
 
 
 def _clear(undo: t.Mapping[str, t.Any]) -> None:

@@ -121,8 +121,10 @@ def _forget(module: AnsibleModule, state: State) -> None:
     if engine:
         _registry.clean(engine)
     _payloads.forget(state, everything=True)
-    # Where an edited file stayed and is gone by now.
-    _files.remove_empty_directories(state.receipt().get("directories", []))
+    receipt = state.receipt()
+    # Where an edited file stayed, and is gone by now.
+    _artifacts.give_back(receipt.get("prefix", "/"), receipt.get("kept", []))
+    _files.remove_empty_directories(receipt.get("directories", []))
     _files.remove_tree(state.directory)
 
 

@@ -396,6 +396,8 @@ def test_what_an_uninstallation_leaves_to_the_user(prefix: Path) -> None:
     assert _artifacts.staying(receipt) == [f"{prefix}/{CONFIGURATION}", f"{prefix}/{CONFIGURATION}.kept"]
     assert _artifacts.staying({**receipt, "tree": FIRST}) == [f"{prefix}/{CONFIGURATION}"]
     assert _artifacts.staying({"schema": 1}) == []
+    (prefix / CONFIGURATION).unlink()  # what was kept aside for it can come back
+    assert _artifacts.staying(receipt) == []
 
 
 def test_a_directory_that_is_there_already_is_used(prefix: Path) -> None:
