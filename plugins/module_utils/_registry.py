@@ -11,18 +11,27 @@ told; a password it asks for on its terminal, and never gets as an argument, whi
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import json
 import os
 import pty
 import re
+import shutil
 import subprocess
 import tempfile
 import threading
 import time
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _containerd, _dump, _files
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
+    _containerd,
+    _dump,
+    _files,
+    _hosts,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._arrivals import Arrivals
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import Reference
@@ -33,6 +42,8 @@ _PATIENCE = 300.0
 #: Bytes of the longest line that a terminal hands over, and what it takes for keys with a meaning.
 _LINE = 4095
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+#: Seconds between two looks at how much has arrived.
+_PERIOD = 0.5
 #: What ctr prints when it asks for the password.
 _PROMPT = b"Password: \n"
 _PROXY = re.compile(r"(?i)(https?|no|all)_proxy")
@@ -76,10 +87,7 @@ class Registry:
 
     def resolve(self) -> str:
         """Return the digest that the reference stands for now."""
-        with self._options() as options:
-            done = self._run("content", "fetch-object", *options, str(self._reference).partition("//")[2])
-        prompted = self._access.username and done.startswith(_PROMPT)
-        return _files.sha256(done[len(_PROMPT) :] if prompted else done)
+        return _files.sha256(self._ask("content", "fetch-object"))
 
     @contextlib.contextmanager
     def pulled(self, architecture: str, pulling: t.Callable[[int], None]) -> t.Iterator[str]:
@@ -88,41 +96,58 @@ class Registry:
         ``pulling`` is called with the number of bytes that have arrived.
         """
         clean(self._engine)
-        name = str(self._reference).partition("//")[2]
         try:
-            with self._options() as options:
-                # As an engine does it for a pull: what it has of the image already is not fetched again.
-                self._run("content", "fetch", "--platform", f"linux/{architecture}", *options, name, pulling=pulling)
+            # As an engine does it for a pull: what it has of the image already is not fetched again.
+            self._ask("content", "fetch", "--platform", f"linux/{architecture}", pulling=pulling)
             yield self.store
         finally:
             clean(self._engine)
 
+    def _ask(self, *words: str, pulling: t.Callable[[int], None] | None = None) -> bytes:
+        """Have ctr fetch from the registry; return what it prints.
+
+        Credentials of the engine's own configuration come second: a mirror may want none, and must not see them.
+        """
+        own = None if self._access.username else self._settings.credentials(self._reference.host)
+        try:
+            return self._run(self._access, words, pulling)
+        except Refusal:
+            if own is None:
+                raise
+        return self._run(replace(own, ca=self._access.ca), words, pulling)
+
     @contextlib.contextmanager
-    def _options(self) -> t.Iterator[list[str]]:
+    def _options(self, access: Access) -> t.Iterator[list[str]]:
         """Say how to reach the registry, in files that only root can read, while they are needed."""
         with tempfile.TemporaryDirectory(dir="/run", prefix="confidential-containers.") as directory:
-            options = []
-            if self._access.username:
-                # ctr would send the password to mirrors, too: the registry itself is asked.
-                options += ["--user", self._access.username]
-            else:
-                options += self._settings.hosts(self._reference.host, directory)
-            if self._access.ca:
+            # ctr would send the password to mirrors, too: the registry itself is asked.
+            options = self._settings.hosts(self._reference.host, directory, mirrors=not access.username)
+            if access.username:
+                options += ["--user", access.username]
+            if access.ca:
                 path = os.path.join(directory, "ca.crt")
-                _files.write_atomically(path, self._access.ca.encode(), mode=0o600)
+                _files.write_atomically(path, access.ca.encode(), mode=0o600)
                 options += ["--tlscacert", path]
             yield options
 
-    def _run(self, *words: str, pulling: t.Callable[[int], None] | None = None) -> bytes:
+    def _run(self, access: Access, words: t.Sequence[str], pulling: t.Callable[[int], None] | None) -> bytes:
         """Run ctr, which talks to the registry. Returns what it prints."""
-        argv = _containerd.ctr(self._engine, "--namespace", _NAMESPACE, *words)
+        if not shutil.which(_containerd.ctr(self._engine)[0]):
+            raise Refusal(
+                f"containerd's client ctr beside {self._engine.binary} or in PATH, to pull {self._reference}",
+                "no such program",
+                "Put it there, or use a file as coco_payload (see payload_archive).",
+            )
         with contextlib.ExitStack() as closing:
+            options = closing.enter_context(self._options(access))
+            name = str(self._reference).partition("//")[2]
+            argv = _containerd.ctr(self._engine, "--namespace", _NAMESPACE, *words, *options, name)
             terminal = subprocess.DEVNULL
-            if self._access.username:
+            if access.username:
                 keyboard, terminal = pty.openpty()
                 closing.callback(os.close, keyboard)
                 closing.callback(os.close, terminal)
-                os.write(keyboard, self._access.password.encode() + b"\n")
+                os.write(keyboard, access.password.encode() + b"\n")
             process = closing.enter_context(
                 subprocess.Popen(
                     argv,
@@ -136,8 +161,8 @@ class Registry:
             )
             output, errors, ended = self._watched(process, pulling)
         if process.returncode != 0:
-            raise self._failed(ended, errors.decode(errors="replace"))
-        return output
+            raise self._failed(access, ended, errors.decode(errors="replace"))
+        return output[len(_PROMPT) :] if access.username and output.startswith(_PROMPT) else output
 
     def _watched(
         self, process: subprocess.Popen[bytes], pulling: t.Callable[[int], None] | None
@@ -154,11 +179,14 @@ class Registry:
         readers = [threading.Thread(target=collect, args=pair, daemon=True) for pair in enumerate(pipes)]
         for reader in readers:
             reader.start()
-        before, seen, ended = _size(self.store), 0, ""
-        changed = time.monotonic()
+        arrivals, seen, ended = Arrivals(self.store, _NAMESPACE), 0, ""
+        looked = changed = time.monotonic()
         while process.poll() is None:
             time.sleep(0.1)
-            arrived = max(_size(self.store) - before, 0)
+            if time.monotonic() - looked < _PERIOD:
+                continue
+            looked = time.monotonic()
+            arrived = arrivals.look()
             if arrived != seen:
                 seen, changed = arrived, time.monotonic()
                 if pulling is not None:
@@ -170,11 +198,11 @@ class Registry:
             reader.join()
         return said[0], said[1], ended
 
-    def _failed(self, ended: str, errors: str) -> Refusal:
+    def _failed(self, access: Access, ended: str, errors: str) -> Refusal:
         lines = [line for line in errors.splitlines() if line.startswith("ctr: ")] or errors.splitlines()[-1:]
         found = ended or re.sub("^ctr: ", "", " ".join(lines)) or "no answer"
-        if self._access.password:
-            found = found.replace(self._access.password, "…")
+        if access.password:
+            found = found.replace(access.password, "…")
         hints = (
             ("not found", "Check the repository and the tag in coco_payload."),
             ("401|403|authoriz|denied", "Check coco_registry_auth: the registry wants other credentials, or some."),
@@ -204,28 +232,45 @@ class Settings:
         self._sections = _dump.sections(dump)
         self.root = self._text((), "root") or "/var/lib/containerd"
 
-    def hosts(self, host: str, directory: str) -> list[str]:
+    def hosts(self, host: str, directory: str, mirrors: bool = True) -> list[str]:
         """Return ctr's options for a registry, with ``directory`` for files that have to be made first."""
         registry = next((header for header in self._sections if header[2:] == ("registry",)), ())
-        paths = self._text(registry, "config_path").split(":") if registry else []
-        for path in paths:
-            if any(os.path.isdir(os.path.join(path, name)) for name in (host, "_default", *_spelled(host))):
+        root = os.path.join(directory, "hosts")
+        for path in self._text(registry, "config_path").split(":") if registry else []:
+            source = _hosts.directory_of(path, host) if path else ""
+            if source and mirrors:
                 return ["--hosts-dir", path]
-        made = self._translated(host)
+            if source:
+                _hosts.copy(source, root, host)
+                return ["--hosts-dir", root]
+        made = self._translated(host, mirrors)
         if not made:
             return []
-        for name in (host, *_spelled(host)):
-            _files.make_directories(os.path.join(directory, "hosts", name), mode=0o700)
-            path = os.path.join(directory, "hosts", name, "hosts.toml")
-            _files.write_atomically(path, made.encode(), mode=0o600)
-        return ["--hosts-dir", os.path.join(directory, "hosts")]
+        _hosts.write(root, host, made)
+        return ["--hosts-dir", root]
 
-    def _translated(self, host: str) -> str:
+    def credentials(self, host: str) -> Access | None:
+        """Return what the old tables have for a registry: a name and a password, or both in one."""
+        for header in self._sections:
+            if header[3:] in [("configs", name, "auth") for name in (host, _hosts.server(host))]:
+                pair = (self._text(header, "username"), self._text(header, "password"))
+                if not pair[0]:
+                    with contextlib.suppress(ValueError):  # not base64
+                        name, _colon, password = base64.b64decode(self._text(header, "auth")).decode().partition(":")
+                        pair = (name, password.rstrip("\0"))
+                if pair[0]:
+                    return Access(*pair)
+        return None
+
+    def _translated(self, host: str, mirrors: bool) -> str:
         """Return the old tables about mirrors and certificates, which ctr does not read, as a hosts.toml; '' without any."""
-        server = "https://" + ("registry-1.docker.io" if host == "docker.io" else host)
+        server = f"https://{_hosts.server(host)}"
         endpoints = next(
             (self._texts(header, "endpoint") for header in self._sections if header[3:] == ("mirrors", host)), []
         )
+        if not mirrors:
+            endpoints = [endpoint for endpoint in endpoints if _hosts.is_own(endpoint, host)]
+            server = next(iter(endpoints), server)
         text = ""
         for endpoint in [*endpoints, *([] if server in endpoints else [server])]:
             options = self._tls(endpoint.partition("://")[2].partition("/")[0])
@@ -248,13 +293,15 @@ class Settings:
     def _texts(self, header: tuple[str, ...], key: str) -> list[str]:
         """Return the text, or the texts in the list, that a key has."""
         line = next((line for line in self._sections.get(header, ()) if line.startswith(f"{key} = ")), "")
-        return [double or single for double, single in _TEXT.findall(line.partition(" = ")[2])]
+        return [_plain(double) or single for double, single in _TEXT.findall(line.partition(" = ")[2])]
 
 
-def _spelled(host: str) -> list[str]:
-    """Return how containerd also spells the directory of a host with a port."""
-    name, colon, port = host.rpartition(":")
-    return [f"{name}_{port}_"] if colon else []
+def _plain(quoted: str) -> str:
+    """Return what a text between double quotes stands for; TOML and JSON have the same escapes, but for the rarest."""
+    try:
+        return t.cast(str, json.loads(f'"{quoted}"', strict=False))
+    except ValueError:
+        return quoted
 
 
 def _proxies(engine: Engine) -> dict[str, str]:
@@ -266,13 +313,3 @@ def _proxies(engine: Engine) -> dict[str, str]:
     except OSError:
         return {}
     return {name: value for name, _equals, value in pairs if _PROXY.fullmatch(name)}
-
-
-def _size(store: str) -> int:
-    """Return how many bytes a content store holds, those that are on their way included."""
-    total = 0
-    for directory, _directories, names in os.walk(store):
-        for name in names:
-            with contextlib.suppress(OSError):
-                total += os.path.getsize(os.path.join(directory, name))
-    return total

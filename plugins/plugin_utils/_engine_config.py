@@ -206,6 +206,7 @@ _TYPES: t.Mapping[str, type] = {
     **dict.fromkeys(("runtime_type", "runtime_path", "config_path", "snapshotter", "type", "address"), str),
     "options": dict,
 }
+_NAMES: t.Mapping[type, str] = {str: "text", dict: "a mapping"}
 
 
 def proxy_tables(proxies: t.Mapping[str, t.Any]) -> dict[str, dict[str, t.Any]]:
@@ -231,7 +232,7 @@ def _refuse_other_types(override: t.Any, where: str) -> None:
         refuse("a mapping", where, override)
     for key, value in override.items():
         if value is None or not isinstance(value, _TYPES.get(key, object)):
-            refuse({str: "text", dict: "a mapping"}.get(_TYPES.get(key, object), "a value"), f"{where}.{key}", value)
+            refuse(_NAMES.get(_TYPES.get(key, object), "a value"), f"{where}.{key}", value)
     if None in override.get("options", {}).values():
         refuse("values", f"{where}.options", override["options"])
 

@@ -36,18 +36,19 @@ def sh(*argv: str | Path, stdin: str = "") -> str:
 
 
 class Registry:
-    """A registry: ``host`` with its port, ``ca`` (the path of its certificate, None: plain HTTP, and no password)."""
+    """A registry: ``host`` with its port, ``ca`` (the path of its certificate, None: plain HTTP), with a password or without."""
 
-    def __init__(self, host: str, ca: Path | None) -> None:
+    def __init__(self, host: str, ca: Path | None, password: bool) -> None:
         self.host = host
         self.ca = ca
+        self.password = password
 
     def push(self, source: str, name: str, *options: str) -> str:
         """Copy an image to the registry, and return its digest."""
-        access = ["--dest-tls-verify=false", *(["--dest-creds", f"{USER}:{PASSWORD}"] if self.ca else [])]
+        access = ["--dest-tls-verify=false", *(["--dest-creds", f"{USER}:{PASSWORD}"] if self.password else [])]
         target = f"docker://{self.host}/{name}"
         sh("skopeo", "--insecure-policy", "copy", "--quiet", *access, *options, source, target)
-        access = ["--tls-verify=false", *(["--creds", f"{USER}:{PASSWORD}"] if self.ca else [])]
+        access = ["--tls-verify=false", *(["--creds", f"{USER}:{PASSWORD}"] if self.password else [])]
         return str(json.loads(sh("skopeo", "inspect", *access, target))["Digest"])
 
     @property
@@ -57,7 +58,7 @@ class Registry:
 
 
 @contextlib.contextmanager
-def serve(directory: Path, tls: bool) -> t.Iterator[Registry]:
+def serve(directory: Path, tls: bool, password: bool) -> t.Iterator[Registry]:
     """Run a registry with its data in a directory."""
     testbed("need", "docker-registry", "skopeo", "htpasswd=apache2-utils", "openssl")
     directory.mkdir(exist_ok=True)
@@ -74,6 +75,7 @@ def serve(directory: Path, tls: bool) -> t.Iterator[Registry]:
     if tls:
         certificate, key = _certificate(directory, ip)
         configuration["http"]["tls"] = {"certificate": str(certificate), "key": str(key)}
+    if password:
         users = directory / "htpasswd"
         users.write_text(sh("htpasswd", "-Bbn", USER, PASSWORD))
         configuration["auth"] = {"htpasswd": {"realm": "test", "path": str(users)}}
@@ -83,7 +85,7 @@ def serve(directory: Path, tls: bool) -> t.Iterator[Registry]:
         process = subprocess.Popen(["docker-registry", "serve", str(path)], stdout=log, stderr=log)
     try:
         _wait_for(ip, port)
-        yield Registry(f"{ip}:{port}", directory / "ca.crt" if tls else None)
+        yield Registry(f"{ip}:{port}", directory / "ca.crt" if tls else None, password)
     finally:
         process.terminate()
         process.wait()
@@ -144,5 +146,5 @@ def line(registry: Registry, after: float, pause: float = 0) -> t.Iterator[Regis
 
     with socket.create_server((ip, 0)) as listening:
         threading.Thread(target=accept, daemon=True).start()
-        yield Registry(f"{ip}:{listening.getsockname()[1]}", registry.ca)
+        yield Registry(f"{ip}:{listening.getsockname()[1]}", registry.ca, registry.password)
         listening.shutdown(socket.SHUT_RDWR)

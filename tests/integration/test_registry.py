@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import typing as t
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from ansible_collections.confidential_containers.runtime.tests.integration import registry as registries
 from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node, Run, inventory_of
-from ansible_collections.confidential_containers.runtime.tests.integration.registry import PASSWORD, Registry
+from ansible_collections.confidential_containers.runtime.tests.integration.registry import PASSWORD, USER, Registry
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import (
     OciArchive,
     artifact,
@@ -28,7 +29,7 @@ STORE = "/var/lib/containerd/io.containerd.content.v1.content"
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Registry]:
-    with registries.serve(tmp_path_factory.mktemp("registry"), tls=True) as registry:
+    with registries.serve(tmp_path_factory.mktemp("registry"), tls=True, password=True) as registry:
         yield registry
 
 
@@ -205,7 +206,7 @@ HOSTS = 'server = "https://registry.example.org"\n[host."http://{host}"]\n  capa
 def test_the_engine_s_own_mirror(nodes: list[Node], tmp_path: Path, payload: dict[str, str], number: int) -> None:
     """Over plain HTTP, because the engine's configuration says so."""
     node = nodes[number]
-    with registries.serve(tmp_path / "plain", tls=False) as registry:
+    with registries.serve(tmp_path / "plain", tls=False, password=False) as registry:
         registry.push(f"oci-archive:{payload['oci_archive']}", "coco/payload:v1")
         node.sh("cp -a /etc/containerd /root/before")
         try:
@@ -223,3 +224,34 @@ def test_the_engine_s_own_mirror(nodes: list[Node], tmp_path: Path, payload: dic
                 assert node.play(playbook).status == 0
         finally:
             node.sh("rm -r /etc/containerd; mv /root/before /etc/containerd; systemctl restart containerd")
+
+
+def test_the_engine_s_own_settings_of_a_registry_with_a_password(
+    nodes: list[Node], registry: Registry, tmp_path: Path, payload: dict[str, str]
+) -> None:
+    """Its CA, or plain HTTP, and credentials of old tables; a mirror is not asked with them. All of it is read, nothing restarted."""
+    node = nodes[1]
+    source = f"oci-archive:{payload['oci_archive']}"
+    node.sh("cp -a /etc/containerd /root/before")
+    try:
+        with registries.serve(tmp_path / "plain", tls=False, password=True) as plain:
+            mirror = '[host."http://127.0.0.1:1"]\n  capabilities = ["pull", "resolve"]\n'
+            for one, text in ((registry, 'ca = "ca.crt"\n'), (plain, f'server = "http://{plain.host}"\n')):
+                directory = f"/etc/containerd/certs.d/{one.host}"
+                ca = one.ca.read_text() if one.ca else ""
+                node.sh(f"mkdir -p {directory} && printf '%s' '{text}{mirror}' > {directory}/hosts.toml")
+                node.sh(f"cat > {directory}/ca.crt <<'END'\n{ca}END")
+            table = f'plugins."io.containerd.cri.v1.images".registry.configs."{plain.host}".auth'
+            auth = f"[{table}]\nusername = '{USER}'\npassword = {json.dumps(PASSWORD)}\n"
+            node.sh(f"cat > /etc/containerd/config.toml <<'END'\n{TWO}{auth}END")
+            for one, variables in (
+                (registry, {"coco_registry_auth": registry.access["coco_registry_auth"]}),
+                (plain, {}),
+            ):
+                one.push(source, "coco/own:v1")
+                run = node.play("install", "--check", coco_payload=f"docker://{one.host}/coco/own:v1", **variables)
+                assert run.status == 0, run.output
+                assert "would serve kata-gvisor, kata-qemu" in run.output
+                assert PASSWORD.split()[0] not in run.output
+    finally:
+        node.sh("rm -r /etc/containerd; mv /root/before /etc/containerd")

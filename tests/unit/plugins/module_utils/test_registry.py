@@ -7,12 +7,21 @@
 from __future__ import annotations
 
 import tomllib
+import typing as t
 from pathlib import Path
 
 import pytest
 
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _containerd
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._registry import Access, Settings, check
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import parse
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._registry import (
+    Access,
+    Registry,
+    Settings,
+    check,
+)
 
 ONE = 'plugins."io.containerd.grpc.v1.cri".registry'
 TWO = "plugins.'io.containerd.cri.v1.images'.registry"
@@ -107,3 +116,75 @@ def test_a_password_that_a_terminal_would_cut(password: str, found: str) -> None
         check(Access("user", password))
     assert "hosts.toml" in str(refused.value)
     assert "hunter2" not in str(refused.value)
+
+
+def test_with_a_password_mirrors_go_and_the_rest_stays(tmp_path: Path) -> None:
+    """The scheme, the CA and the client's certificates are the registry's own."""
+    (tmp_path / "certs.d" / "h_5000_").mkdir(parents=True)
+    (tmp_path / "certs.d" / "h_5000_" / "hosts.toml").write_text('ca = "/ca"\n[host."https://mirror"]\n')
+    settings = Settings(f"[{TWO}]\n  config_path = '{tmp_path}/certs.d'\n")
+    made = tmp_path / "made"
+    assert settings.hosts("h:5000", str(made), mirrors=False) == ["--hosts-dir", f"{made}/hosts"]
+    assert (made / "hosts/h:5000/hosts.toml").read_text() == 'ca = "/ca"\n'
+    assert settings.hosts("other", str(made), mirrors=False) == []
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "expected"),
+    [
+        ('["http://h:5000"]', {"server": "http://h:5000", "host": {"http://h:5000": {"ca": "/ca"}}}),
+        ('["https://mirror"]', {"server": "https://h:5000", "host": {"https://h:5000": {"ca": "/ca"}}}),
+    ],
+)
+def test_with_a_password_old_mirrors_go(tmp_path: Path, endpoints: str, expected: dict[str, t.Any]) -> None:
+    settings = Settings(
+        f'[{ONE}.mirrors."h:5000"]\n  endpoint = {endpoints}\n[{ONE}.configs."h:5000".tls]\n  ca_file = "/ca"\n'
+    )
+    settings.hosts("h:5000", str(tmp_path), mirrors=False)
+    found = tomllib.loads((tmp_path / "hosts/h:5000/hosts.toml").read_text())
+    for options in found["host"].values():
+        del options["capabilities"]
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ('username = "u"\n  password = "a\\"b\\\\c"', Access("u", 'a"b\\c')),
+        ("username = 'u'\n  password = 'a\\'", Access("u", "a\\")),
+        ('username = ""\n  auth = "dTpwOnE="', Access("u", "p:q")),
+        ('auth = "no base64!"', None),
+        ('identitytoken = "x"', None),
+        ("", None),
+    ],
+)
+def test_credentials_in_old_tables(lines: str, expected: Access | None) -> None:
+    settings = Settings(f'[{ONE}.configs."h:5000".auth]\n  {lines}\n[{ONE}.configs."h".auth]\n  username = "no"\n')
+    assert settings.credentials("h:5000") == expected
+    assert settings.credentials("other") is None
+
+
+def test_credentials_of_the_engine_come_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mirror may want none. What the user gives comes first, and alone."""
+    asked: list[Access] = []
+
+    def run(self: Registry, access: Access, words: t.Sequence[str], pulling: object) -> bytes:
+        asked.append(access)
+        if not access.username:
+            raise Refusal("", "401 Unauthorized", "")
+        return b"{}"
+
+    monkeypatch.setattr(Registry, "_run", run)
+    dump = f'[{ONE}.configs."h:5000".auth]\n  username = "u"\n  password = "p"\n'
+    monkeypatch.setattr(_containerd, "dump", lambda engine, config: (dump, ""))
+    engine = Engine("containerd", (1, 7, 24), "containerd.service", "/x", "/c", "/s", True)
+    reference = parse("docker://h:5000/x:y")
+    Registry(engine, reference, Access(ca="CA")).resolve()
+    assert asked == [Access(ca="CA"), Access("u", "p", "CA")]
+    asked.clear()
+    Registry(engine, reference, Access("mine", "q")).resolve()
+    assert asked == [Access("mine", "q")]
+    asked.clear()
+    with pytest.raises(Refusal):
+        Registry(engine, parse("docker://other/x:y"), Access()).resolve()
+    assert asked == [Access()]
