@@ -136,6 +136,8 @@ def handler_tables(
 
 def check_overrides(overrides: t.Mapping[str, t.Any]) -> None:
     """Refuse ``coco_handler_overrides`` that no node could take; what a node lacks for them is found out there."""
+    if not isinstance(overrides, dict):
+        raise Refusal("a mapping in coco_handler_overrides", type(overrides).__name__, "Write NAME: {key: value}.")
     known = {*_engines.KEYS, "config_path", "runtime_path"}
     for name, override in overrides.items():
         where = f"coco_handler_overrides.{name}"

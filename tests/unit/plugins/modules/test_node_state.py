@@ -54,7 +54,7 @@ class Node:
         self.sessions += 1
         yield self.state, ""
 
-    def detect(self, overrides: t.Any) -> t.Any:
+    def detect(self, overrides: t.Any, restarting: bool) -> t.Any:
         return object()
 
     def enter(self, module: t.Any, act: t.Callable[[], dict[str, t.Any]]) -> None:
