@@ -217,14 +217,10 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
         "give_back": sorted(set(known.get("kept", [])) - set(new)),
     }
     _transaction.begin(state, journal, artifacts=undo)
-    try:
-        if working != staged["staged"]:
-            _copy(staged["staged"], working)
-        _artifacts.swap(prefix, undo)
-        _label(module, prefix)
-    except Exception:
-        _transaction.roll_back(state, journal)
-        raise
+    if working != staged["staged"]:
+        _copy(staged["staged"], working)
+    _artifacts.swap(prefix, undo)
+    _label(module, prefix)
     edited = set(plan["edited"])
     tree = {
         path: entry if path in edited else _artifacts.sign(os.path.join(prefix, path), entry)
@@ -263,6 +259,19 @@ def _label(module: AnsibleModule, prefix: str) -> None:
         if stream.read().strip() == "1":
             raise refusal
     module.warn(str(refusal))
+
+
+def _whole(
+    do: t.Callable[[AnsibleModule, State], dict[str, t.Any]], module: AnsibleModule, state: State
+) -> dict[str, t.Any]:
+    """Do it, or put everything back: whatever goes wrong, and wherever before the commit."""
+    try:
+        return do(module, state)
+    except Exception:
+        journal = Journal.find(state)
+        if journal and not journal.parts["committed"]:
+            _transaction.roll_back(state, journal)
+        raise
 
 
 def _copy(staged: str, working: str) -> None:
@@ -328,7 +337,7 @@ def main() -> t.NoReturn:
 
     def act() -> dict[str, t.Any]:
         with _module.session(module) as (state, recovered):
-            result = (_present if module.params["state"] == "present" else _absent)(module, state)
+            result = _whole(_present if module.params["state"] == "present" else _absent, module, state)
             return {**result, "changed": bool(result["changed"] or recovered), "recovered": recovered}
 
     _module.enter(module, act)

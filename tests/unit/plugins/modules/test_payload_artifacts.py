@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Labels of SELinux, which test nodes do not have. All else that payload_artifacts does is shown by ``_artifacts`` and on nodes."""
+"""Labels of SELinux, which test nodes do not have, and what goes wrong at the end. All else is shown by ``_artifacts`` and on nodes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _containerd
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _containerd, _transaction
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 from ansible_collections.confidential_containers.runtime.plugins.modules import payload_artifacts
 
 
@@ -54,3 +56,21 @@ def test_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, enforce: str, s
     else:
         payload_artifacts._label(t.cast("t.Any", module), "/opt/x")
     assert bool(module.warnings) == (outcome == "warned")
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_what_goes_wrong_is_put_back_until_it_is_committed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, committed: bool
+) -> None:
+    """A disk that is full when the receipt is noted, for example: after the swap."""
+    state = State(str(tmp_path / "state"))
+    rolled_back: list[str] = []
+    monkeypatch.setattr(_transaction, "roll_back", lambda state, journal: rolled_back.append(journal.run))
+
+    def do(module: t.Any, state: State) -> dict[str, t.Any]:
+        Journal(state).record(committed=committed)
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        payload_artifacts._whole(do, t.cast("t.Any", None), state)
+    assert bool(rolled_back) is not committed
