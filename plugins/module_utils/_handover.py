@@ -201,6 +201,7 @@ def _carry_out(state: State, journal: Journal | None, request: t.Mapping[str, t.
 def _end(state: State, run: str) -> t.NoReturn:
     """End the run that was interrupted, and say so to who may still wait for it, or to the next run."""
     said, told = _transaction.recover(state)
+    sys.stdout.write("".join(f"run {run}: {words}\n" for words in (f"{said}.", *told)))
     raise Refusal(
         f"run {run} to go on to its end",
         " ".join([f"that its process was killed or the node restarted; it was {said}.", *told]).rstrip("."),

@@ -113,12 +113,17 @@ def test_an_order_that_another_run_has_overtaken_ends_nothing(state: State, tmp_
     assert found.run == second.run
 
 
-def test_a_run_that_was_interrupted_is_ended_and_told(state: State, tmp_path: Path) -> None:
+def test_a_run_that_was_interrupted_is_ended_and_told(
+    state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     journal = Journal(state)
     journal.record()
+    roll_back = _transaction.roll_back
+    monkeypatch.setattr(_transaction, "roll_back", lambda *words: [*roll_back(*words), "/etc/x: left as found."])
     _handover.main()
     assert Journal.find(state) is None
-    assert left(tmp_path, journal.run)["refusal"]["found"].endswith("it was rolled back")
+    assert left(tmp_path, journal.run)["refusal"]["found"].endswith("it was rolled back. /etc/x: left as found")
+    assert f"run {journal.run}: /etc/x: left as found.\n" in capsys.readouterr().out
     assert "it was rolled back" in _handover.unheard()
     assert _handover.unheard() == ""
 
