@@ -87,6 +87,14 @@ def test_what_is_wrong_is_said_first(play: t.Callable[..., Run], words: tuple[st
     assert len(run.output) < 4000
 
 
+def test_a_role_of_a_play_of_one_s_own_says_it_as_well(play: t.Callable[..., Run]) -> None:
+    """Ansible's own validation, which comes after it, would print the whole specification."""
+    ours = {"hosts": "coco_nodes", "gather_facts": False, "roles": ["confidential_containers.runtime.install"]}
+    run = play([ours], *GOOD, "-e", "coco_verify=maybe", *LIMITED)
+    assert "Expected coco_verify to be true or false. Found the text 'maybe'." in run.output
+    assert "argument_spec" not in run.output
+
+
 def test_null_is_not_given_and_a_first_node_that_is_away_is_not_the_last_word(play: t.Callable[..., Run]) -> None:
     nothing = {"coco_serial": None, "coco_hosts": None, "coco_verify": None, "coco_handlers": None}
     run = play("install", *GOOD, "-e", json.dumps(nothing))
