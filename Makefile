@@ -84,5 +84,6 @@ fuzz: ## 10,000 generated configurations and 1,000,000 members of archives, not 
 bench: ## A fresh install beside a shell's, an unchanged one beside builtin modules, a changed one beside a bare restart
 	$(part)
 	$(RUN) tests/bench/fresh
+	$(RUN) tests/bench/components
 	$(RUN) tests/bench/restart
 	$(RUN) tests/bench/run

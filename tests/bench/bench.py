@@ -47,6 +47,16 @@ class Run(t.NamedTuple):
     modules: list[Module]
 
 
+class Process(t.NamedTuple):
+    """One module on the node: all of its process, and its own part, which begins when Ansible has handed over the arguments."""
+
+    module: str
+    seconds: float
+    own: float
+    peak: int
+    written: int
+
+
 class Node:
     """A node of the testbed, made for one benchmark."""
 
@@ -70,6 +80,9 @@ class Node:
 
     def run(self, *command: str) -> str:
         return output(*self.command(*command))
+
+    def shell(self, script: str) -> str:
+        return self.run("bash", "-euo", "pipefail", "-c", script)
 
     def put(self, source: Path, name: str = "") -> str:
         """Copy a file to the node, and return where it is there."""
@@ -132,6 +145,38 @@ def main(description: str, benchmark: t.Callable[[Node, int], None], pairs: int)
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def meter(node: Node) -> None:
+    """Have what each module takes on the node noted, for :func:`install`."""
+    # A program of one line: the node's Python is no "python" that env would find.
+    program = f"{PLACE}/meter"
+    line = f'exec /usr/bin/python3 -ES {node.put(HERE / "meter.py")} "$@"'
+    node.run("sh", "-c", f"printf '%s\\n' '#!/bin/sh' '{line}' > {program} && chmod 755 {program}")
+    node.inventory.write_text(node.inventory.read_text().replace("/usr/bin/python3", program))
+
+
+def install(node: Node, variables: t.Mapping[str, t.Any]) -> tuple[Run, list[Process]]:
+    """Run install.yml, and return what it and each of its modules took."""
+    node.shell("rm -f /run/bench.jsonl")
+    run = node.play(ROOT / "playbooks/install.yml", variables)
+    measured = {entry[0]: entry[1:] for entry in map(json.loads, node.run("cat", "/run/bench.jsonl").splitlines())}
+    processes = []
+    for module in run.modules:
+        started, ended, peak, written = measured[module.process]
+        name = module.name.rpartition(".")[2]
+        processes.append(Process(name, ended - started, ended - module.invoked, peak, written))
+    return run, processes
+
+
+def unpacking(processes: t.Iterable[Process]) -> float:
+    """Return the seconds of the modules that unpack the payload and bring it to its place."""
+    return sum(one.seconds for one in processes if one.module in ("payload_extract", "payload_artifacts"))
+
+
+def remove(node: Node) -> None:
+    for playbook in ("uninstall.yml", "cleanup.yml"):
+        node.play(ROOT / "playbooks" / playbook, {})
 
 
 def work() -> Path:
