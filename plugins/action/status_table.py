@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import sys
 import typing as t
 
@@ -22,10 +22,7 @@ _FOR_PEOPLE = ("default", "minimal", "oneline")
 
 def _terminal() -> int | None:
     """Return the width of the terminal, None where the output goes elsewhere."""
-    try:
-        return os.get_terminal_size(sys.__stdout__.fileno()).columns  # type: ignore[union-attr]
-    except (AttributeError, OSError, ValueError):
-        return None
+    return shutil.get_terminal_size().columns if sys.__stdout__ and sys.__stdout__.isatty() else None
 
 
 # Ansible loads this file before it starts the process for a task, which has no terminal.
