@@ -371,7 +371,7 @@ FORGOTTEN = {
 }
 
 
-@pytest.mark.parametrize(("state", "decision"), FORGOTTEN.items(), ids=lambda value: str(value))
+@pytest.mark.parametrize(("state", "decision"), FORGOTTEN.items(), ids=str)
 def test_a_configuration_file_whose_installation_a_cleanup_has_forgotten(
     prefix: Path, state: tuple[str, bool, bool], decision: str
 ) -> None:
