@@ -36,6 +36,7 @@ SUPPORTED = ("containerd",)
 
 #: The exit status of a program that is not there.
 MISSING = 127
+_TOOK_TOO_LONG = 124
 
 _BINARY = "/usr/bin/containerd"
 _CONFIG = "/etc/containerd/config.toml"
@@ -116,7 +117,9 @@ def run(argv: t.Sequence[str], timeout: float = 60.0) -> subprocess.CompletedPro
     except FileNotFoundError as error:
         return subprocess.CompletedProcess(argv, MISSING, "", str(error))
     except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(argv, 124, "", f"{shlex.join(argv)} took longer than {timeout:.0f} s")
+        return subprocess.CompletedProcess(
+            argv, _TOOK_TOO_LONG, "", f"{shlex.join(argv)} took longer than {timeout:.0f} s"
+        )
 
 
 def detect(overrides: Overrides, restarting: bool = True) -> Engine:
@@ -200,8 +203,13 @@ def _loaded_units(names: t.Sequence[str]) -> dict[str, dict[str, list[str]]]:
     """Return the properties of those units that there are: each with its lines."""
     shown = run(["systemctl", "show", f"--property={','.join(_PROPERTIES)}", "--", *names])
     if shown.returncode != 0:
+        absent = shown.returncode == MISSING or not os.path.isdir("/run/systemd/system")
         raise Refusal(
-            "a node that runs systemd", shown.stderr.strip() or "no answer", "Use a node with systemd as its init."
+            "a node that runs systemd",
+            shown.stderr.strip() or "no answer",
+            "Use a node with systemd as its init."
+            if absent
+            else "Run 'systemctl status' on the node to see why it does not answer.",
         )
     found: dict[str, dict[str, list[str]]] = {}
     for block in shown.stdout.split("\n\n"):
@@ -228,18 +236,21 @@ def _doubts(
             "that they have changed since it has read them",
             "Run 'systemctl daemon-reload' on the node first.",
         )
-    if daemon and planned.options:
+    # A program in front of it may have added options of its own.
+    comparable = daemon and daemon.plain and os.path.realpath(planned.binary) == os.path.realpath(daemon.program)
+    if daemon and planned.options and comparable:
         now, then = daemon.options, planned.options
         for variable, known, here, there in (
             ("coco_engine_config", overrides.config, now.config or _CONFIG, then.config or _CONFIG),
             ("coco_engine_socket", overrides.socket, now.address, then.address),
+            ("", "", now.root, then.root),
         ):
             if not known and here != there:
                 yield Refusal(
-                    f"containerd to run as systemd would start {unit} now: with {there or 'no --address'}",
-                    f"it running with {here or 'no --address'}",
-                    "The unit, or a file of its variables, was changed since: restart the unit first, or say in "
-                    f"{variable} what counts.",
+                    f"containerd to run as systemd would start {unit} now: with {there or 'no such option'}",
+                    f"it running with {here or 'no such option'}",
+                    "The unit, or a file of its variables, was changed since: restart the unit first"
+                    + (f", or say in {variable} what counts." if variable else "."),
                 )
     stranger = (
         "" if overrides.socket else _daemon.stranger(engine.socket, daemon, "".join(shown.get("ControlGroup", ())))
@@ -296,10 +307,29 @@ def dump(engine: Engine, config: str) -> tuple[str, str]:
     """
     done = run([engine.binary, "--config", config if os.path.exists(config) else os.devnull, "config", "dump"])
     if done.returncode != 0:
-        complaint = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        # What is quoted comes from the file, and could be a password.
-        complaint = re.sub(r"\"[^\"]*\"|'[^']*'|(?<=convert ).*(?=\()", "…", complaint)
-        raise Refusal(
-            f"a configuration that containerd {engine.version_text} accepts", complaint, f"Mend {engine.config} first."
-        )
+        raise _not_dumped(engine, config, done)
     return done.stdout, done.stderr
+
+
+def _not_dumped(engine: Engine, config: str, done: subprocess.CompletedProcess[str]) -> Refusal:
+    """Return the refusal of a configuration that containerd does not take, with a remedy for the file that is at fault."""
+    complaint = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+    if done.returncode < 0 or done.returncode in (MISSING, _TOOK_TOO_LONG):
+        return Refusal(
+            f"{engine.binary} to tell what it makes of {config}",
+            complaint,
+            "Run its 'config dump' on the node to see why.",
+        )
+    files = list(_imports.read(config))
+    named = [path for path in files if path in complaint]
+    # What else is quoted comes from the file, and could be a password.
+    shown = re.sub(
+        r"\"([^\"]*)\"|'([^']*)'|(?<=convert ).*(?=\()",
+        lambda match: match.group() if (match[1] or match[2]) in files else "…",
+        complaint,
+    )
+    if config != engine.config:  # a trial of what would be written, after the file of now was taken
+        remedy = "Nothing was changed. Check coco_handler_overrides and coco_proxy_plugins: what they add is what it does not accept."
+    else:
+        remedy = f"Mend {' or '.join(named or files) or config} first."
+    return Refusal(f"a configuration that containerd {engine.version_text} accepts", shown, remedy)

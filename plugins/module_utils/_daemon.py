@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import struct
 from dataclasses import dataclass
@@ -19,11 +20,16 @@ _INIT = 1
 
 @dataclass(frozen=True)
 class Daemon:
-    """A running containerd."""
+    """A running containerd: its ``program``, and the name of that by which it is started, ``binary``.
+
+    ``plain``: no word of its command line needs quotes, which systemd's properties do not show.
+    """
 
     pid: int
+    program: str
     binary: str
     options: _execstart.Options
+    plain: bool
 
 
 def find(main: int, group: str, proc: str = "/proc") -> Daemon | None:
@@ -57,7 +63,8 @@ def _daemon(pid: int, proc: str) -> Daemon | None:
         return None
     # The name that it was started by may be a link, which an upgrade sets to another program.
     named = os.path.isabs(words[0]) and "containerd" in os.path.basename(words[0]) and os.path.isfile(words[0])
-    return Daemon(pid, words[0] if named else program, options)
+    plain = all(word and not re.search(r"\s", word) for word in words)
+    return Daemon(pid, program, words[0] if named else program, options, plain)
 
 
 def _members(group: str, proc: str) -> list[int]:

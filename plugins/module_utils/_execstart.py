@@ -92,7 +92,8 @@ def planned(properties: t.Mapping[str, t.Sequence[str]]) -> Planned:
         return Planned(why=f"its ExecStart begins with {words[0]}" if words else "its ExecStart is empty")
     binary = words[position] if os.path.isabs(words[position]) else shutil.which(words[position], path=os.defpath)
     if unknown:
-        return Planned(binary or "", None, f"its ExecStart uses {', '.join(unknown)}, which it does not set itself")
+        known = binary if binary and os.path.isfile(binary) else ""
+        return Planned(known, None, f"its ExecStart uses {', '.join(unknown)}, which it does not set itself")
     directory = "".join(properties.get("WorkingDirectory", ())[-1:]).lstrip("!-") or "/"
     if not os.path.isabs(directory):
         return Planned(binary or "", None, f"its WorkingDirectory is {directory}")

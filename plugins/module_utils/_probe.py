@@ -24,11 +24,17 @@ PATIENCE = 300.0
 _CRI = "io.containerd.grpc.v1.cri"
 
 
-def cri_plugins(engine: Engine) -> dict[str, str]:
-    """Return the state of the CRI's plugins (``type.id`` → ok, error, skip); a disabled plugin is absent."""
+def cri_plugins(engine: Engine) -> dict[str, str] | None:
+    """Return the state of the CRI's plugins (``type.id`` → ok, error, skip); a disabled plugin is absent.
+
+    None where the daemon does not answer: then nothing is known of its plugins.
+    """
+    listed = run(ctr(engine, "plugins", "ls"), timeout=10)
+    if listed.returncode != 0:
+        return None
     return {
         f"{kind}.{name}": state
-        for kind, name, state in _rows(run(ctr(engine, "plugins", "ls"), timeout=10).stdout)
+        for kind, name, state in _rows(listed.stdout)
         if f"{kind}.{name}" == _CRI or kind == "io.containerd.cri.v1"
     }
 
@@ -59,7 +65,8 @@ def served(engine: Engine) -> list[str]:
     try:
         return list(_cri.status(engine.socket).handlers)
     except _cri.CriError as error:
-        if _is_up(engine) and _CRI not in cri_plugins(engine):
+        plugins = cri_plugins(engine)
+        if plugins is not None and _CRI not in plugins:
             return []
         raise no_answer(engine, error) from error
 
@@ -97,8 +104,10 @@ def no_answer(engine: Engine, error: Exception) -> Refusal:
     return Refusal(
         f"the CRI of {engine.unit} to answer on {engine.socket} before anything is changed",
         f"{error} (the unit is {'active' if engine.active else 'not active'})",
-        f"Bring the engine up first: 'journalctl -u {engine.unit}' and 'ctr plugins ls' say what it lacks. If it listens on "
-        "another socket, name that in coco_engine_socket.",
+        f"'journalctl -u {engine.unit}' and 'ctr plugins ls' say what it lacks. If it listens on another socket, name that in "
+        "coco_engine_socket."
+        if engine.active
+        else f"Start {engine.unit} first; 'journalctl -u {engine.unit}' says why it does not run.",
     )
 
 
@@ -125,7 +134,7 @@ def probe(engine: Engine, handlers: t.Collection[str], timeout: float) -> list[s
                 time.sleep(0.02)  # an engine that is just starting needs its processor time
                 continue
             # An active daemon with a failed CRI plugin never recovers by itself, nor does a unit that is not about to start.
-            broken = {name: state for name, state in cri_plugins(engine).items() if state != "ok"}
+            broken = {name: state for name, state in (cri_plugins(engine) or {}).items() if state != "ok"}
             state = run(["systemctl", "is-active", "--", engine.unit]).stdout.strip()
             failed = bool(broken) or state in ("failed", "inactive")
             found = ", ".join(f"plugin {name}: {state}" for name, state in broken.items()) or f"{error} ({state})"

@@ -11,6 +11,7 @@ import typing as t
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _containerd,
     _cri,
+    _dump,
     _engines,
     _probe,
     _toml_text,
@@ -31,6 +32,7 @@ def look(
         "pods": {},
     }
     problems: list[Refusal] = []
+    disabled = True
     try:
         engine, doubts = _containerd.find(overrides)
         facts["engine"] = engine.facts()
@@ -39,12 +41,13 @@ def look(
         facts["config_schema"] = schema = _toml_text.schema_of(text)
         plain = not _toml_text.sets_plugins(text) and not _toml_text.declares_version(text)
         facts["config_mode"] = _engines.decide(engine.version, schema, config_mode, plain).mode
-        _containerd.dump(engine, engine.config)  # refuses a file that the engine would not start with
+        # Refuses a file that the engine would not start with.
+        disabled = not _dump.cri_enabled(_containerd.dump(engine, engine.config)[0])
     except Refusal as refusal:
         problems.append(refusal)
     if facts["engine"]:
         try:
-            _ask(engine, facts, enable_cri)
+            _ask(engine, facts, enable_cri, disabled)
         except Refusal as refusal:
             problems.append(refusal)
     return facts, problems
@@ -58,8 +61,8 @@ def require(overrides: _containerd.Overrides, config_mode: str, enable_cri: bool
         raise Refusal(first.expected, first.found, " ".join([first.remedy, *map(str, others)]))
 
 
-def _ask(engine: _containerd.Engine, facts: dict[str, t.Any], enable_cri: bool) -> None:
-    """Add what the running engine itself says."""
+def _ask(engine: _containerd.Engine, facts: dict[str, t.Any], enable_cri: bool, disabled: bool) -> None:
+    """Add what the running engine itself says; ``disabled``: its files disable its CRI."""
     try:
         facts["served"] = _probe.served(engine)
         if facts["served"]:
@@ -76,6 +79,13 @@ def _ask(engine: _containerd.Engine, facts: dict[str, t.Any], enable_cri: bool) 
         facts["cri"]["reason"] = str(error)
         raise _probe.no_answer(engine, error) from error
     facts["cri"]["reason"] = "disabled"
+    if not disabled:
+        raise Refusal(
+            f"{engine.unit} with a CRI",
+            f"a daemon without one, although {engine.config} does not disable it",
+            "If the file was changed since the daemon started, restart it. A containerd that was built without its CRI cannot "
+            "serve Kubernetes: install another one.",
+        )
     if not enable_cri:
         raise Refusal(
             f"{engine.unit} with its CRI enabled",

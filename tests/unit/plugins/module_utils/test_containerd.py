@@ -177,8 +177,9 @@ def test_a_unit_without_containerd(node: Node) -> None:
         ({"ExecStart": "-c /b.toml"}, {}, ["with /b.toml", "with /a.toml", "coco_engine_config"]),
         ({"ExecStart": ""}, {}, [f"with {DEFAULT}", "with /a.toml", "coco_engine_config"]),
         ({"ExecStart": "-c /b.toml"}, {"config": "/b.toml"}, []),
-        ({"ExecStart": "-c /a.toml -a /s"}, {}, ["with /s", "no --address", "coco_engine_socket"]),
+        ({"ExecStart": "-c /a.toml -a /s"}, {}, ["with /s", "with no such option", "coco_engine_socket"]),
         ({"ExecStart": "-c /a.toml -a /s"}, {"socket": "/s"}, []),
+        ({"ExecStart": "-c /a.toml --root /r"}, {}, ["with /r", "restart the unit first."]),
         # What cannot be told is no contradiction.
         ({"ExecStart": "-c ${C}"}, {}, []),
     ],
@@ -197,6 +198,21 @@ def test_a_unit_that_was_changed_since_it_started(
         with pytest.raises(Refusal):
             _containerd.detect(Overrides(**overrides))
     assert _containerd.detect(Overrides(**overrides), restarting=False).active
+
+
+@pytest.mark.parametrize(
+    ("exec_start", "program", "words"),
+    [
+        # Quotes are not shown.
+        (f"{BINARY} --config /my dir/x.toml", BINARY, [BINARY, "--config", "/my dir/x.toml"]),
+        # A script of the same name adds options.
+        ("/usr/local/bin/containerd", BINARY, ["containerd", "--config", "/x.toml"]),
+    ],
+)
+def test_what_looks_like_a_change_and_is_none(node: Node, exec_start: str, program: str, words: list[str]) -> None:
+    node.exec_start = exec_start
+    node.process(80, program, *words)
+    assert node.find()[1] == []
 
 
 @pytest.mark.parametrize(
@@ -302,3 +318,31 @@ def test_a_program_that_is_no_containerd(node: Node, monkeypatch: pytest.MonkeyP
     with pytest.raises(Refusal, match=found) as refused:
         node.find()
     assert "Repair" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "trial", "remedy"),
+    [
+        (1, 'containerd: failed to load TOML from "{main}": strconv "geheim"', False, "Mend {main} first."),
+        (1, "containerd: failed to load TOML from {other}: (1, 2)", False, "Mend {other} first."),
+        (1, "containerd: toml: expected x", False, "Mend {main} or {other} first."),
+        # What is tried is ours: the node's own files were taken a moment ago.
+        (1, "containerd: toml: incompatible types", True, "coco_handler_overrides"),
+        (_containerd.MISSING, "No such file or directory", False, "on the node to see why"),
+        (-9, "", False, "on the node to see why"),
+    ],
+)
+def test_a_configuration_that_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, said: str, trial: bool, remedy: str
+) -> None:
+    names = {"main": str(tmp_path / "config.toml"), "other": str(tmp_path / "other.toml")}
+    Path(names["main"]).write_text(f"imports = ['{names['other']}']\n")
+    Path(names["other"]).touch()
+    engine = Engine("containerd", (1, 7, 24), "containerd.service", BINARY, names["main"], SOCKET, True)
+    failed = subprocess.CompletedProcess([], status, "", said.format(**names))
+    monkeypatch.setattr(_containerd, "run", lambda argv, timeout=60.0: failed)
+    with pytest.raises(Refusal) as refused:
+        _containerd.dump(engine, str(tmp_path / "trial.toml") if trial else names["main"])
+    assert remedy.format(**names) in refused.value.remedy
+    assert "geheim" not in str(refused.value)
+    assert "{main}" not in said or names["main"] in refused.value.found

@@ -188,3 +188,39 @@ def test_credentials_of_the_engine_come_second(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(Refusal):
         Registry(engine, parse("docker://other/x:y"), Access()).resolve()
     assert asked == [Access()]
+
+
+DIGEST = "sha256:" + "401403429" * 7 + "a"
+
+
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        ("failed to resolve reference: h:5000/x:y: not found", "repository and the tag"),
+        ("pull access denied, repository does not exist or may require authorization", "coco_registry_auth"),
+        ("unexpected status from HEAD request to https://h/v2/: 401 Unauthorized", "coco_registry_auth"),
+        ("no basic auth credentials", "coco_registry_auth"),
+        ("tls: failed to verify certificate: x509: certificate signed by unknown authority", "coco_registry_ca"),
+        ("x509: certificate has expired or is not yet valid: current time 2026", "clock"),
+        ("x509: certificate is valid for other.example.com, not h", "name of the registry"),
+        (
+            "x509: cannot validate certificate for 10.0.0.1 because it doesn't contain any IP SANs",
+            "name of the registry",
+        ),
+        ("remote error: tls: bad certificate", "client's certificate"),
+        ("http: server gave HTTP response to HTTPS client", "plain HTTP"),
+        ("dial tcp 127.0.0.1:1: connect: connection refused", "reaches it"),
+        ("dial tcp: lookup h: no such host", "reaches it"),
+        ("write /var/lib/containerd/x: no space left on device", "room"),
+        ("toomanyrequests: 429 Too Many Requests", "Wait"),
+        # Nothing is known of the cause: no remedy for another one.
+        (f"content {DIGEST} is strange", "words of containerd's ctr"),
+    ],
+)
+def test_a_remedy_only_for_a_cause_that_is_known(monkeypatch: pytest.MonkeyPatch, said: str, remedy: str) -> None:
+    monkeypatch.setattr(_containerd, "dump", lambda engine, config: ("", ""))
+    engine = Engine("containerd", (1, 7, 24), "containerd.service", "/x", "/c", "/s", True)
+    registry = Registry(engine, parse("docker://h:5000/x:y"), Access("u", "geheim"))
+    refusal = registry._failed(Access("u", "geheim"), "", f"warning: x\nctr: {said} geheim\n")
+    assert refusal.found == f"{said} …"
+    assert remedy in refusal.remedy
