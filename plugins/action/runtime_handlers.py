@@ -113,8 +113,8 @@ class ActionModule(RuntimeAction):
             keep_aside=options["conflicts"] == "keep_aside",
             enable_cri=options["enable_cri"],
         )
-        _refuse_unstartable(found, wanted.handlers)
         links = _engine_config.shim_links(handlers, overrides, version)
+        _refuse_unstartable(found, wanted.handlers, links)
         plan = _engine_config.plan(_engine_config.Found.read(found), wanted, _validate.TRIAL)
         applied: dict[str, t.Any] = {"changed": False, "restarted": False, "served": found["served"], "links": {}}
         settled = (set(wanted.handlers), set(wanted.proxies), links) == (
@@ -143,10 +143,13 @@ class ActionModule(RuntimeAction):
         return result
 
 
-def _refuse_unstartable(found: dict[str, t.Any], handlers: t.Mapping[str, t.Mapping[str, t.Any]]) -> None:
+def _refuse_unstartable(
+    found: dict[str, t.Any], handlers: t.Mapping[str, t.Mapping[str, t.Any]], links: t.Mapping[str, str]
+) -> None:
     """Refuse handlers whose shim was tried when it was installed, and cannot be started any more."""
     for path, flaw in found["unstartable"].items():
-        names = sorted(name for name, table in handlers.items() if table.get("runtime_path") == path)
+        linked = path in links.values()
+        names = sorted(name for name, table in handlers.items() if linked or table.get("runtime_path") == path)
         if names:
             raise Refusal(_startable.EXPECTED.format(path=path, handlers=", ".join(names)), **flaw)
 

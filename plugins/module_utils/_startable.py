@@ -66,9 +66,8 @@ def refuse(handlers: t.Mapping[str, t.Mapping[str, t.Any]], links: t.Mapping[str
             _refuse(names, path, _flaw(path))
 
 
-def on_mounts(handlers: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, dict[str, str]]:
-    """Return the shims that lie where nothing can be started any more: cheap, for those that were tried before."""
-    paths = {str(table.get("runtime_path", "")) for table in handlers.values()}
+def on_mounts(paths: t.Iterable[str]) -> dict[str, dict[str, str]]:
+    """Return those of the shims that lie where nothing can be started any more: cheap, for what was tried before."""
     flaws = {path: _mounted(path) for path in paths if os.path.exists(path)}
     return {path: flaw._asdict() for path, flaw in flaws.items() if flaw}
 

@@ -218,7 +218,12 @@ def _read(state: State, engine: _containerd.Engine) -> dict[str, t.Any]:
         "proxy_plugins": receipt.get("proxy_plugins", {}),
         "dump": dump,
         "dead": _dead(receipt, dump),
-        "unstartable": _startable.on_mounts(receipt.get("handlers", {})),
+        "unstartable": _startable.on_mounts(
+            {
+                *(table.get("runtime_path", "") for table in receipt.get("handlers", {}).values()),
+                *receipt.get("links", {}).values(),
+            }
+        ),
         "served": _probe.served(engine),
     }
 
