@@ -54,7 +54,11 @@ def limits_of(asked: t.Mapping[str, t.Any] | None) -> Limits:
     """Return the limits that the user sets, and the usual ones beside them."""
     values = {name: value for name, value in (asked or {}).items() if value is not None}
     if any(value < 1 for value in values.values()):
-        raise Refusal("positive numbers in coco_limits", str(values), "Correct it, or leave it out.")
+        raise Refusal(
+            "positive numbers in coco_limits",
+            str(values),
+            "Write numbers from 1 on, or leave out what is to be as usual.",
+        )
     return Limits(**values)
 
 
@@ -101,14 +105,12 @@ class Layers:
         def counted(member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
             self._members += 1
             if self._members > self._limits.members:
-                raise self.hostile(member.name, f"more than {self._limits.members} members so far (coco_limits)")
+                raise self.too_large(member.name, f"more than {self._limits.members} members so far")
             visit(member, tar)
 
         with contextlib.ExitStack() as closing:
             plain = self._opened(closing, stored, compression)
             _visit(plain, counted)
-            while plain.read():
-                pass
             self._bytes += plain.tell()
 
     def ahead(self, visit: Visit) -> None:
@@ -127,15 +129,17 @@ class Layers:
 
     def _opened(self, closing: contextlib.ExitStack, stored: t.IO[bytes], compression: str) -> _streams.Ahead:
         """Open one archive. Stored bytes are read in one thread, decompressed in a second one, and used in the caller's."""
+        if not compression:
+            return closing.enter_context(_streams.Ahead(self._bounded(stored, lambda: self._limits.bytes)))
         packed = closing.enter_context(_streams.Ahead(stored))
         opened = closing.enter_context(_streams.decompressed(t.cast("t.IO[bytes]", packed), compression))
-        return closing.enter_context(_streams.Ahead(t.cast("t.IO[bytes]", self._bounded(opened, packed))))
+        return closing.enter_context(_streams.Ahead(self._bounded(opened, packed.tell)))
 
     def unfold(self, member: tarfile.TarInfo) -> None:
         """Count what a member takes on disk. A sparse one may be of any size, and take no bytes of the archive."""
         self._unfolded += member.size
         if self._unfolded > self._limits.bytes:
-            raise self.hostile(member.name, f"more than {self._limits.bytes} bytes (coco_limits)")
+            raise self.too_large(member.name, f"more than {self._limits.bytes} bytes")
 
     def hostile(self, name: str, found: str) -> Refusal:
         """Return the refusal of a member, by its name."""
@@ -143,6 +147,14 @@ class Layers:
             self._expected,
             f"{name!r} in {self._source.title}: {found}",
             "Do not use this payload unless you know why it is like that. Nothing was installed.",
+        )
+
+    def too_large(self, name: str, found: str) -> Refusal:
+        """Return the refusal of what exceeds the limits."""
+        return Refusal(
+            "a payload within the limits that coco_limits sets",
+            f"{name!r} in {self._source.title}: {found}",
+            "Raise them, if this payload should be that large; otherwise do not use it. Nothing was installed.",
         )
 
     def damaged(self, layer: Layer, found: str) -> Refusal:
@@ -167,20 +179,20 @@ class Layers:
             return Refusal(expected, found, _WRITTEN)
         return Refusal(f"layer {layer.digest} in {self._source.title}", found, _CHANGED)
 
-    def _bounded(self, plain: t.IO[bytes], packed: _streams.Ahead) -> _streams.Bounded:
-        """Hold an unpacked stream to the limits."""
+    def _bounded(self, plain: t.IO[bytes], packed: t.Callable[[], int]) -> t.IO[bytes]:
+        """Hold an unpacked stream to the limits. ``packed`` tells how many bytes it was made of so far."""
         limits = self._limits
 
         def allowed() -> int:
-            return min(limits.bytes - self._bytes, max(limits.ratio * packed.tell(), _UNSUSPICIOUS))
+            return min(limits.bytes - self._bytes, max(limits.ratio * packed(), _UNSUSPICIOUS))
 
         def refuse() -> Refusal:
-            return self.hostile(
+            return self.too_large(
                 self._source.title,
-                f"more than {limits.bytes} bytes, or more than {limits.ratio} times as many as before unpacking (coco_limits)",
+                f"more than {limits.bytes} bytes, or more than {limits.ratio} times as many as before unpacking",
             )
 
-        return _streams.Bounded(plain, allowed, refuse)
+        return t.cast("t.IO[bytes]", _streams.Bounded(plain, allowed, refuse))
 
 
 def _visit(plain: _streams.Ahead, visit: Visit) -> None:

@@ -199,7 +199,7 @@ class _Unpacker:
             # Each name can ask for many of them, and the archive's members do not count them.
             self._directories -= len(_files.missing_directories(_on_node(self._root, place)))
             if self._directories < 0:
-                raise self._layers.hostile(member.name, "more directories than members are allowed (coco_limits)")
+                raise self._layers.too_large(member.name, "more directories than members are allowed")
             _files.make_directories(_on_node(self._root, place))
             above = place
             while above:
