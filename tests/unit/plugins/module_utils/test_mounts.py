@@ -68,6 +68,12 @@ def test_a_refusal_names_the_mounts(monkeypatch: pytest.MonkeyPatch) -> None:
     _mounts.refuse_below("/opt/kata", ["x/a"])
 
 
+def test_no_mount_is_looked_at_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing was ever installed there is no prefix, and a mount whose server hangs is nobody's business."""
+    monkeypatch.delattr(_mounts, "below")
+    _mounts.refuse_below("/", [])
+
+
 IN_A_NAMESPACE = """
 import json, subprocess, sys
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files, _mounts
