@@ -252,9 +252,7 @@ def _doubts(
                     "The unit, or a file of its variables, was changed since: restart the unit first"
                     + (f", or say in {variable} what counts." if variable else "."),
                 )
-    stranger = (
-        "" if overrides.socket else _daemon.stranger(engine.socket, daemon, "".join(shown.get("ControlGroup", ())))
-    )
+    stranger = "" if overrides.socket else _daemon.stranger(engine.socket, daemon, unit)
     if stranger:
         yield Refusal(
             f"{unit} to listen on {engine.socket}",

@@ -89,17 +89,14 @@ def _parent(pid: int, proc: str) -> int:
         return 0
 
 
-def stranger(address: str, daemon: Daemon | None, group: str, proc: str = "/proc") -> str:
-    """Return who listens on a socket, if that is somebody else than the unit; '' where it is the unit, or nobody can tell."""
+def stranger(address: str, daemon: Daemon | None, unit: str, proc: str = "/proc") -> str:
+    """Return which other unit's process listens on a socket; '' where it is the unit's own, or nobody can tell."""
     pid = listener(address)
     # 0: in another namespace of processes. systemd listens for others.
     if pid in (0, _INIT) or (daemon and daemon.pid == pid):
         return ""
-    groups = _groups(pid, proc)
-    if not groups or not group or any(path == group or path.startswith(f"{group}/") for path in groups):
-        return ""
-    units = [part for path in groups for part in path.split("/") if part.endswith((".service", ".scope"))]
-    return f"{units[-1]} (process {pid})" if units else f"process {pid}"
+    parts = [part for path in _groups(pid, proc) for part in path.split("/") if part.endswith((".service", ".scope"))]
+    return f"{parts[-1]} (process {pid})" if parts and unit not in parts else ""
 
 
 def listener(address: str) -> int:

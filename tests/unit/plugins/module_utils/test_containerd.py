@@ -257,7 +257,9 @@ def test_what_an_unchanged_run_starts(node: Node) -> None:
         (90, GROUP, ""),
         (90, f"{GROUP}/below", ""),
         (90, "/system.slice/other.service", "other.service (process 90)"),
-        (90, "/system.slice/containerd.service-two/x", "process 90"),
+        (90, "/user.slice/session-5.scope", "session-5.scope (process 90)"),
+        (90, "/docker/1/system.slice/two.service", "two.service (process 90)"),
+        (90, "/", ""),  # no unit at all
         (1, "/init.scope", ""),  # systemd listens for a unit
         (0, "", ""),  # in another namespace
         (91, "", ""),  # gone
