@@ -56,7 +56,12 @@ def is_done(receipt: t.Mapping[str, t.Any], order: Order, engine: Engine) -> boo
     if order.command != "install":
         return True
     damaged = {path for path in _record.touched(installer["left"]) if not _reach.configures(engine, path)}
-    return not damaged and set(receipt.get("handlers", {})) <= _configured(engine) & set(_probe.served(engine))
+    handlers = set(receipt.get("handlers", {}))
+    if damaged or not handlers <= _configured(engine) & set(_probe.served(engine)):
+        return False
+    paths, _types = _programs(engine, handlers)
+    # Run once more, it will be refused by what it leaves.
+    return not any(_startable.on_mounts(_startable.shims(paths.get(name, ()))) for name in handlers)
 
 
 def check(state: State, engine: Engine, order: Order, ignore_pods: bool) -> list[_volumes.Bind]:

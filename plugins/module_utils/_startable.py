@@ -74,12 +74,17 @@ def on_mounts(paths: t.Iterable[str]) -> dict[str, dict[str, str]]:
 
 def refuse_configured(paths: t.Mapping[str, t.Sequence[str]], types: t.Mapping[str, str]) -> None:
     """Refuse handlers that others have configured, with these ``paths`` in their tables, and these runtime types."""
-    named = [(name, path) for name in types for path in paths.get(name, ()) if os.path.basename(path).startswith(_SHIM)]
+    named = [(name, path) for name in types for path in shims(paths.get(name, ()))]
     others = types.keys() - {name for name, _path in named}
     found = [(name, shutil.which(_SHIM + "-".join(types[name].split(".")[-2:]), path=_PATH)) for name in sorted(others)]
     for path, names in _users([*named, *found]).items():
         if path:  # a daemon may have a PATH of its own
             _refuse(names, path, _flaw(path) or _failure(path))
+
+
+def shims(paths: t.Iterable[str]) -> list[str]:
+    """Return those of the paths in a handler's tables that are its shim."""
+    return [path for path in paths if os.path.basename(path).startswith(_SHIM)]
 
 
 def _users(pairs: t.Iterable[tuple[str, str | None]]) -> dict[str, list[str]]:

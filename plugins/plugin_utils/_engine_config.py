@@ -454,21 +454,36 @@ def _returned(found: Found, wanted: Wanted, new: Texts) -> tuple[str, ...]:
     theirs: set[str] = set()
     left: dict[str, set[str]] = {}
     for path in _read_by_engine(found.main, new):
-        here = _present(_toml.parse(new[path] or "", path), headers)
-        back = here if path in found.before else _toml.aside(found.files[path] or "")
-        theirs |= {header[-1] for header in here if header in back}
-        if set(here) - set(back):
-            left[path] = {header[-1] for header in here if header not in back}
+        document = _toml.parse(new[path] or "", path)
+        here = set(_present(document, headers))
+        back = here if path in found.before else here & _toml.aside(found.files[path] or "")
+        # What was kept aside can be a copy, too, that was edited before.
+        back = {
+            header for header in back if not _needs_ours(_toml.lookup(document, header), found.ours.get(header[-1], {}))
+        }
+        theirs |= {header[-1] for header in back}
+        if here - back:
+            left[path] = {header[-1] for header in here - back}
     if left:
         raise Refusal(
             f"the handlers that go ({', '.join(sorted(set().union(*left.values())))}) in no other file that the engine reads",
             "; ".join(f"{', '.join(sorted(names))} in {path}" for path, names in left.items())
             + ", not as this collection wrote them",
             "They would be served without their programs, so nothing is removed. Take their tables out of "
-            f"{' and '.join(left)} ([….runtimes.NAME] and what is below it), or have the tool do it that wrote them there, and "
-            "start again.",
+            f"{' and '.join(left)} ([….runtimes.NAME] and what is below it, also in lines that begin with #aside#), or have the "
+            "tool do it that wrote them there, and start again.",
         )
     return tuple(sorted(theirs - set(found.proxies)))
+
+
+def _needs_ours(table: t.Mapping[str, t.Any], ours: t.Mapping[str, t.Any]) -> bool:
+    """Tell whether a handler runs with what goes together with a handler of ours."""
+
+    def paths(one: t.Mapping[str, t.Any]) -> set[str]:
+        found = (one.get("runtime_path"), _toml.lookup(one, ("options",)).get("ConfigPath"))
+        return {path for path in found if isinstance(path, str) and path}
+
+    return bool(paths(table) & paths(ours))
 
 
 def _make_room(

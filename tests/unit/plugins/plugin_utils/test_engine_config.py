@@ -747,6 +747,18 @@ def test_copies_of_what_belongs_to_a_handler_go_too() -> None:
     assert node.files[MAIN] == with_nvidia(TWO, THREE)
 
 
+@AFTER_A_TOOL
+def test_a_copy_that_was_kept_aside_does_not_come_back(version: tuple[int, ...], main: str) -> None:
+    """It was edited, and taken for the user's own; but without our files it is as dead."""
+    node, _without = after_a_tool(version, main, pod_annotations=["mine"])
+    node.allowed["keep_aside"] = True
+    node.run(qemu=QEMU)
+    for edit in ("", "# since\n"):
+        node.files[NVIDIA] = (node.files[NVIDIA] or "") + edit
+        with pytest.raises(Refusal, match=f"kata-qemu in {NVIDIA}, not as"):
+            node.run()
+
+
 def test_a_handler_of_the_user_s_that_comes_back_is_theirs() -> None:
     for version in (ONE, TWO):
         for edit in ("", "# since\n"):
