@@ -25,14 +25,15 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 
 
 class _Wrong(Exception):
-    """A value is not of its kind, or a part of it is not: ``where`` is the part, ``expected`` what it should be."""
+    """A value is not of its kind, or a part of it is not: ``where`` is the part, or it is an ``element`` of a list; ``expected`` is
+    what it should be, if not the kind."""
 
-    def __init__(self, value: t.Any, expected: str = "", where: str = "", write: str = "") -> None:
+    def __init__(self, value: t.Any, expected: str = "", where: str = "", element: bool = False) -> None:
         super().__init__()
         self.value = value
         self.expected = expected
         self.where = where
-        self.write = write
+        self.element = element
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def _list(
         try:
             return [item(part) for part in value]
         except _Wrong as wrong:
-            raise _Wrong(wrong.value, where="an element of ") from None
+            raise _Wrong(wrong.value, element=True) from None
 
     return convert
 
@@ -308,11 +309,10 @@ def _converted(name: str, variable: Variable, value: t.Any) -> t.Any:
     try:
         result = variable.kind.convert(value)
     except _Wrong as wrong:
-        expected = wrong.expected or variable.kind.words
-        if wrong.where.startswith("an element"):
-            expected = f"{expected} in {name}"
-            raise Refusal(expected, f"{described(wrong.value, variable.secret)} in it", write) from None
-        raise Refusal(f"{wrong.where}{name} to be {expected}", described(wrong.value, variable.secret), write) from None
+        expected, found = wrong.expected or variable.kind.words, described(wrong.value, variable.secret)
+        if wrong.element:
+            raise Refusal(f"{expected} in {name}", f"{found} in it", write) from None
+        raise Refusal(f"{wrong.where}{name} to be {expected}", found, write) from None
     if variable.choices and result not in variable.choices:
         raise Refusal(f"{name} to be one of {', '.join(variable.choices)}", described(value), "Write one of these.")
     if variable.least is not None and result < variable.least:
