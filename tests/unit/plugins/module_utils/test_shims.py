@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _components, _layouts, _shims
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.tests.unit.kata import KATA_4_1
 
 CC = _layouts.by_name("confidential-containers")
 GO, RUST = "bin/containerd-shim-kata-v2", "runtime-rs/bin/containerd-shim-kata-v2"
@@ -19,36 +20,6 @@ DEFAULTS = "share/defaults/kata-containers"
 
 EVERYTHING = {name: True for name, (_title, visible) in _shims.CAPABILITIES.items() if visible}
 
-X86, ARM, BOTH, EVERY = "x86_64", "aarch64", "x86_64 aarch64", "x86_64 aarch64 s390x ppc64le"
-#: Kata 4.1's shim-components.json: all its shims, and the machines that it has each one for.
-KATA_4_1 = {
-    "qemu": EVERY,
-    "qemu-runtime-rs": EVERY,
-    "qemu-snp": X86,
-    "qemu-snp-runtime-rs": X86,
-    "qemu-tdx": X86,
-    "qemu-tdx-runtime-rs": X86,
-    "qemu-se": "s390x",
-    "qemu-se-runtime-rs": "s390x",
-    "qemu-nvidia-cpu": BOTH,
-    "qemu-nvidia-cpu-runtime-rs": BOTH,
-    "qemu-nvidia-gpu": X86,
-    "qemu-nvidia-gpu-runtime-rs": X86,
-    "qemu-nvidia-gpu-snp": X86,
-    "qemu-nvidia-gpu-snp-runtime-rs": X86,
-    "qemu-nvidia-gpu-tdx": X86,
-    "qemu-nvidia-gpu-tdx-runtime-rs": X86,
-    "qemu-coco-dev": "x86_64 s390x",
-    "qemu-coco-dev-runtime-rs": "x86_64 aarch64 s390x",
-    "clh": BOTH,
-    "clh-runtime-rs": BOTH,
-    "clh-azure": X86,
-    "clh-azure-runtime-rs": X86,
-    "openvmm-azure-runtime-rs": X86,
-    "dragonball": BOTH,
-    "fc": BOTH,
-    "remote": "x86_64 ppc64le s390x",
-}
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 KVM = "clh clh-runtime-rs dragonball qemu qemu-nvidia-cpu qemu-nvidia-cpu-runtime-rs qemu-runtime-rs"
