@@ -289,12 +289,14 @@ def test_components(node: Node, kata: Path, tmp_path: Path) -> None:
     node.install(payload, coco_handlers=["kata-qemu"])
     assert "Starting gVisor" in node.pod("kata-qemu")
     assert not node.sh("ls /opt/kata/libexec", check=False)
-    hidden = "cd /usr/lib/*-linux-gnu && mv libzstd.so.1 libzstd.hidden"
-    node.sh(hidden)
-    try:  # the controller decompresses for a node that has no way at all
-        output = node.install(payload, coco_handlers=["kata-qemu", "kata-clh"])
-    finally:
-        node.sh("cd /usr/lib/*-linux-gnu && mv libzstd.hidden libzstd.so.1")
+    # A Python that somebody has built without the libraries for them: the controller decompresses for it.
+    node.sh(
+        "mkdir /root/without && cd /root/without && for name in _ctypes _lzma _bz2; do echo 'raise ImportError' > $name.py; done"
+        " && printf '#!/bin/sh\nPYTHONPATH=/root/without exec /usr/bin/python3 \"$@\"\n' > python && chmod 755 python"
+    )
+    output = node.install(
+        payload, coco_handlers=["kata-qemu", "kata-clh"], ansible_python_interpreter="/root/without/python"
+    )
     assert "serves kata-clh, kata-qemu" in output
     assert node.sh("ls /opt/kata/libexec")
     assert node.play("install", coco_payload=payload).recap(node.name, "changed") == 0
