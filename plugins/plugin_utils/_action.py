@@ -53,8 +53,13 @@ class NodeFailed(Exception):
 
 def _presentable(result: dict[str, t.Any]) -> dict[str, t.Any]:
     """Return a failure as it may be shown: an engine's own message, or a traceback, may quote a line of a configuration."""
-    texts = {key: _secrets.mask(str(result[key])) for key in _TEXTS if result.get(key)}
-    return {**result, "msg": "", **texts}
+    said = {key: str(result[key]) for key in _TEXTS if result.get(key)}
+    event = getattr(result.get("exception"), "event", None)
+    if event is not None:
+        # From ansible-core 2.19 on an object, which has the message, too.
+        said["exception"] = str(event.formatted_traceback or "")
+    others = {key: value for key, value in result.items() if key not in _TEXTS}
+    return {**others, "msg": "", **{key: _secrets.mask(text) for key, text in said.items() if text}}
 
 
 class RuntimeAction(ActionBase):

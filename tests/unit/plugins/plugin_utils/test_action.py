@@ -100,6 +100,15 @@ def test_a_failure_shows_no_secret(run: t.Callable[..., dict[str, t.Any]]) -> No
     assert result["msg"].startswith("Found password = ")
 
 
+@pytest.mark.parametrize("traceback", [None, f'password = "{SECRET}"'])
+def test_a_failure_of_newer_versions_of_ansible(run: t.Callable[..., dict[str, t.Any]], traceback: str | None) -> None:
+    said = f'Found password = "{SECRET}".'
+    summary = SimpleNamespace(event=SimpleNamespace(msg=said, formatted_traceback=traceback))
+    result = run(failed=True, msg=said, exception=summary)
+    assert SECRET not in str(result)
+    assert ("exception" in result) == bool(traceback)
+
+
 def test_a_failure_is_not_masked_beyond_recognition(run: t.Callable[..., dict[str, t.Any]]) -> None:
     said = "Expected coco_registry_auth. Found none, with coco_payload_on=node and MODE=qemu."
     assert run(failed=True, msg=said)["msg"] == said
