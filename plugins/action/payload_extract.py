@@ -109,7 +109,6 @@ class ActionModule(RuntimeAction):
         _toml.require()
         engine = {key: options[key] for key in _module.ENGINE_OPTIONS if options.get(key)}
         found = self.node("engine_config", task_vars, state="read", **engine)
-        _looked.remember(str(task_vars.get("inventory_hostname", "")), engine, found)
         wanted = _engine_config.Wanted(
             proxies=_engine_config.proxy_tables(self._serve.get("proxy_plugins") or {}),
             mode=str(options.get("config_mode", "auto")),
@@ -118,6 +117,7 @@ class ActionModule(RuntimeAction):
         )
         overrides = self._serve.get("overrides") or {}
         _engine_config.refuse_early(_engine_config.Found.read(found), wanted, options.get("handlers") or [], overrides)
+        _looked.remember(str(task_vars.get("inventory_hostname", "")), engine, found)
 
     def _extract(self, task_vars: dict[str, t.Any], options: dict[str, t.Any]) -> dict[str, t.Any]:
         """Let the node work, and show how far it is."""

@@ -68,6 +68,8 @@ class ActionModule(RuntimeAction):
         except AnsibleConnectionFailure:
             raise  # the next run finds the journal
         except Exception:
+            # What was refused may be put right before the next task looks.
+            _looked.forget(str(task_vars.get("inventory_hostname", "")), self._task.args)
             # The artifacts of a run whose handlers are refused go back where they came from.
             run = self._task.args.get("run")
             if run:
