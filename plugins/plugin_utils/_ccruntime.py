@@ -295,7 +295,6 @@ def environment(
     _check(runtime_classes, _list(_ANYTHING), "runtime_classes", [])
     classes = [{"name": entry} if isinstance(entry, str) else entry for entry in runtime_classes]
     _check(classes, _CLASSES, "runtime_classes", [])
-    _check(environment_variables, _ENVIRONMENT, "coco_environment_variables", [])
     # The class "kata" stands for the default shim: no payload has one of that name, and an installer would look for it.
     shims = {
         entry["name"].removeprefix(_PREFIX): entry for entry in classes if entry["name"] not in ("", _DEFAULT_CLASS)
@@ -317,6 +316,7 @@ def resolved(
     environment_variables: Iterable[Mapping[str, t.Any]], node_name: str, before: Mapping[str, str]
 ) -> dict[str, str]:
     """Return the environment of a container with these variables, in the CRD's structure, behind those of ``before``."""
+    _check(environment_variables, _ENVIRONMENT, "coco_environment_variables", [])
     result = dict(before)
     for variable in environment_variables:
         result[variable["name"]] = (

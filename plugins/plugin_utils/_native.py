@@ -14,6 +14,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _ccruntime
 
 #: Where kata-deploy installs below INSTALLATION_PREFIX.
 _KATA = "/opt/kata"
@@ -69,7 +70,7 @@ class Settings:
 
 
 def settings(
-    environment_variables: t.Iterable[t.Mapping[str, t.Any]],
+    environment_variables: t.Sequence[t.Mapping[str, t.Any]],
     runtime_classes: t.Iterable[t.Mapping[str, str]] = (),
     debug: bool = False,
     hooks: bool = False,
@@ -78,8 +79,7 @@ def settings(
 
     With ``hooks`` that have the same environment, a variable that installers are not known to read is for them.
     """
-    # The last one of a name counts, as in a container. What has no value here has the node's name.
-    given = {variable["name"]: str(variable.get("value") or "") for variable in environment_variables}
+    given = _ccruntime.resolved(environment_variables, "", {})
     said = {name for name, value in given.items() if value and value != "false" and name not in _SILENT}
     prefix = given.get("INSTALLATION_PREFIX", "")
     if prefix and not prefix.startswith("/"):

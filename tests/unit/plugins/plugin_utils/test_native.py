@@ -69,6 +69,19 @@ def test_the_last_one_counts() -> None:
     assert settings([*variables(SHIMS="clh"), *variables(SHIMS="qemu")]).handlers == ["kata-qemu"]
 
 
+def test_values_of_other_variables() -> None:
+    given = variables(ROOT="/srv", INSTALLATION_PREFIX="$(ROOT)/coco")
+    assert settings(given).prefix == "/srv/coco/opt/kata"
+    name = {"name": "INSTALLATION_PREFIX", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
+    assert settings([name]).prefix == ""
+
+
+def test_what_is_no_environment() -> None:
+    for wrong in ([{"value": "x"}], ["x"], {"X": "y"}):
+        with pytest.raises(Refusal, match="coco_environment_variables"):
+            settings(t.cast("list[dict[str, t.Any]]", wrong))
+
+
 def test_what_is_for_hooks_is_theirs() -> None:
     given = variables(INSTALL_NYDUS_SNAPSHOTTER="true", AGENT_NO_PROXY="x")
     assert [note.partition(" ")[0] for note in settings(given, hooks=True).notes] == ["AGENT_NO_PROXY"]
