@@ -6,10 +6,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
-import tarfile
 import typing as t
 from pathlib import Path
 
@@ -109,12 +107,10 @@ def test_every_source_on_debian_12_and_13(
         again = one.play("install", coco_payload=archive)
         assert again.recap(one.name, "changed") == 0, again.output
 
-    with tarfile.open(mode="w", name=tmp_path / "rootfs.tar") as made:
-        for info, content in entries:
-            made.addfile(info, io.BytesIO(content))
     root = tmp_path / "root"
-    with tarfile.open(tmp_path / "rootfs.tar") as made:
-        made.extractall(root, filter="data")
+    for info, content in entries:
+        (root / info.name).parent.mkdir(parents=True, exist_ok=True)
+        (root / info.name).write_bytes(content)
     check(node, node.install(f"dir:{root}"))
     with registries.serve(tmp_path / "registry", tls=True, password=True) as registry:
         registry.push(archive, "coco/kata-deploy:4.1.0")
