@@ -150,10 +150,10 @@ def test_killed_controller(node: Node, archive: str) -> None:
     try:
         with node.started("install", coco_payload=archive) as playbook:
             node.sh(
-                f"timeout 60 sh -c 'until systemctl status {Path(UNIT).name} | grep -q ExecStartPre; do sleep 0.1; done'"
+                f"timeout 300 sh -c 'until systemctl status {Path(UNIT).name} | grep -q ExecStartPre; do sleep 0.1; done'"
             )
             os.killpg(playbook.pid, signal.SIGKILL)
-        node.sh(f"timeout 60 sh -c 'while test -e {UNIT}; do sleep 0.1; done'")
+        node.sh(f"timeout 300 sh -c 'while test -e {UNIT}; do sleep 0.1; done'")
     finally:
         node.sh(f"rm -r {directory} && systemctl daemon-reload")
     assert "Starting gVisor" in node.pod("kata-qemu")
