@@ -24,8 +24,13 @@ from ansible_collections.confidential_containers.runtime.plugins.plugin_utils im
 )
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._action import RuntimeAction
 
-#: Raised for a template that is "{{ omit }}"; ansible-core before 2.19 returns a placeholder instead.
-_OMITTED: tuple[type[Exception], ...] = tuple(filter(None, [getattr(errors, "AnsibleValueOmittedError", None)]))
+
+class _NeverRaised(Exception):
+    """Stands for what ansible-core before 2.19 does not have: there, the value of such a template is a placeholder."""
+
+
+#: Raised for a template that is "{{ omit }}".
+_OMITTED: type[Exception] = getattr(errors, "AnsibleValueOmittedError", _NeverRaised)
 
 
 class ActionModule(RuntimeAction):

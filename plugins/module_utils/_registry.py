@@ -47,17 +47,26 @@ _PERIOD = 0.5
 #: What an error says → what to do about it; the first that fits. No remedy for a cause that is not known.
 _HINTS = (
     ("has expired or is not yet valid", "Renew the registry's certificate, or set the node's clock."),
-    ("certificate is valid for|is not valid for any names|contain any IP SANs", "Use a name of the registry that its certificate has."),
+    (
+        "certificate is valid for|is not valid for any names|contain any IP SANs",
+        "Use a name of the registry that its certificate has.",
+    ),
     ("certificate required|bad certificate", "Configure the client's certificate for the node's engine (hosts.toml)."),
     ("unknown authority", "Name the registry's CA in coco_registry_ca, or configure it for the node's engine."),
     ("server gave HTTP response", "Tell the node's engine that this registry speaks plain HTTP (hosts.toml)."),
-    (r"\b(401|403)\b|authoriz|authentication|basic auth|access denied|denied:", "Check coco_registry_auth: the registry wants other credentials, or some."),
+    (
+        r"\b(401|403)\b|authoriz|authentication|basic auth|access denied|denied:",
+        "Check coco_registry_auth: the registry wants other credentials, or some.",
+    ),
     ("no match for platform", "Use the payload of the node's architecture, or a multi-platform one."),
     (r"\b429\b|too many requests", "Wait, or use credentials: this registry limits how often it is asked."),
     ("no space left", "Make room in the engine's content store."),
-    ("no such host|refused|unreachable|no route|time ?out|reset by peer|unexpected EOF|no byte for", "Check that the node reaches it, and its proxy in the engine's unit."),
+    (
+        "no such host|refused|unreachable|no route|time ?out|reset by peer|unexpected EOF|no byte for",
+        "Check that the node reaches it, and its proxy in the engine's unit.",
+    ),
     (": not found|manifest unknown", "Check the repository and the tag in coco_payload."),
-)  # fmt: skip
+)
 _NO_HINT = "These are the words of containerd's ctr."
 #: What ctr prints when it asks for the password.
 _PROMPT = b"Password: \n"

@@ -15,8 +15,9 @@ description:
     image is the root file system; the command runs in it as root, as a service of the node's systemd, with the volumes of the
     contract mounted. Both C(nsenter) and C(systemctl) over the mounted bus reach the node's systemd.
   - What the engine's configuration, the prefixes of payloads, C(/etc/systemd/system), and the writable volumes in C(/etc), C(/opt) and
-    C(/usr/local) hold is recorded before. What changes there while the command is at work counts as changed by it. Afterwards the engine is asked whether it serves. If it does
-    not, or the command fails, all is put back, and the engine is restarted with it.
+    C(/usr/local) hold is recorded before. What changes there while the command is at work counts as changed by it.
+  - Afterwards the engine is asked whether it serves. If it does not, or the command fails, all is put back, and the engine is
+    restarted with it.
   - An engine that does not serve what it is configured with in the end is restarted once more.
   - A command that never exits is ended when its work is done - when it only waits (C(sleep infinity)), when the engine was
     restarted and serves the handlers, or when O(done) appears.

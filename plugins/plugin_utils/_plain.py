@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import posixpath
 import shutil
@@ -29,12 +30,7 @@ def layers(source: Source, image: Image, directory: str) -> dict[str, tuple[str,
     made = {}
     for number, layer in enumerate(image.layers):
         packed: list[str] = []
-
-        def look(member: tarfile.TarInfo, tar: tarfile.TarFile, packed: list[str] = packed) -> None:
-            if _is_packed(member, tar):
-                packed.append(member.name)
-
-        reading.read(layer, look)
+        reading.read(layer, functools.partial(_note_packed, packed))
         if "zstd" not in (layer.compression, layer.unpacked_from) and not packed:
             continue
         path = os.path.join(directory, str(number))
@@ -51,6 +47,11 @@ def layers(source: Source, image: Image, directory: str) -> dict[str, tuple[str,
                 raise reading.damaged(layer, str(error)) from error
         made[layer.digest] = (path, _files.sha256_file(path))
     return made
+
+
+def _note_packed(found: list[str], member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
+    if _is_packed(member, tar):
+        found.append(member.name)
 
 
 def _is_packed(member: tarfile.TarInfo, tar: tarfile.TarFile) -> bool:

@@ -33,9 +33,9 @@ class Run(t.NamedTuple):
 
 @pytest.fixture
 def play(tmp_path: Path) -> t.Callable[..., Run]:
-    def run(playbook: str | list[dict[str, t.Any]], *words: str, inventory: t.Mapping[str, t.Any] = NODES) -> Run:
+    def run(playbook: str | list[dict[str, t.Any]], *words: str, inventory: t.Mapping[str, t.Any] | None = None) -> Run:
         written = tmp_path / "inventory.yml"
-        written.write_text(yaml.safe_dump(dict(inventory), sort_keys=False), encoding="utf-8")
+        written.write_text(yaml.safe_dump(dict(inventory or NODES), sort_keys=False), encoding="utf-8")
         path = ROOT / f"playbooks/{playbook}.yml"
         if not isinstance(playbook, str):
             path = tmp_path / "playbook.yml"

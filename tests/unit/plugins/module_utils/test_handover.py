@@ -84,10 +84,8 @@ def test_an_error_is_told(
 def test_a_lock_that_is_not_to_be_had_is_told(state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """To the module that waits; and nothing is done without it."""
 
-    @contextlib.contextmanager
-    def locked(what: str) -> t.Iterator[None]:
+    def locked(what: str) -> t.NoReturn:
         raise Refusal("no other run", "one", "Wait.")
-        yield
 
     journal = Journal(state)
     _handover.order(state, journal, ENGINE, "change", {})
