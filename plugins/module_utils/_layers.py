@@ -19,6 +19,9 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._t
 #: What is called with each member of an archive, and the archive, to read the member's content from.
 Visit = t.Callable[[tarfile.TarInfo, tarfile.TarFile], None]
 
+#: How a compressed archive is read: ahead or not. Both tell how far they are.
+_Reading = t.Union[t.Type[_streams.Ahead], t.Type[_streams.Counted]]
+
 #: What a payload should be where only its artifacts count.
 _ARTIFACTS = "artifacts that are plain files, directories and links inside the payload"
 
@@ -90,7 +93,7 @@ class Layers:
         with self._source.open_layer(layer) as stored:
             checked = _streams.Checked(_streams.unbuffered(stored), self._progress, self._stored)
             try:
-                self.archive(t.cast("t.IO[bytes]", checked), layer.compression, visit)
+                self._archive(t.cast("t.IO[bytes]", checked), layer.compression, visit, _streams.Ahead)
                 while checked.read(_streams.BLOCK):
                     pass
             except _tar.BROKEN as error:
@@ -100,8 +103,10 @@ class Layers:
             raise self._changed(layer, f"digest {checked.digest()}")
 
     def archive(self, stored: t.IO[bytes], compression: str, visit: Visit) -> None:
-        """Read one tar archive to its end: a layer, or what lies in one."""
+        """Read one tar archive to its end: one that lies in a layer, which is read ahead already."""
+        self._archive(stored, compression, visit, _streams.Counted)
 
+    def _archive(self, stored: t.IO[bytes], compression: str, visit: Visit, reading: _Reading) -> None:
         def counted(member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
             self._members += 1
             if self._members > self._limits.members:
@@ -109,7 +114,7 @@ class Layers:
             visit(member, tar)
 
         with contextlib.ExitStack() as closing:
-            plain = self._opened(closing, stored, compression)
+            plain = self._opened(closing, stored, compression, reading)
             _visit(plain, counted)
             self._bytes += plain.tell()
 
@@ -121,17 +126,19 @@ class Layers:
             with contextlib.ExitStack() as closing:
                 stored = closing.enter_context(self._source.open_layer(layer))
                 try:
-                    _visit(self._opened(closing, stored, layer.compression), visit)
+                    _visit(self._opened(closing, stored, layer.compression, _streams.Ahead), visit)
                 except StopIteration:
                     return
                 except _tar.BROKEN as error:
                     raise self.damaged(layer, str(error)) from error
 
-    def _opened(self, closing: contextlib.ExitStack, stored: t.IO[bytes], compression: str) -> _streams.Ahead:
+    def _opened(
+        self, closing: contextlib.ExitStack, stored: t.IO[bytes], compression: str, reading: _Reading
+    ) -> _streams.Ahead:
         """Open one archive. Stored bytes are read in one thread, decompressed in a second one, and used in the caller's."""
         if not compression:
             return closing.enter_context(_streams.Ahead(self._bounded(stored, lambda: self._limits.bytes)))
-        packed = closing.enter_context(_streams.Ahead(stored))
+        packed = closing.enter_context(reading(stored))
         opened = closing.enter_context(_streams.decompressed(t.cast("t.IO[bytes]", packed), compression))
         return closing.enter_context(_streams.Ahead(self._bounded(opened, packed.tell)))
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import types
 import typing as t
 
 _SIZE = ctypes.c_size_t
@@ -25,6 +26,7 @@ class _Output(ctypes.Structure):
     _fields_ = (("bytes", ctypes.c_void_p), ("size", _SIZE), ("position", _SIZE))
 
 
+_NAME = "libzstd.so.1"
 #: What is called of the library: arguments and result.
 _FUNCTIONS: dict[str, tuple[list[t.Any], t.Any]] = {
     "ZSTD_createDStream": ([], ctypes.c_void_p),
@@ -38,16 +40,18 @@ _FUNCTIONS: dict[str, tuple[list[t.Any], t.Any]] = {
 
 def load() -> t.Any:
     """Return the library. Raises OSError or AttributeError where there is none that serves."""
-    # By its name: to look for it, ctypes would need a compiler or ldconfig.
-    library = ctypes.CDLL("libzstd.so.1")
+    # By its name: to look for it, ctypes would need a compiler or ldconfig. Python's lock is only given up for what takes long.
+    long, short = ctypes.CDLL(_NAME), ctypes.PyDLL(_NAME)
+    library = types.SimpleNamespace()
     for name, (arguments, result) in _FUNCTIONS.items():
-        function = getattr(library, name)
+        function = getattr(long if name == "ZSTD_decompressStream" else short, name)
         function.argtypes, function.restype = arguments, result
+        setattr(library, name, function)
     return library
 
 
 class Decoder:
-    """Any number of frames: see ``_decoders.Decoder``. The library works without Python's lock."""
+    """Any number of frames: see ``_decoders.Decoder``. The library works while others have Python's lock."""
 
     def __init__(self, library: t.Any) -> None:
         self._library = library

@@ -63,6 +63,26 @@ class Checked(io.RawIOBase):
         return "sha256:" + self._digest.hexdigest()
 
 
+class Counted(io.RawIOBase):
+    """A stream that knows how many bytes were read from it. Closing it leaves that one open."""
+
+    def __init__(self, stream: t.IO[bytes]) -> None:
+        super().__init__()
+        self._stream = stream
+        self._count = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self._count += len(data)
+        return data
+
+    def tell(self) -> int:
+        return self._count
+
+
 class Bounded(io.RawIOBase):
     """A stream that calls ``refuse`` once more than ``allowed()`` bytes were read from it."""
 
