@@ -18,7 +18,7 @@ import time
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _contracts, _files
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _contracts, _files, _unit
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import run
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
@@ -122,7 +122,7 @@ def start(command: Command) -> str:
     _files.write_atomically(_ENVIRONMENT, text.encode(), mode=0o600)
     _files.make_directories(os.path.dirname(_PATH))
     _files.write_atomically(_PATH, unit(command).encode(), mode=0o600)
-    run(["systemctl", "daemon-reload"])
+    _unit.reload()
     began = time.time()
     done = run(["systemctl", "start", "--", NAME], timeout=120)
     if done.returncode != 0:

@@ -6,9 +6,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import typing as t
+from pathlib import Path
+
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _service
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _service, _unit
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._service import Command
 
@@ -134,3 +138,20 @@ def test_the_environment(value: str, written: str) -> None:
 def test_names_that_are_none(name: str, value: str) -> None:
     with pytest.raises(Refusal, match="coco_environment_variables"):
         _service.environment({name: value})
+
+
+def test_nothing_is_started_that_systemd_has_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It could start the command of an earlier run, under the same name."""
+    asked: list[t.Sequence[str]] = []
+
+    def refused(argv: t.Sequence[str], timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
+        asked.append(argv)
+        return subprocess.CompletedProcess(argv, 1, "", "Connection timed out")
+
+    monkeypatch.setattr(_service, "_PATH", str(tmp_path / _service.NAME))
+    monkeypatch.setattr(_service, "_ENVIRONMENT", str(tmp_path / "environment"))
+    for module in (_service, _unit):
+        monkeypatch.setattr(module, "run", refused)
+    with pytest.raises(Refusal, match="Connection timed out"):
+        _service.start(Command(["/bin/true"], "/", {}, "/root"))
+    assert asked == [["systemctl", "daemon-reload"]]
