@@ -36,9 +36,9 @@ options:
     elements: dict
     required: true
   runtime_classes:
-    description: The RuntimeClasses, each with its C(name) and C(pulltype).
+    description: The RuntimeClasses, each with its C(name) and C(pulltype), or its name alone.
     type: list
-    elements: dict
+    elements: raw
     default: []
   debug:
     description: Whether an installer should turn debugging on.
@@ -86,7 +86,7 @@ _value:
 
 def native_settings(
     environment_variables: Sequence[Mapping[str, t.Any]],
-    runtime_classes: Sequence[Mapping[str, str]] = (),
+    runtime_classes: Sequence[str | Mapping[str, str]] = (),
     debug: bool = False,
     hooks: bool = False,
 ) -> dict[str, t.Any]:

@@ -71,7 +71,7 @@ class Settings:
 
 def settings(
     environment_variables: t.Sequence[t.Mapping[str, t.Any]],
-    runtime_classes: t.Iterable[t.Mapping[str, str]] = (),
+    runtime_classes: t.Iterable[str | t.Mapping[str, str]] = (),
     debug: bool = False,
     hooks: bool = False,
 ) -> Settings:
@@ -92,7 +92,9 @@ def settings(
     notes = [f"{name} is not used with coco_installer=native: {what}." for name, what in instead.items() if what]
     if debug and "DEBUG" not in given:
         notes.append(f"debug is not used with coco_installer=native: {_INSTEAD['DEBUG']}.")
-    pulled = {entry["name"]: entry["pulltype"] for entry in runtime_classes if entry.get("pulltype")}
+    # A handler that only coco_handlers names is no more than its name.
+    classes = [entry for entry in runtime_classes if not isinstance(entry, str)]
+    pulled = {entry["name"]: entry["pulltype"] for entry in classes if entry.get("pulltype")}
     notes += [
         f"pulltype {kind} of {name} is not used with coco_installer=native: {_INSTEAD['PULL_TYPE_MAPPING']}."
         for name, kind in sorted(pulled.items())

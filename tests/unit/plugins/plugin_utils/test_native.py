@@ -105,3 +105,13 @@ def test_the_filter() -> None:
     assert native_settings(variables(SHIMS="qemu"), debug="no")["handlers"] == ["kata-qemu"]
     with pytest.raises(AnsibleFilterError, match="Found srv"):
         native_settings(variables(INSTALLATION_PREFIX="srv"))
+
+
+def test_handlers_that_are_only_named() -> None:
+    """As coco_handlers has them, beside those of a manifest."""
+    classes: list[str | dict[str, str]] = [
+        "kata-qemu",
+        {"name": "kata-clh", "snapshotter": "", "pulltype": "guest-pull"},
+    ]
+    assert settings([], classes) == settings([], classes[1:])
+    assert settings([], ["kata-qemu"]) == Settings()
