@@ -147,7 +147,7 @@ def test_sources_on_the_node(nodes: list[Node], root: Path) -> None:
     release = {f"/root/{name}.zst": content for name, content in halves(root).items()}
     tarballs = [f"tarball:{place}" for place in release]
     run = node.play("install", coco_payload=tarballs, coco_payload_on="node")
-    assert "nothing there" in run.output
+    assert "nothing there" in run.output, run.output
     for place, content in release.items():
         send(node, zstandard.compress(content), place)
     node.install(tarballs, coco_payload_on="node")
