@@ -25,14 +25,6 @@ from ansible_collections.confidential_containers.runtime.plugins.plugin_utils im
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._action import RuntimeAction
 
 
-class _NeverRaised(Exception):
-    """Stands for what ansible-core before 2.19 does not have: there, the value of such a template is a placeholder."""
-
-
-#: Raised for a template that is "{{ omit }}".
-_OMITTED: type[Exception] = getattr(errors, "AnsibleValueOmittedError", _NeverRaised)
-
-
 class ActionModule(RuntimeAction):
     """See the module's documentation."""
 
@@ -82,10 +74,10 @@ class ActionModule(RuntimeAction):
                     yield name, _variables.convert(name, value)
             except Refusal as refusal:
                 wrong.append(refusal)
-            except _OMITTED:
-                continue
             except errors.AnsibleError as error:
-                wrong.append(_no_value(name, error))
+                # "{{ omit }}"; ansible-core before 2.19 returns a placeholder instead.
+                if type(error).__name__ != "AnsibleValueOmittedError":
+                    wrong.append(_no_value(name, error))
 
     def _whole_play(self, task_vars: Mapping[str, t.Any]) -> Iterator[Refusal]:
         """Yield what keeps a playbook of this collection from being run as a whole, and as the user means it."""

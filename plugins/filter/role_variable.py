@@ -26,7 +26,7 @@ description:
 positional: _input, name
 options:
   _input:
-    description: The value. None stands for a variable that is not given, and so does what O(absent) is.
+    description: The value. None and C(omit) stand for a variable that is not given.
     type: raw
     required: true
   name:
@@ -51,10 +51,15 @@ _value:
 """
 
 
+def _omitted(value: t.Any) -> bool:
+    """Tell whether a value is "{{ omit }}": an object, or before ansible-core 2.19 a text."""
+    return type(value).__name__ == "_OmitType" or (isinstance(value, str) and value.startswith("__omit_place_holder__"))
+
+
 def role_variable(value: t.Any, name: str, absent: t.Any = None) -> t.Any:
     """Return a variable's value as roles read it."""
     try:
-        converted = _variables.convert(name, None if value is absent or value == absent else value)
+        converted = _variables.convert(name, None if _omitted(value) else value)
     except Refusal as refusal:
         raise AnsibleFilterError(str(refusal)) from None
     return absent if converted is None else converted

@@ -194,6 +194,7 @@ def test_a_hook_of_a_manifest_can_be_switched_off(play: t.Callable[..., Run], tm
         {"ansible.builtin.import_role": common, "vars": {"_coco_required": ["coco_payload"]}},
         {"ansible.builtin.assert": {"that": "_coco_pre_install.image == 'quay.io/x/hook:1'"}},
         {"ansible.builtin.assert": {"that": "_coco_pre_install == {}"}, "vars": {"coco_pre_install": {}}},
+        {"ansible.builtin.assert": {"that": "_coco_handlers == []"}, "vars": {"coco_handlers": "{{ omit }}"}},
     ]
     run = play([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}], "-e", f"coco_ccruntime={manifest}")
     assert run.status == 0, run.output
