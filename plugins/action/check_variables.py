@@ -18,6 +18,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import (
     _ccruntime,
     _engine_config,
+    _native,
     _secrets,
     _toml,
     _variables,
@@ -56,6 +57,13 @@ class ActionModule(RuntimeAction):
         wrong += _contents(values, required)
         manifest = {} if wrong else self._manifest(values.get("coco_ccruntime"), wrong)
         missing = [name for name in required if name not in values and name not in manifest]
+        if required and not wrong and values.get("coco_installer") != "payload":
+            try:
+                _native.settings(
+                    values.get("coco_environment_variables", manifest.get("coco_environment_variables", []))
+                )
+            except Refusal as refusal:
+                wrong.append(refusal)
         if missing and not wrong:
             remedy = "Name the payload, for example: -e coco_payload=oci-archive:/path/of/the/archive."
             wrong.append(Refusal(f"{', '.join(missing)} to be set", "nothing", remedy))

@@ -69,6 +69,11 @@ def play(tmp_path: Path) -> t.Callable[..., Run]:
             ("--start-at-task", "Serve the handlers"), ["Found --start-at-task=Serve the handlers"], id="middle"
         ),
         pytest.param(
+            ("-e", '{"coco_environment_variables": [{"name": "INSTALLATION_PREFIX", "value": "srv"}]}'),
+            ["Expected INSTALLATION_PREFIX to be an absolute path. Found srv."],
+            id="prefix",
+        ),
+        pytest.param(
             ("-e", "coco_paylod=x", "-e", "coco_handlers={}"),
             [
                 "coco_paylod (did you mean coco_payload?)",
@@ -152,6 +157,7 @@ def test_from_the_command_line_everything_is_text_and_is_converted(play: t.Calla
         "_coco_environment.MINE": "1",
         "_coco_pre_install": {"image": "x", "cmd": ["/y"]},
         "_coco_debug": False,
+        "_coco_settings.handlers": [],
     }
     given = {
         "coco_handlers": "kata-qemu",

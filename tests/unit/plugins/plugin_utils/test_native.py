@@ -95,6 +95,10 @@ def test_classes_and_debug() -> None:
     assert pull.startswith("pulltype guest-pull of kata-guest-pull is not used")
 
 
+def test_a_handler_that_the_user_names_has_no_class() -> None:
+    assert settings([], ["kata-qemu", {"name": "kata-clh", "pulltype": ""}]) == Settings()
+
+
 def test_a_prefix_that_is_none() -> None:
     with pytest.raises(Refusal, match=r"Found srv\. Write /srv"):
         settings(variables(INSTALLATION_PREFIX="srv"))
