@@ -37,8 +37,8 @@ def remember(state: State, payload: t.Mapping[str, t.Any]) -> None:
     """Record a payload as completely extracted and verified.
 
     Shape: ``digest``, ``digest_kind``, ``chain``, ``parts`` (digests of its tarballs, if it comes in several), ``architecture``,
-    ``reference``, ``layout``, ``prefix``, ``staged`` (directory), ``tree``, ``components`` ({needed, unpacked} or None), ``keep`` (it stays when it is installed),
-    ``source`` (state of a tarball or directory on the node, or '').
+    ``reference``, ``layout``, ``prefix``, ``staged`` (directory), ``tree``, ``components`` ({needed, unpacked} or None),
+    ``keep`` (it stays when it is installed), ``source`` (state of a tarball or directory on the node, or '').
     """
     directory = state.payload(payload["digest"])
     state.create()

@@ -215,7 +215,9 @@ def test_an_engine_that_goes_away_while_its_pods_are_asked_for(
     expected = _files.sha256(daemon.config.read_bytes())
     files = [FileChange(str(daemon.config), expected, BEFORE.encode(), BEFORE.encode())]
     monkeypatch.setattr(_cri, "sandboxes", fail)
-    with pytest.raises(Refusal, match=r"to answer on /s before anything is changed|ValueError in test_transaction\.py, line \d+"):
+    with pytest.raises(
+        Refusal, match=r"to answer on /s before anything is changed|ValueError in test_transaction\.py, line \d+"
+    ):
         carry_out(state, daemon, Change(files=files, trial={"config.toml": BEFORE.encode()}))
     assert look(daemon) == before
     assert Journal.find(state) is None
