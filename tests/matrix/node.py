@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -23,7 +24,8 @@ import _cri
 
 HOME = os.path.dirname(os.path.abspath(__file__))
 ETC = "/etc/containerd"
-SOCKET = "/run/containerd/containerd.sock"
+#: Where the engine of a scene listens: at its default place, or where one of the configurations has it listen.
+SOCKETS = ("/run/containerd/containerd.sock", "/run/containerd/other.sock")
 PAYLOAD = "/opt/matrix"
 
 
@@ -90,10 +92,10 @@ def scene(configuration: dict[str, t.Any]) -> None:
 
 
 def served() -> list[str]:
-    try:
-        return sorted(_cri.status(SOCKET).handlers)
-    except _cri.CriError:
-        return []
+    for socket in SOCKETS:
+        with contextlib.suppress(_cri.CriError):
+            return sorted(_cri.status(socket).handlers)
+    return []
 
 
 def look() -> dict[str, t.Any]:
