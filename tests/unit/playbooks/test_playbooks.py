@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import typing as t
@@ -214,3 +215,12 @@ def test_what_is_wrong_with_a_manifest_is_said_with_its_name(play: t.Callable[..
     assert f"{manifest}: spec.config.payloadImag" in run.output
     assert "Finalization" not in run.output
     assert "caused by" not in run.output
+
+
+def test_one_host_with_wrong_variables_leaves_the_others_in_the_status_table(play: t.Callable[..., Run]) -> None:
+    hosts = {"one": {**AWAY, "coco_engine_timeout": "soon"}, "two": AWAY}
+    run = play("status", inventory={"coco_nodes": {"hosts": hosts}})
+    assert run.status != 0
+    assert re.search(r"^one +refused ", run.output, re.MULTILINE), run.output
+    assert "Found the text 'soon'" in run.output
+    assert re.search(r"^two +away ", run.output, re.MULTILINE), run.output
