@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import typing as t
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -19,11 +20,13 @@ from ansible_collections.confidential_containers.runtime.plugins.plugin_utils im
     _ccruntime,
     _engine_config,
     _native,
-    _secrets,
     _toml,
     _variables,
 )
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._action import RuntimeAction
+
+#: What an error of a template says of a name.
+_LACKS = re.compile(r"'[\w.-]+' is undefined|has no attribute '\w+'")
 
 
 class ActionModule(RuntimeAction):
@@ -141,8 +144,10 @@ class ActionModule(RuntimeAction):
 
 
 def _no_value(name: str, error: errors.AnsibleError) -> Refusal:
-    why = _secrets.mask(getattr(error, "message", "") or str(error))
-    return Refusal(f"{name} to have a value", f"a template that has none: {why}", "Set the variables that it names.")
+    # No more of the message: it can quote all of the variable, with its secrets.
+    told = _LACKS.search(getattr(error, "message", "") or str(error))
+    why = f": {told.group()}" if told else ""
+    return Refusal(f"{name} to have a value", f"a template that has none{why}", "Set the variables that it names.")
 
 
 def _contents(values: Mapping[str, t.Any], required: list[str]) -> Iterator[Refusal]:

@@ -16,6 +16,7 @@ from dataclasses import replace
 from ansible import constants
 from ansible.errors import AnsibleConnectionFailure
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.validation import check_type_dict, check_type_list
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
@@ -61,7 +62,7 @@ class ActionModule(RuntimeAction):
 
     def act(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         options = {name: value for name, value in self._task.args.items() if value is not None}
-        self._serve: dict[str, t.Any] = options.pop("serve", {})
+        self._serve: dict[str, t.Any] = check_type_dict(options.pop("serve", {}))
         reference = _reference.parse(options.get("payload", ""))
         if reference.transport == _reference.REGISTRY:
             return self._registry(reference, options, task_vars)
@@ -116,8 +117,9 @@ class ActionModule(RuntimeAction):
             enable_cri=boolean(options.get("enable_cri", False)),
         )
         overrides = self._serve.get("overrides") or {}
-        _engine_config.refuse_early(_engine_config.Found.read(found), wanted, options.get("handlers") or [], overrides)
-        _looked.remember(str(task_vars.get("inventory_hostname", "")), engine, found)
+        names = check_type_list(options.get("handlers") or [])
+        _engine_config.refuse_early(_engine_config.Found.read(found), wanted, names, overrides)
+        _looked.remember(self.host, engine, found)
 
     def _extract(self, task_vars: dict[str, t.Any], options: dict[str, t.Any]) -> dict[str, t.Any]:
         """Let the node work, and show how far it is."""
@@ -179,7 +181,8 @@ class ActionModule(RuntimeAction):
             directory = self._directory()
             target = self._connection._shell.join_path(directory, "payload")
             try:
-                with _files_to_send(source, image, found["zstd"]) as (files, options["plain"]):
+                limits = _layers.limits_of(_decided(options)["limits"])
+                with _files_to_send(source, image, found["zstd"], limits) as (files, options["plain"]):
                     self._require_room(directory, sum(map(os.path.getsize, files.values())))
                     for parent in sorted({os.path.dirname(name) for name in files} - {""}):
                         self._tell_node(f"mkdir -p {self._quoted(target, parent)}")
@@ -258,13 +261,13 @@ def _digest_of(reference: Reference, whole: bool) -> str:
 
 @contextlib.contextmanager
 def _files_to_send(
-    source: _tarball.Source, image: Image, zstd: bool
+    source: _tarball.Source, image: Image, zstd: bool, limits: _layers.Limits
 ) -> t.Iterator[tuple[dict[str, str], dict[str, str]]]:
     """Yield the files of the controller that a node needs, by their path below the payload's ('': they are one file); and
     for layers that it gets decompressed, because it does not read ``zstd``, their digests then."""
     directory = os.path.isdir(source.path)
     with tempfile.TemporaryDirectory(dir=_RUN_TMP) as made:
-        converted = {} if zstd else _plain.layers(source, image, made)
+        converted = {} if zstd else _plain.layers(source, image, made, limits)
         plain = {digest: new for digest, (_path, new) in converted.items()}
         files = {
             "" if isinstance(source, _tarball.Tarball) else layer.member: converted[layer.digest][0]
@@ -285,13 +288,17 @@ def _files_to_send(
         yield files or {"": source.path}, plain
 
 
+def _decided(options: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Return the options that decide what becomes of a payload. The node has accepted them: they are only converted here."""
+    known = {name: value for name, value in options.items() if name in _DECIDING.argument_spec}
+    return t.cast("dict[str, t.Any]", _DECIDING.validate(known).validated_parameters)
+
+
 def _foresee(
     source: _tarball.Source, image: Image, options: dict[str, t.Any], found: dict[str, t.Any]
 ) -> dict[str, t.Any]:
     """Return what the node would find in a payload that it does not have: read here, nothing is sent."""
-    known = {name: value for name, value in options.items() if name in _DECIDING.argument_spec}
-    # The node has accepted them: they are only converted here.
-    deciding = _DECIDING.validate(known).validated_parameters
+    deciding = _decided(options)
     asked, own, candidates = (deciding[name] for name in ("handlers", "own_handlers", "candidates"))
     node = (found["architecture"], found["capabilities"])
     how = _extract.How(

@@ -69,7 +69,7 @@ class ActionModule(RuntimeAction):
             raise  # the next run finds the journal
         except Exception:
             # What was refused may be put right before the next task looks.
-            _looked.forget(str(task_vars.get("inventory_hostname", "")), self._task.args)
+            _looked.forget(self.host, self._task.args)
             # The artifacts of a run whose handlers are refused go back where they came from.
             run = self._task.args.get("run")
             if run:
@@ -81,15 +81,14 @@ class ActionModule(RuntimeAction):
         self, options: dict[str, t.Any], engine_options: dict[str, t.Any], task_vars: dict[str, t.Any]
     ) -> dict[str, t.Any]:
         """Return what the engine's files are; read once by a check and the run that follows it."""
-        host = str(task_vars.get("inventory_hostname", ""))
         follows = self._task.check_mode or options["run"]
-        found = _looked.recall(host, engine_options) if follows else None
+        found = _looked.recall(self.host, engine_options) if follows else None
         if found is None:
             found = self.node("engine_config", task_vars, state="read", run=options["run"], **engine_options)
             if self._task.check_mode:
-                _looked.remember(host, engine_options, found)
+                _looked.remember(self.host, engine_options, found)
         if not self._task.check_mode:
-            _looked.forget(host, engine_options)
+            _looked.forget(self.host, engine_options)
         return found
 
     def _reconcile(

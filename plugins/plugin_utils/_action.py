@@ -90,6 +90,11 @@ class RuntimeAction(ActionBase):
             result.update(changed=True, recovered=self._recovered)
         return result
 
+    @property
+    def host(self) -> str:
+        """The host on which modules are run: the one that the task is delegated to, if it is."""
+        return str(self._task.delegate_to or self._task_vars.get("inventory_hostname", ""))
+
     def act(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         """Do the work and return the result; raise Refusal or NodeFailed."""
         raise NotImplementedError

@@ -158,7 +158,8 @@ def refuse_early(found: Found, wanted: Wanted, names: t.Sequence[str], overrides
     """
     check_overrides(overrides)
     own = [name for name, override in overrides.items() if override.get("config_path")]
-    tables = {name: {"runtime_type": "io.containerd.x.v2"} for name in names or own or [_ANY]}
+    # Those that are served now stay, as far as anybody knows yet.
+    tables = {name: {"runtime_type": "io.containerd.x.v2"} for name in [*(names or found.ours), *own] or [_ANY]}
     plan(found, replace(wanted, handlers=tables), "/run/trial")
 
 
@@ -226,8 +227,11 @@ def proxy_tables(proxies: t.Mapping[str, t.Any]) -> dict[str, dict[str, t.Any]]:
 
 def _refuse_other_types(override: t.Any, where: str) -> None:
     def refuse(expected: str, where: str, value: t.Any) -> t.NoReturn:
+        # Not the value itself: an option can be a secret.
         raise Refusal(
-            f"{expected} in {where}", f"{value!r}, a {type(value).__name__}", "Write such a value, or take it out."
+            f"{expected} in {where}",
+            "no value" if value is None else f"a value of the type {type(value).__name__}",
+            "Write such a value, or take it out.",
         )
 
     if not isinstance(override, dict):
@@ -235,8 +239,9 @@ def _refuse_other_types(override: t.Any, where: str) -> None:
     for key, value in override.items():
         if value is None or not isinstance(value, _TYPES.get(key, object)):
             refuse(_NAMES.get(_TYPES.get(key, object), "a value"), f"{where}.{key}", value)
-    if None in override.get("options", {}).values():
-        refuse("values", f"{where}.options", override["options"])
+    for key, value in override.get("options", {}).items():
+        if value is None:
+            refuse("a value", f"{where}.options.{key}", value)
 
 
 def shim_links(

@@ -20,12 +20,11 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._l
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._tarball import Source
 
 
-def layers(source: Source, image: Image, directory: str) -> dict[str, tuple[str, str]]:
+def layers(source: Source, image: Image, directory: str, limits: Limits) -> dict[str, tuple[str, str]]:
     """Write each layer that is zstd, or has zstd in it, to a directory, as a plain archive of plain archives.
 
     Returns by the layer's digest the path and the digest of that. Every layer is checked before.
     """
-    limits = Limits()
     reading = Layers(source, image, limits, lambda done: None)
     made = {}
     for number, layer in enumerate(image.layers):

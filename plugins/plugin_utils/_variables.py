@@ -156,7 +156,10 @@ def _manifest(value: t.Any) -> str | dict[str, t.Any]:
 
 
 def _pattern(value: t.Any) -> str:
-    return ",".join(_list(lambda text: [text], _text)(value))
+    pattern = ",".join(filter(None, _list(lambda text: [text], _text)(value)))
+    if not pattern:
+        raise _Wrong(value)
+    return pattern
 
 
 def _batch(value: t.Any) -> str | int:
@@ -272,6 +275,7 @@ KNOWN: Mapping[str, Variable] = {
         MAPPING,
         secret=True,
         keys={"username": Variable(TEXT, required=True), "password": Variable(TEXT, required=True, secret=True)},
+        may_be_empty=True,
         write="for example {username: NAME, password: PASSWORD}",
     ),
     "coco_registry_ca": Variable(TEXT),
@@ -284,13 +288,22 @@ KNOWN: Mapping[str, Variable] = {
 #: Variables of the collection's design that a later version brings: an error that says so, not a misspelling.
 LATER = (
     "coco_adopt",
+    "coco_default_runtime_class",
     "coco_drain",
     "coco_drain_timeout",
+    "coco_handler_defaults",
+    "coco_host_check",
     "coco_install_done_label",
     "coco_kata_config",
+    "coco_kube_context",
     "coco_kubeconfig",
     "coco_node_labels",
+    "coco_probe_pod",
+    "coco_probe_sandbox",
+    "coco_ready_timeout",
     "coco_runtime_classes",
+    "coco_snapshotters",
+    "coco_startup_taints",
     "coco_uninstall_done_label",
 )
 
@@ -329,7 +342,9 @@ def _keys(name: str, variable: Variable, found: Mapping[str, t.Any], write: str)
     given = {key: value for key, value in found.items() if value is not None}
     unknown = [key for key in given if key not in variable.keys]
     if unknown:
-        raise Refusal(f"the keys {', '.join(variable.keys)} in {name}", _with_guesses(unknown, variable.keys), write)
+        # What was taken for a key can be a secret that was not written as a mapping.
+        others = "others" if variable.secret else _with_guesses(unknown, variable.keys)
+        raise Refusal(f"the keys {', '.join(variable.keys)} in {name}", others, write)
     missing = [key for key, part in variable.keys.items() if part.required and key not in given]
     if missing:
         raise Refusal(f"{' and '.join(missing)} in {name}", "no such key", write)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+from ansible import errors
 
 from ansible_collections.confidential_containers.runtime.plugins.action import check_variables
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _toml
@@ -40,6 +41,27 @@ def test_contents(values: dict[str, t.Any], words: str) -> None:
     said = [str(refusal) for refusal in check_variables._contents(values, INSTALL)]
     assert len(said) == 1
     assert words in said[0]
+
+
+@pytest.mark.parametrize(
+    ("message", "why"),
+    [
+        ("[{'name': 'DB', 'value': 'hunter2'}]: 'nix' is undefined. 'nix' is undefined", ": 'nix' is undefined"),
+        ("{'password': 'hunter2'} has no attribute 'user'", ": has no attribute 'user'"),
+        ("An unhandled exception occurred while running the lookup plugin: hunter2", "none. Set"),
+    ],
+)
+def test_an_error_of_a_template_quotes_no_value(message: str, why: str) -> None:
+    said = str(check_variables._no_value("coco_environment_variables", errors.AnsibleError(message)))
+    assert why in said
+    assert "hunter2" not in said
+
+
+def test_an_option_s_value_is_not_said() -> None:
+    values = {"coco_handler_overrides": {"kata-qemu": {"options": {"token": "hunter2", "nothing": None}}}}
+    (said,) = map(str, check_variables._contents(values, INSTALL))
+    assert "coco_handler_overrides.kata-qemu.options.nothing" in said
+    assert "hunter2" not in said
 
 
 def test_a_missing_library_is_told_before_the_payload_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:

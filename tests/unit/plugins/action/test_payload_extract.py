@@ -15,6 +15,7 @@ import zstandard
 from ansible_collections.confidential_containers.runtime.plugins.action import payload_extract
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _reference, _tarball
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Limits
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import Reference
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import file, tar
 
@@ -70,13 +71,13 @@ def test_two_tarballs(tmp_path: Path) -> None:
     with _tarball.open_source(reference) as source:
         [image] = source.images()
         assert names(payload_extract._foresee(source, image, {}, FOUND)) == ["kata-qemu"]
-        with payload_extract._files_to_send(source, image, zstd=True) as (files, plain):
+        with payload_extract._files_to_send(source, image, zstd=True, limits=Limits()) as (files, plain):
             assert files == {
                 "files/0": str(tmp_path / "kata-static.tar"),
                 "files/1": str(tmp_path / "kata-go-static.tar.zst"),
             }
             assert plain == {}
-        with payload_extract._files_to_send(source, image, zstd=False) as (files, plain):
+        with payload_extract._files_to_send(source, image, zstd=False, limits=Limits()) as (files, plain):
             assert files["files/0"] == str(tmp_path / "kata-static.tar")
             assert Path(files["files/1"]).read_bytes() == tar(*made["kata-go-static.tar.zst"])
             assert list(plain) == [layer.digest for layer in image.layers if layer.compression == "zstd"]

@@ -789,6 +789,20 @@ def early(
     _engine_config.refuse_early(found, _engine_config.Wanted(**wanted), names, {} if overrides is None else overrides)
 
 
+def test_handlers_that_are_served_stay_until_more_is_known() -> None:
+    """An edited copy of one is no reason to refuse an upgrade early: it would be if the handler went."""
+    table = {"runtime_type": "io.containerd.kata-qemu.v2", "runtime_path": "/opt/kata/bin/shim"}
+    drop_in = _toml.add_tables("version = 2\n", {(*_engines.V2, "kata-qemu"): table}, DROP_IN)
+    copy = _toml.add_tables("version = 2\n", {(*_engines.V2, "kata-qemu"): {**table, "snapshotter": "nydus"}}, "copy")
+    main = "version = 2\nimports = ['/etc/containerd/conf.d/*.toml']\n"
+    files = {MAIN: main, DROP_IN: drop_in, "/etc/containerd/conf.d/99-nvidia.toml": copy}
+    dump = main + copy.partition("\n")[2]
+    found = _engine_config.Found(
+        ONE, MAIN, files, dump, before={DROP_IN: None}, edited=[DROP_IN], ours={"kata-qemu": table}
+    )
+    _engine_config.refuse_early(found, _engine_config.Wanted(keep_aside=True), [], {})
+
+
 @pytest.mark.parametrize(
     ("version", "files", "names", "overrides", "says"),
     [

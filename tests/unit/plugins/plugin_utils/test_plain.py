@@ -18,6 +18,7 @@ from ansible_collections.confidential_containers.runtime.plugins.action import p
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _decoders
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import How, unpack
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Limits
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import Reference
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._tarball import open_source
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import (
@@ -107,7 +108,7 @@ def test_a_node_without_zstd(
     sent = tmp_path / "sent"
     with open_source(Reference(transport, str(path))) as source:
         [image] = source.images()
-        with payload_extract._files_to_send(source, image, zstd=False) as (files, plain):
+        with payload_extract._files_to_send(source, image, zstd=False, limits=Limits()) as (files, plain):
             assert plain
             for name, made in files.items():
                 target = sent / name if name else sent
@@ -130,7 +131,7 @@ def test_what_needs_no_change_is_sent_as_it_is(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(payload_extract, "_RUN_TMP", str(tmp_path))
     with open_source(Reference("oci-archive", str(path))) as source:
         [image] = source.images()
-        with payload_extract._files_to_send(source, image, zstd=reads) as sent:
+        with payload_extract._files_to_send(source, image, zstd=reads, limits=Limits()) as sent:
             assert sent == ({"": str(path)}, {})
 
 
@@ -143,5 +144,5 @@ def test_a_damaged_component_is_found_before_it_is_sent(tmp_path: Path, monkeypa
     with open_source(Reference("oci-archive", str(path))) as source:
         [image] = source.images()
         damage = pytest.raises(Refusal, match="built like that")
-        with damage, payload_extract._files_to_send(source, image, zstd=False):
+        with damage, payload_extract._files_to_send(source, image, zstd=False, limits=Limits()):
             pass

@@ -122,6 +122,8 @@ def test_json_text_is_what_it_stands_for(name: str) -> None:
         ("coco_registry_auth", {"username": "u"}, "Expected password in coco_registry_auth. Found no such key."),
         ("coco_serial", "two", "numbers or percentages above 0 in coco_serial"),
         ("coco_serial", 0, "coco_serial"),
+        ("coco_hosts", "", "a pattern of hosts"),
+        ("coco_hosts", [], "a pattern of hosts"),
     ],
 )
 def test_what_is_said(name: str, value: t.Any, words: str) -> None:
@@ -134,6 +136,7 @@ def test_what_is_said(name: str, value: t.Any, words: str) -> None:
     ("name", "value"),
     [
         ("coco_registry_auth", "s3cret"),
+        ("coco_registry_auth", "user:s3cret=="),  # a word with a sign in it, as a mapping is written
         ("coco_registry_auth", {"username": "u", "password": ["s3cret"]}),
         ("coco_registry_auth", {"username": "u", "password": True, "s": "s3cret"}),
         ("coco_environment_variables", "s3cret"),
