@@ -101,6 +101,8 @@ class ActionModule(RuntimeAction):
                 return found
             self._refuse_early(options, task_vars)
             options = {**options, "require_engine": False}  # it was looked at just now
+            result = self._extract(task_vars, options)
+            return {**result, "recovered": found["recovered"] or result["recovered"]}
         return self._extract(task_vars, options)
 
     def _refuse_early(self, options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> None:

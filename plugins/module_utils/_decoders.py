@@ -170,7 +170,7 @@ class _Decoded(io.RawIOBase):
     def read(self, size: int = _BLOCK) -> bytes:
         while True:
             try:
-                data = self._decoder.take(size)
+                data = self._decoder.take(size if size >= 0 else _BLOCK)
             except (ValueError, MemoryError) as error:
                 raise _failure(self._compression, str(error) or "not enough memory") from error
             if data:

@@ -121,7 +121,9 @@ def carry_out(
     def result(outcome: Outcome, changed: _record.Changes) -> dict[str, t.Any]:
         return _receipt(state, receipt, kept, order, outcome, changed, engine)
 
-    return _safely(state, journal, engine, _reach.recorded(engine, binds), created, timeout, work, result)
+    # What earlier commands have left changed counts, too, wherever that is.
+    roots = [*_reach.recorded(engine, binds), *receipt.get("installer", {}).get("left", {})]
+    return _safely(state, journal, engine, roots, created, timeout, work, result)
 
 
 def restore_left(
@@ -254,7 +256,7 @@ def roll_back(state: State, journal: Journal) -> list[str]:
 def _note(journal: Journal, **what: t.Any) -> None:
     """Note how far rolling back has come, for when it fails: a disk that is full by now does not stop the way back."""
     journal.parts["installer"].update(what)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, Refusal):
         journal.record()
 
 
@@ -379,6 +381,12 @@ def _programs(engine: Engine, handlers: set[str]) -> tuple[dict[str, list[str]],
 def _undone(state: State, journal: Journal, engine: Engine, error: Exception, began: float) -> Refusal:
     """Roll back, and return what to tell the user."""
     words = _probe.last_words(engine, began)
+    if journal.parts["committed"]:
+        # It could not be written. Noted with the next step of the way back, it would make the next run finish what is undone.
+        journal.parts["committed"] = False
+        journal.parts.pop("receipt", None)
+        with contextlib.suppress(OSError, Refusal):
+            journal.record()
     first = as_refusal(error, "the command of the payload to be carried out")
     expected, found, remedy = first.expected, first.found, first.remedy
     try:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import typing as t
@@ -35,7 +36,12 @@ _SECRETS = (
 
 def entries(journal: str) -> list[dict[str, t.Any]]:
     """Return the entries that ``journalctl --output=json`` prints."""
-    return [json.loads(line) for line in journal.splitlines() if line.startswith("{")]
+    found = []
+    for line in journal.splitlines():
+        with contextlib.suppress(ValueError):  # a line that was cut
+            entry = json.loads(line)
+            found += [entry] if isinstance(entry, dict) else []
+    return found
 
 
 def telling(logged: t.Sequence[t.Mapping[str, t.Any]], since: float) -> str:
@@ -57,5 +63,7 @@ def masked(line: str) -> str:
 
 
 def _text(message: t.Any) -> str:
-    """Return a message; one that is not UTF-8 comes as numbers."""
-    return bytes(message).decode(errors="replace") if isinstance(message, list) else str(message or "")
+    """Return a message; one that is not UTF-8 comes as numbers, and an entry with several of them as a list."""
+    if isinstance(message, list) and all(isinstance(byte, int) for byte in message):
+        return bytes(message).decode(errors="replace")
+    return "\n".join(map(_text, message)) if isinstance(message, list) else str(message or "")

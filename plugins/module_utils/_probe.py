@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import typing as t
 
@@ -149,6 +150,9 @@ def probe(engine: Engine, handlers: t.Collection[str], timeout: float) -> list[s
 
 def last_words(engine: Engine, since: float) -> str:
     """Return what the engine, or systemd about it, logged since a time (seconds since the epoch), for an error message."""
-    run(["journalctl", "--sync"])  # what a process that has ended just now said may still be on its way
-    argv = ["journalctl", f"--unit={engine.unit}", f"--since=@{int(since)}", "--output=json", "--no-pager"]
-    return _log.telling(_log.entries(run(argv).stdout), since)
+    # They only explain a failure: whatever is wrong with a log must not keep anybody from the way back.
+    with contextlib.suppress(Exception):
+        run(["journalctl", "--sync"])  # what a process that has ended just now said may still be on its way
+        argv = ["journalctl", f"--unit={engine.unit}", f"--since=@{int(since)}", "--output=json", "--no-pager"]
+        return _log.telling(_log.entries(run(argv).stdout), since)
+    return ""

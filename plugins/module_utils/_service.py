@@ -32,7 +32,8 @@ _SYSTEMCTL = {"SYSTEMD_IGNORE_CHROOT": "1", "SYSTEMCTL_FORCE_BUS": "1"}
 _IDLE = (["sleep", "infinity"], ["sleep", "inf"], ["tail", "-f", "/dev/null"])
 #: Names of variables whose values are not repeated.
 _SECRET = re.compile(
-    r"(?i)passw|passphrase|secret|token|credential|apikey|(?:^|_)(?:pass|pwd|auth|authorization|cookie|keys?)(?:_|$)"
+    r"(?i)passw|passphrase|secret|token|credential|basicauth|(?:api|private|access|ssh|ssl|tls)_?key"
+    r"|(?:^|_)(?:(?:db)?pass|pwd|auth|authorization|cookie|keys?)(?:_|$)"
 )
 _USER = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^/\s\"']+@")
 #: What systemd takes for the name of a variable.

@@ -123,7 +123,7 @@ def _undone(state: State, journal: Journal, engine: Engine, error: Exception, be
     words = _probe.last_words(engine, began) if written else ""
     if journal.parts["committed"]:
         # It could not be written, or not for sure: a process that is killed from here on goes on with the way back.
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, Refusal):
             journal.record(committed=False)
     first = as_refusal(error, _WRITTEN)
     try:
@@ -213,13 +213,15 @@ def _remember_edited(state: State, artifacts: t.Mapping[str, t.Any], edited: t.S
     if not added:
         return
     receipt = state.receipt()
+    # Paths are relative to the prefix: of another one, they would be other files here.
+    known = receipt if receipt.get("prefix") == artifacts["prefix"] else {}
     directories = {path for path in artifacts["directories"] if os.path.isdir(path)}
     state.write_receipt(
         {
             **receipt,
             "prefix": artifacts["prefix"],
-            "left": {**receipt.get("left", {}), **added},
-            "kept": sorted({*receipt.get("kept", []), *(set(added) & set(artifacts["kept"]))}),
+            "left": {**known.get("left", {}), **added},
+            "kept": sorted({*known.get("kept", []), *(set(added) & set(artifacts["kept"]))}),
             "directories": sorted(directories.union(receipt.get("directories", []))),
         }
     )

@@ -86,7 +86,7 @@ def take_back(journal: Journal) -> list[str]:
     if "back" not in config or "put back" in decisions.values():
         config["back"] = _probe.invocation(engine)
         # Only spares a restart: a disk that is full by now does not stop the way back.
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, Refusal):
             journal.record(config=config)
     wanted = _dump.served(_containerd.dump(engine, engine.config)[0]) if kept else config["served"]
     new = set(journal.parts["receipt"]["handlers"]) - set(config["served"])

@@ -130,7 +130,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _payloads,
     _transaction,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
@@ -267,11 +267,24 @@ def _whole(
     """Do it, or put everything back: whatever goes wrong, and wherever before the commit."""
     try:
         return do(module, state)
-    except Exception:
+    except Exception as error:
         journal = Journal.find(state)
         if journal and not journal.parts["committed"]:
-            _transaction.roll_back(state, journal)
+            _back(module, state, journal, error)
         raise
+
+
+def _back(module: AnsibleModule, state: State, journal: Journal, error: Exception) -> None:
+    """Roll back; where that fails, too, tell both."""
+    try:
+        for words in _transaction.roll_back(state, journal):
+            module.warn(words)
+    except Exception as second:  # noqa: BLE001  (told with the first)
+        first = as_refusal(error, "the artifacts to be brought to their place")
+        remedy = (
+            f"Rolling back failed, too, and is tried again by the next run: {as_refusal(second, 'the node as before')}"
+        )
+        raise Refusal(first.expected, first.found, remedy) from error
 
 
 def _copy(staged: str, working: str) -> None:

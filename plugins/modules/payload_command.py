@@ -297,7 +297,7 @@ def main() -> t.NoReturn:
             missing = _nothing_to_run(params, state)
             if missing:
                 module.warn(missing)
-                return {**result, "recovered": recovered}
+                return {"changed": bool(recovered), "recovered": recovered}
             order = _order(params, state)
             if not _installer.is_done(state.receipt(), order, engine):
                 _installer.check(state, engine, order, params["ignore_running_pods"])

@@ -206,9 +206,18 @@ def _installation(state: _state.State, verify: bool, problems: list[str]) -> dic
         "remembers": bool(receipt.get("payload") or commands),
         "left_behind": {} if installed else _installer.left_behind(receipt),
         "stays": _artifacts.staying(receipt),
-        "waiting": _payloads.waiting(state),
+        "waiting": _waiting(state, problems),
         "interrupted": interrupted,
     }
+
+
+def _waiting(state: _state.State, problems: list[str]) -> dict[str, t.Any]:
+    """Return the payloads that wait on the node. Nobody holds the lock: one can go meanwhile."""
+    try:
+        return dict(_payloads.waiting(state))
+    except (Refusal, OSError) as error:
+        problems.append(str(error))
+        return {}
 
 
 def main() -> t.NoReturn:

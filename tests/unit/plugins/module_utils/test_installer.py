@@ -109,6 +109,38 @@ def test_what_the_admin_mends_after_a_rollback_that_failed_stays(
     assert Journal.find(state) is None
 
 
+def test_a_commit_that_cannot_be_written_is_no_commit_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, starts: list[str]
+) -> None:
+    """A command that has filled the disk; the engine does not come back, either. The next run goes on with the way back."""
+    root, state, journal = tmp_path / "etc", State(str(tmp_path / "state")), Journal(State(str(tmp_path / "state")))
+    root.mkdir()
+    (root / "config.toml").write_text("before")
+    record = journal.record
+
+    def full(**parts: t.Any) -> None:
+        if parts.get("committed"):
+            journal.parts.update(parts)
+            raise OSError(28, "No space left on device")
+        record(**parts)
+
+    def work(before: set[str]) -> _command.Outcome:
+        (root / "config.toml").write_text("after")
+        return _command.Outcome()
+
+    def fail(*_words: t.Any) -> t.NoReturn:
+        raise Refusal("the engine to start", "no", "")
+
+    monkeypatch.setattr(journal, "record", full)
+    with monkeypatch.context() as patch:
+        patch.setattr(_probe, "restart", fail)
+        with pytest.raises(Refusal, match="Putting it back failed, too"):
+            _installer._safely(state, journal, ENGINE, [str(root)], [], 10, work, lambda outcome, changed: {"x": 1})
+    assert _transaction.recover(state)[0] == "rolled back"
+    assert (root / "config.toml").read_text() == "before"
+    assert "x" not in state.receipt()
+
+
 @pytest.mark.parametrize("fails", [False, True], ids=["committed", "rolled back"])
 def test_all_is_durable_before_the_journal_is_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, starts: list[str], fails: bool

@@ -70,3 +70,9 @@ def test_secrets(line: str) -> None:
 )
 def test_ordinary_words_stay(line: str) -> None:
     assert _log.masked(line) == line
+
+
+def test_a_strange_log_keeps_nobody_from_the_way_back() -> None:
+    """A line that was cut, no object, and an entry with several messages."""
+    logged = '{"MESSAGE": ["level=fatal one", "level=fatal two"]}\n{"MESSAGE": "lev\n{}\n'
+    assert _log.telling(_log.entries(logged), 0) == "level=fatal one\nlevel=fatal two"

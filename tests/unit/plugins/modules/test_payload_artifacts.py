@@ -65,7 +65,12 @@ def test_what_goes_wrong_is_put_back_until_it_is_committed(
     """A disk that is full when the receipt is noted, for example: after the swap."""
     state = State(str(tmp_path / "state"))
     rolled_back: list[str] = []
-    monkeypatch.setattr(_transaction, "roll_back", lambda state, journal: rolled_back.append(journal.run))
+
+    def roll_back(state: State, journal: Journal) -> list[str]:
+        rolled_back.append(journal.run)
+        return []
+
+    monkeypatch.setattr(_transaction, "roll_back", roll_back)
 
     def do(module: t.Any, state: State) -> dict[str, t.Any]:
         Journal(state).record(committed=committed)
