@@ -251,7 +251,7 @@ def test_the_engine_s_own_settings_of_a_registry_with_a_password(
                 one.push(source, "coco/own:v1")
                 run = node.play("install", "--check", coco_payload=f"docker://{one.host}/coco/own:v1", **variables)
                 assert run.status == 0, run.output
-                assert "would serve kata-gvisor, kata-qemu" in run.output
+                assert "would serve kata-clh, kata-qemu" in run.output
                 assert PASSWORD.split()[0] not in run.output
     finally:
         node.sh("rm -r /etc/containerd; mv /root/before /etc/containerd")
