@@ -9,6 +9,7 @@ A Python can lack each of these modules, so they are loaded where they are neede
 
 from __future__ import annotations
 
+import importlib
 import io
 import shutil
 import subprocess
@@ -99,7 +100,7 @@ def _lzma() -> Decoder:
 
 
 def _zstd() -> Decoder:
-    from compression import zstd  # type: ignore[import-not-found, unused-ignore]  # since Python 3.14
+    zstd: t.Any = importlib.import_module("compression.zstd")  # since Python 3.14
 
     return _Frames(zstd.ZstdDecompressor, zstd.ZstdError)
 

@@ -279,12 +279,12 @@ def _back(module: AnsibleModule, state: State, journal: Journal, error: Exceptio
     try:
         for words in _transaction.roll_back(state, journal):
             module.warn(words)
-    except Exception as second:  # noqa: BLE001  (told with the first)
+    except Exception as second:
         first = as_refusal(error, "the artifacts to be brought to their place")
         remedy = (
             f"Rolling back failed, too, and is tried again by the next run: {as_refusal(second, 'the node as before')}"
         )
-        raise Refusal(first.expected, first.found, remedy) from error
+        raise Refusal(first.expected, first.found, remedy) from second
 
 
 def _copy(staged: str, working: str) -> None:

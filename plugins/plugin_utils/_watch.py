@@ -10,6 +10,8 @@ import time
 import typing as t
 from concurrent import futures
 
+from ansible.errors import AnsibleError
+
 #: What, bytes done, bytes in all (0: unknown). Work that is not counted in bytes has neither.
 Entry = tuple[str, int, int]
 
@@ -42,7 +44,8 @@ def watch(
 def _seen(look: t.Callable[[], Entry | None]) -> Entry | None:
     try:
         return look()
-    except Exception:  # noqa: BLE001  (a connection that fails for a second says nothing about the work: that has a result of its own)
+    except (AnsibleError, OSError):
+        # A connection that fails for a second says nothing about the work: that has a result of its own.
         return None
 
 

@@ -104,6 +104,11 @@ class Daemon:
 
 @pytest.fixture
 def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Daemon:
+    return running(tmp_path, monkeypatch)
+
+
+def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Daemon:
+    """Return a daemon below a directory, in the place of the node's."""
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # slow, and no power is cut here
     daemon = Daemon(tmp_path)
     monkeypatch.setattr(_containerd, "dump", daemon.dump)
@@ -323,7 +328,9 @@ def test_an_engine_that_was_never_stopped_is_left_alone(state: State, daemon: Da
 
 
 @pytest.mark.parametrize("theirs", ["link", "file", "nothing"])
-def test_a_link_that_somebody_has_replaced_stays(state: State, daemon: Daemon, theirs: str) -> None:
+def test_a_link_that_somebody_has_replaced_stays(
+    state: State, daemon: Daemon, monkeypatch: pytest.MonkeyPatch, theirs: str
+) -> None:
     """Meanwhile, that is between the writing and the way back."""
     change = replace(change_of(daemon), links={str(daemon.link): str(daemon.config)})
 
@@ -337,11 +344,11 @@ def test_a_link_that_somebody_has_replaced_stays(state: State, daemon: Daemon, t
         daemon.served = None
         daemon.masked = True
 
-    daemon.start = start  # type: ignore[method-assign]
-    with pytest.raises(Refusal, match="Rolling back failed"):
-        carry_out(state, daemon, change)
+    with monkeypatch.context() as patch:
+        patch.setattr(daemon, "start", start)
+        with pytest.raises(Refusal, match="Rolling back failed"):
+            carry_out(state, daemon, change)
 
-    del daemon.start
     daemon.masked = False
     told = recover(state)
     assert (str(daemon.link) in told) == (theirs != "nothing")
@@ -485,8 +492,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> tuple
     """Return a node of its own for each step."""
     root = tmp_path / str(number)
     root.mkdir()
-    node = daemon.__wrapped__(root, monkeypatch)  # type: ignore[attr-defined]
-    return node, State(str(root / "state"))
+    return running(root, monkeypatch), State(str(root / "state"))
 
 
 @pytest.mark.parametrize("drop_in", [False, True], ids=["in place", "drop-in"])

@@ -19,6 +19,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _handover,
     _installer,
     _module,
+    _registry,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
@@ -44,7 +45,7 @@ class Node:
         monkeypatch.setattr(_installer, "bring_back", lambda state: None)
         monkeypatch.setattr(_handover, "order", lambda *_words, **_how: None)
         monkeypatch.setattr(_handover, "carried_out", lambda run: self.meanwhile())
-        monkeypatch.setattr(node_state._registry, "clean", lambda engine: None)  # type: ignore[attr-defined]
+        monkeypatch.setattr(_registry, "clean", lambda engine: None)
 
     check_mode = False
     params: t.Mapping[str, t.Any] = {"engine_timeout": 120}
