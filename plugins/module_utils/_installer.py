@@ -379,7 +379,7 @@ def _programs(engine: Engine, handlers: set[str]) -> tuple[dict[str, list[str]],
 
 
 def _undone(state: State, journal: Journal, engine: Engine, error: Exception, began: float) -> Refusal:
-    """Roll back, and return what to tell the user."""
+    """Roll back, and return what to tell the user; raise that where this fails, too."""
     words = _probe.last_words(engine, began)
     if journal.parts["committed"]:
         # It could not be written. Noted with the next step of the way back, it would make the next run finish what is undone.
@@ -388,20 +388,23 @@ def _undone(state: State, journal: Journal, engine: Engine, error: Exception, be
         with contextlib.suppress(OSError, Refusal):
             journal.record()
     first = as_refusal(error, "the command of the payload to be carried out")
-    expected, found, remedy = first.expected, first.found, first.remedy
+    said = f" The engine said:\n{words}" if words else ""
     try:
         if "installer" not in journal.parts:
             journal.close()
-            return Refusal(expected, found, remedy)
+            return first
         done = {path: _word(*pair) for path, pair in _record.changes(_store(state)).items()}
         roll_back(state, journal)
-        listed = ", ".join(f"{path} ({word})" for path, word in list(done.items())[:8])
-        more = f" and {len(done) - 8} more" if len(done) > 8 else ""
-        remedy += f" It had touched {listed}{more}: all as before now." if done else " The node is as before."
-    except Exception as second:  # noqa: BLE001  (told with the first)
-        remedy += " Putting it back failed, too, and is tried again by the next run, which keeps what you mend by hand until then: "
-        remedy += str(as_refusal(second, "the node to be as before again"))
-    return Refusal(expected, found, f"{remedy} The engine said:\n{words}" if words else remedy)
+    except Exception as second:
+        remedy = (
+            f"{first.remedy} Putting it back failed, too, and is tried again by the next run, which keeps what you mend by hand "
+            f"until then: {as_refusal(second, 'the node to be as before again')}"
+        )
+        raise Refusal(first.expected, first.found, remedy + said) from second
+    listed = ", ".join(f"{path} ({word})" for path, word in list(done.items())[:8])
+    more = f" and {len(done) - 8} more" if len(done) > 8 else ""
+    back = f"It had touched {listed}{more}: all as before now." if done else "The node is as before."
+    return Refusal(first.expected, first.found, f"{first.remedy} {back}{said}")
 
 
 def _word(before: _record.Entry | None, after: _record.Entry | None) -> str:

@@ -119,24 +119,24 @@ def carry_out(
 
 
 def _undone(state: State, journal: Journal, engine: Engine, error: Exception, began: float, written: bool) -> Refusal:
-    """Roll back, and return what to tell the user."""
+    """Roll back, and return what to tell the user; raise that where this fails, too."""
     words = _probe.last_words(engine, began) if written else ""
     if journal.parts["committed"]:
         # It could not be written, or not for sure: a process that is killed from here on goes on with the way back.
         with contextlib.suppress(OSError, Refusal):
             journal.record(committed=False)
-    first = as_refusal(error, _WRITTEN)
+    first, said = as_refusal(error, _WRITTEN), f" The engine said:\n{words}" if words else ""
     try:
         kept = roll_back(state, journal)
-        serves = "what it is configured with now" if kept else "what it served before"
-        back = f"The node was rolled back, and its engine serves {serves}." if written else first.remedy
-        remedy = " ".join([back, *kept])
-    except Exception as second:  # noqa: BLE001  (told with the first)
+    except Exception as second:
         remedy = (
             "Rolling back failed, too, and is tried again by the next run, which keeps what you mend by hand until then: "
             f"{as_refusal(second, _BACK)}"
         )
-    return Refusal(first.expected, first.found, f"{remedy} The engine said:\n{words}" if words else remedy)
+        raise Refusal(first.expected, first.found, remedy + said) from second
+    serves = "what it is configured with now" if kept else "what it served before"
+    back = f"The node was rolled back, and its engine serves {serves}." if written else first.remedy
+    return Refusal(first.expected, first.found, " ".join([back, *kept]) + said)
 
 
 def recover(state: State) -> tuple[str, list[str]]:
