@@ -1,0 +1,164 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Nodes that the version before left, at each stage of a run: samples that its own code made, with their files, below ``/node``.
+
+Its journals say neither schema nor kind. They are finished and rolled back as that version would have done.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
+    _containerd,
+    _cri,
+    _probe,
+    _service,
+    _transaction,
+    _unit,
+    _validate,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
+
+SAMPLES = Path(__file__).parent / "samples"
+
+
+def sample(name: str) -> dict[str, t.Any]:
+    found: dict[str, t.Any] = json.loads((SAMPLES / f"{name}.json").read_text())
+    return found
+
+
+def owned(document: t.Any) -> t.Any:
+    """Return a document whose files are those of who runs the tests."""
+    if isinstance(document, dict):
+        mine = {"uid": os.getuid(), "gid": os.getgid()}
+        return {key: mine[key] if key in mine else owned(value) for key, value in document.items()}
+    return document
+
+
+class Node:
+    """A node as a sample has it. Its engine serves what its files had when it was started; ``starts`` counts that."""
+
+    def __init__(self, root: Path, name: str, starts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.root, self.state, self.starts = root, State(str(root / "state")), starts
+        self._create(sample(name))
+        monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+        run = _containerd.run
+        monkeypatch.setattr(
+            _containerd, "run", lambda argv, timeout=60.0: run(["true"] if argv[0] == "systemctl" else argv, timeout)
+        )
+        monkeypatch.setattr(_containerd, "dump", lambda engine, config: (self.configured(), ""))
+        monkeypatch.setattr(_cri, "status", lambda address: _cri.Status(True, "", ("runc",)))
+        monkeypatch.setattr(_probe, "probe", lambda engine, handlers, timeout: list(handlers))
+        monkeypatch.setattr(_probe, "restart", self.restart)
+        monkeypatch.setattr(_probe, "invocation", lambda engine: str(self.starts))
+        monkeypatch.setattr(_service, "remove", lambda: None)
+        monkeypatch.setattr(_unit, "reload", lambda: None)
+        monkeypatch.setattr(_unit, "disable", lambda directory: "")
+        monkeypatch.setattr(_validate, "TRIAL", str(root / "trial"))
+
+    def _create(self, entries: t.Mapping[str, t.Mapping[str, t.Any]]) -> None:
+        for name, entry in entries.items():
+            # Copies of files lie below their own paths.
+            path = self.root / self.here(name)
+            if "directory" in entry:
+                path.mkdir(mode=entry["directory"], parents=True, exist_ok=True)
+            elif "link" in entry:
+                path.symlink_to(self.here(entry["link"]))
+            elif "json" in entry:
+                path.write_text(self.here(json.dumps(owned(entry["json"]))))
+            else:
+                path.write_text(entry["text"])
+                path.chmod(entry["mode"])
+
+    def here(self, text: str) -> str:
+        return text.replace("/node", str(self.root))
+
+    def configured(self) -> str:
+        return "".join(path.read_text() for path in sorted((self.root / "etc").rglob("*.toml")))
+
+    def restart(self, engine: t.Any, handlers: t.Collection[str], timeout: float) -> list[str]:
+        self.starts += 1
+        return list(handlers)
+
+    def files(self) -> dict[str, str]:
+        """Return what stands outside of the state directory, in the form of :func:`files_of`."""
+        return {
+            str(path.relative_to(self.root)): os.readlink(path).replace(str(self.root), "/node")
+            if path.is_symlink()
+            else "a directory"
+            if path.is_dir()
+            else path.read_text()
+            for path in self.root.rglob("*")
+            if "state" not in path.relative_to(self.root).parts
+        }
+
+    def receipt(self) -> dict[str, t.Any]:
+        path = Path(self.state.directory, "receipt.json")
+        found: dict[str, t.Any] = json.loads(path.read_text().replace(str(self.root), "/node")) if path.exists() else {}
+        return found
+
+
+def files_of(name: str) -> dict[str, str]:
+    """Return what a sample has outside of the state directory: path → content, target, or that it is a directory."""
+    return {
+        path: entry.get("text", entry.get("link", "a directory"))
+        for path, entry in sample(name).items()
+        if "state" not in path.split("/")
+    }
+
+
+def receipt_of(name: str) -> dict[str, t.Any]:
+    found: dict[str, t.Any] = owned(sample(name).get("state/receipt.json", {}).get("json", {}))
+    return found
+
+
+def steady(document: t.Any) -> t.Any:
+    """Return a receipt without what differs between two installations of the same (times and inodes), and without empty parts."""
+    if not isinstance(document, dict):
+        return document
+    changing = ("changed_at", "installed_at", "mtime_ns", "ctime_ns", "inode")
+    return {key: steady(value) for key, value in document.items() if key not in changing and value not in ({}, [])}
+
+
+#: The run that was interrupted and the start of the engine since then; what is done about it; the sample that is like the node
+#: afterwards; how often the engine is started for it.
+RUNS = [
+    ("native-opened", 2, "rolled back", "native-installed", 0),
+    ("native-artifacts", 2, "rolled back", "native-installed", 0),
+    ("native-configuration", 2, "rolled back", "native-installed", 0),
+    ("native-configuration", 3, "rolled back", "native-installed", 1),
+    ("native-restarting", 2, "rolled back", "native-installed", 0),
+    ("native-restarting", 3, "rolled back", "native-installed", 1),
+    ("native-back", 3, "rolled back", "native-installed", 1),
+    ("native-back", 4, "rolled back", "native-installed", 0),
+    ("native-committed", 3, "finished", "native-done", 0),
+    ("absent-opened", 2, "rolled back", "native-installed", 0),
+    ("absent-committed", 2, "finished", "absent-done", 0),
+    ("installer-opened", 1, "rolled back", "installer-opened", 0),
+    ("installer-recorded", 1, "rolled back", "installer-opened", 0),
+    ("installer-command", 1, "rolled back", "installer-opened", 1),
+    ("installer-back", 1, "rolled back", "installer-opened", 0),
+    ("installer-back", 2, "rolled back", "installer-opened", 0),
+    ("installer-committed", 2, "finished", "installer-installed", 0),
+]
+
+
+@pytest.mark.parametrize(("run", "start", "said", "then", "starts"), RUNS)
+def test_a_run_of_the_version_before_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: str, start: int, said: str, then: str, starts: int
+) -> None:
+    node = Node(tmp_path, run, start, monkeypatch)
+    assert _transaction.recover(node.state) == (said, [])
+    assert Journal.find(node.state) is None
+    assert node.files() == files_of(then)
+    assert steady(node.receipt()) == steady(receipt_of(then if said == "finished" else run))
+    assert node.starts - start == starts
