@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files, _layouts, _mounts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
 
 if t.TYPE_CHECKING:
     from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import Entry, Tree
@@ -318,13 +319,12 @@ def give_back(prefix: str, kept: t.Iterable[str]) -> None:
             os.rename(place + _KEPT, place)
 
 
-def staying(receipt: t.Mapping[str, t.Any]) -> list[str]:
+def staying(receipt: Receipt) -> list[str]:
     """Return the files that stay of the user's where nothing of ours has a place any more: configuration files that they edited,
     and what was kept aside and could not come back because of these.
     """
-    prefix = receipt.get("prefix", "/")
-    left = [os.path.join(prefix, path) for path in receipt.get("left", ())]
-    kept = [os.path.join(prefix, path) for path in receipt.get("kept", ()) if not receipt.get("tree")]
+    left = [os.path.join(receipt.prefix, path) for path in receipt.left]
+    kept = [os.path.join(receipt.prefix, path) for path in receipt.kept if not receipt.tree]
     return sorted(filter(os.path.lexists, [*left, *(place + _KEPT for place in kept if os.path.lexists(place))]))
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import re
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Installer, Receipt
 
 #: The contract's commands, and those that each one makes undone.
 UNDOES: t.Mapping[str, tuple[str, ...]] = {
@@ -169,18 +170,16 @@ def expanded(text: str, variables: t.Mapping[str, str]) -> str:
     return "".join(plain + variables.get(name, "") for plain, name in pieces(text, variables))
 
 
-def undone_by(command: str, receipt: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def undone_by(command: str, installer: Installer) -> Installer:
     """Return the receipt's part about commands, without those that a command makes undone."""
-    installer = receipt.get("installer", {})
-    done = {name: known for name, known in installer.get("done", {}).items() if name not in UNDOES[command]}
-    return {"done": done, "left": installer.get("left", {})}
+    return replace(installer, done={name: run for name, run in installer.done.items() if name not in UNDOES[command]})
 
 
-def refuse_installed(receipt: t.Mapping[str, t.Any]) -> None:
+def refuse_installed(receipt: Receipt) -> None:
     """Refuse a native installation on a node on which a payload's own installer has installed something."""
-    if "install" in receipt.get("installer", {}).get("done", {}):
+    if "install" in receipt.installer.done:
         raise Refusal(
             "a node without the runtime, or one on which coco_installer was native, too",
-            f"an installation with coco_installer=payload, of payload {receipt['payload']['digest']}",
+            f"an installation with coco_installer=payload, of payload {receipt.payload.digest}",
             "Uninstall that first, or set coco_installer to it.",
         )

@@ -17,6 +17,7 @@ import os
 import re
 import time
 import typing as t
+from dataclasses import replace
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _command,
@@ -41,22 +42,29 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._c
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._progress import Progress
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import (
+    CommandDone,
+    Difference,
+    EngineIdentity,
+    Installer,
+    Payload,
+    Receipt,
+)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
 #: Units that a command may install.
 _UNIT = re.compile(rf"{_reach.UNITS}/[^/]+\.(service|socket|timer|path)")
 
 
-def is_done(receipt: t.Mapping[str, t.Any], order: Order, engine: Engine) -> bool:
+def is_done(receipt: Receipt, order: Order, engine: Engine) -> bool:
     """Tell whether there is nothing to do: the command was run like that, and what it made is there, configured and served."""
-    installer = receipt.get("installer", {})
-    done = installer.get("done", {}).get(order.command)
-    if done is None or done["fingerprint"] != order.fingerprint:
+    done = receipt.installer.done.get(order.command)
+    if done is None or done.fingerprint != order.fingerprint:
         return False
     if order.command != "install":
         return True
-    damaged = {path for path in _record.touched(installer["left"]) if not _reach.configures(engine, path)}
-    handlers = set(receipt.get("handlers", {}))
+    damaged = {path for path in _record.touched(receipt.installer.left) if not _reach.configures(engine, path)}
+    handlers = set(receipt.handlers)
     if damaged or not handlers <= _configured(engine) & set(_probe.served(engine)):
         return False
     paths, _types = _programs(engine, handlers)
@@ -67,17 +75,17 @@ def is_done(receipt: t.Mapping[str, t.Any], order: Order, engine: Engine) -> boo
 def check(state: State, engine: Engine, order: Order, ignore_pods: bool) -> list[_volumes.Bind]:
     """Refuse what cannot be run; nothing is changed. Returns what is to be mounted."""
     receipt = state.receipt()
-    if order.command == "install" and any(receipt.get(part) for part in ("tree", "edits")):
+    if order.command == "install" and (receipt.tree or receipt.edits):
         raise Refusal(
             "a node without a native installation, for a payload's own installer",
-            f"payload {receipt.get('payload', {}).get('digest')} below {receipt.get('prefix')}",
+            f"payload {receipt.payload.digest} below {receipt.prefix}",
             "Uninstall that first.",
         )
     binds = _volumes.plan(order.volumes, order.mounts, _working(state))
     _volumes.missing(binds)
     # Without a CRI there is nobody to ask, and no pod.
     if _probe.served(engine) and order.command == "uninstall":
-        _validate.refuse_pods(engine, set(receipt.get("handlers", {})), ignore_pods)
+        _validate.refuse_pods(engine, set(receipt.handlers), ignore_pods)
     if order.kubectl not in ("none", "stub"):
         _check_kubeconfig(order.kubectl)
     return binds
@@ -101,7 +109,7 @@ def carry_out(
     """Run one command. Returns with its work done and the engine serving, or raises with the node as before."""
     order = Order(**plain)
     receipt = state.receipt()
-    owned = set(receipt.get("handlers", {}))
+    owned = set(receipt.handlers)
     try:
         kept = _find(state, order)
         binds = check(state, engine, order, ignore_pods)
@@ -118,11 +126,11 @@ def carry_out(
         _settle(engine, order, outcome, before - owned, invocation, timeout)
         return outcome
 
-    def result(outcome: Outcome, changed: _record.Changes) -> dict[str, t.Any]:
+    def result(outcome: Outcome, changed: _record.Changes) -> Receipt:
         return _receipt(state, receipt, kept, order, outcome, changed, engine)
 
     # What earlier commands have left changed counts, too, wherever that is.
-    roots = [*_reach.recorded(engine, binds), *receipt.get("installer", {}).get("left", {})]
+    roots = [*_reach.recorded(engine, binds), *receipt.installer.left]
     return _safely(state, journal, engine, roots, created, timeout, work, result)
 
 
@@ -140,14 +148,14 @@ def restore_left(
         restarted = not _serves(engine, configured)
         return Outcome(restarted=restarted, served=_probe.restart(engine, configured, timeout) if restarted else ())
 
-    def result(outcome: Outcome, changed: _record.Changes) -> dict[str, t.Any]:
+    def result(outcome: Outcome, changed: _record.Changes) -> Receipt:
         del outcome, changed
-        return {**receipt, "installer": {**receipt["installer"], "left": {}}}
+        return replace(receipt, installer=replace(receipt.installer, left={}))
 
     # What is left behind goes for good; what the engine may not start with has to come back.
     roots = [
         path
-        for path in receipt["installer"]["left"]
+        for path in receipt.installer.left
         if _reach.configures(engine, path) or path.startswith(f"{_reach.UNITS}/")
     ]
     return _safely(state, journal, engine, roots, [], timeout, work, result)
@@ -155,7 +163,7 @@ def restore_left(
 
 def bring_back(state: State) -> None:
     """Bring back what commands have left changed, as far as nobody has edited it since."""
-    left: _record.Left = state.receipt()["installer"]["left"]
+    left = state.receipt().installer.left
     edited = _record.edited(left)
     wanted = {path: item["before"] for path, item in left.items() if path not in edited}
     _stop_units(path for path, before in wanted.items() if before is None)
@@ -171,7 +179,7 @@ def _safely(
     created: t.Sequence[_volumes.Created],
     timeout: float,
     work: t.Callable[[set[str]], Outcome],
-    result: t.Callable[[Outcome, _record.Changes], dict[str, t.Any]],
+    result: t.Callable[[Outcome, _record.Changes], Receipt],
 ) -> Outcome:
     """Do ``work`` on what ``roots`` hold, and commit its ``result``, a receipt; or put everything back. Both are told what the
     engine serves and is configured with: what it only still serves, nobody can give back.
@@ -195,7 +203,7 @@ def _safely(
         receipt = result(outcome, changed)
         # What others have written is no more durable than what they made sure of.
         os.sync()
-        journal.record(receipt=receipt, committed=True)
+        journal.record(receipt=receipt.plain(), committed=True)
     except Exception as error:
         # Also what nobody has foreseen: a stranger's program may have done anything by now.
         raise _undone(state, journal, engine, error, began) from error
@@ -206,8 +214,8 @@ def _safely(
 def finish(state: State, journal: Journal) -> None:
     """End a run that was committed. May be repeated."""
     _service.remove()
-    receipt = journal.parts["receipt"]
-    left = receipt["installer"]["left"]
+    receipt = Receipt.from_plain(journal.parts["receipt"])
+    left = receipt.installer.left
     for path, item in left.items():
         original, copy = _original(state, path), _record.saved(_store(state), path)
         if item["before"] and item["before"]["type"] != "directory" and not os.path.lexists(original):
@@ -260,21 +268,21 @@ def _note(journal: Journal, **what: t.Any) -> None:
         journal.record()
 
 
-def damage(receipt: t.Mapping[str, t.Any]) -> dict[str, str]:
+def damage(receipt: Receipt) -> dict[str, str]:
     """Return what commands of the payload have made and is no longer as they left it: path → missing, or edited."""
-    left: _record.Left = receipt.get("installer", {}).get("left", {})
+    left = receipt.installer.left
     return {path: "edited" if _record.look(path) else "missing" for path in sorted(_record.touched(left))}
 
 
-def left_behind(receipt: t.Mapping[str, t.Any]) -> dict[str, str]:
+def left_behind(receipt: Receipt) -> dict[str, str]:
     """Return how a node still differs from what it was before the first command: path → added, changed or removed."""
-    left: _record.Left = receipt.get("installer", {}).get("left", {})
+    left = receipt.installer.left
     return {path: _word(item["before"], item["after"]) for path, item in sorted(left.items())}
 
 
-def edited(receipt: t.Mapping[str, t.Any]) -> list[str]:
+def edited(receipt: Receipt) -> list[str]:
     """Return what somebody has edited since commands of the payload made it: it stays."""
-    left: _record.Left = receipt.get("installer", {}).get("left", {})
+    left = receipt.installer.left
     return sorted(path for path in _record.edited(left) if _record.look(path))
 
 
@@ -413,40 +421,38 @@ def _word(before: _record.Entry | None, after: _record.Entry | None) -> str:
 
 def _receipt(
     state: State,
-    receipt: t.Mapping[str, t.Any],
+    receipt: Receipt,
     kept: _kept.Kept,
     order: Order,
     outcome: Outcome,
     changed: _record.Changes,
     engine: Engine,
-) -> dict[str, t.Any]:
+) -> Receipt:
     """Return the receipt as it is after the command."""
-    installer = _contracts.undone_by(order.command, receipt)
-    old: _record.Left = installer["left"]
+    installer = _contracts.undone_by(order.command, receipt.installer)
+    old = dict(installer.left)
     for path in old:
         # As it was when this command began.
         found = changed[path][0] if path in changed else _record.look(path)
         content = _record.saved(_store(state), path) if path in changed else path
         if not _record.untouched(content, old[path]["after"], found):
-            old[path] = {**old[path], "edited": True, "after": found}
+            old[path] = {"before": old[path]["before"], "edited": True, "after": found}
 
-    def is_as_before(path: str, item: dict[str, t.Any]) -> bool:
+    def is_as_before(path: str, item: Difference) -> bool:
         original = _original(state, path)
         copy = original if os.path.lexists(original) else _record.saved(_store(state), path)
         return _record.same(item["before"], item["after"], copy, path)
 
     signed = {path: (before, _record.signed(path, after)) for path, (before, after) in changed.items()}
     left = _record.merge(old, signed, is_as_before)
-    done = installer["done"]
-    done[order.command] = {"digest": order.digest, "fingerprint": order.fingerprint, **order.known}
-    result = {**receipt, "installer": {"done": done, "left": left}}
-    if order.command in ("install", "uninstall"):
-        (image,) = kept.images()
-        result["handlers"] = {name: {} for name in outcome.handlers} if order.command == "install" else {}
-        result["payload"] = {
-            "reference": kept.title,
-            **{key: getattr(image, key) for key in ("digest", "digest_kind", "architecture")},
-            "chain": dict(image.chain),
-        }
-        result["engine"] = engine.identity()
-    return result
+    run = CommandDone(order.digest, order.fingerprint, **order.known)
+    result = replace(receipt, installer=Installer({**installer.done, order.command: run}, left))
+    if order.command not in ("install", "uninstall"):
+        return result
+    (image,) = kept.images()
+    return replace(
+        result,
+        handlers={name: {} for name in outcome.handlers} if order.command == "install" else {},
+        payload=Payload(image.digest, image.digest_kind, image.chain, (), image.architecture, kept.title),
+        engine=EngineIdentity(**engine.identity()),
+    )

@@ -7,18 +7,18 @@
 from __future__ import annotations
 
 import os
-import typing as t
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._change import Change
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
 
 #: Where a daemon finds other shims; a link of ours must not come before one of them.
 _SHIM_DIRECTORIES = ("/usr/local/sbin", "/usr/sbin", "/usr/bin", "/opt/containerd/bin")
 
 
-def changes(receipt: t.Mapping[str, t.Any], change: Change) -> dict[str, str | None]:
+def changes(receipt: Receipt, change: Change) -> dict[str, str | None]:
     """Return the links to set (path → target) and to remove (→ None)."""
-    old = receipt.get("links", {})
+    old = receipt.links
     found = {path: os.readlink(path) if os.path.islink(path) else None for path in {**old, **change.links}}
     # What somebody else has put in the place of a link of ours is theirs.
     result: dict[str, str | None] = {

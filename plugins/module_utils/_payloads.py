@@ -13,7 +13,6 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _artifacts,
     _files,
     _mounts,
-    _state,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
@@ -64,7 +63,7 @@ def _is_usable(payload: t.Mapping[str, t.Any]) -> bool:
 
 def forget(state: State, everything: bool = False) -> None:
     """Remove every payload that is extracted, completely or not, but for those that are kept for what is or was installed."""
-    kept = set() if everything else _state.digests(state.receipt())
+    kept = set() if everything else state.receipt().digests
     for directory in _directories(state):
         payload = _read(directory)
         if payload and _is_kept(payload, kept):
@@ -77,7 +76,7 @@ def forget(state: State, everything: bool = False) -> None:
 
 def waiting(state: State) -> dict[str, dict[str, t.Any]]:
     """Return the payloads that :func:`forget` would remove, by digest: ``path`` and ``bytes`` on the disk."""
-    kept = _state.digests(state.receipt())
+    kept = state.receipt().digests
     found = {}
     for directory in _directories(state):
         payload = _read(directory)

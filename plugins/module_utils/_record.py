@@ -18,13 +18,12 @@ import typing as t
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _containerd, _files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Difference, Left
 
 Entry = t.Dict[str, t.Any]
 Index = t.Dict[str, Entry]
 #: By path: what stood there before and what stands there now; None: nothing.
 Changes = t.Dict[str, t.Tuple[t.Optional[Entry], t.Optional[Entry]]]
-#: By path: ``before`` and ``after`` as in Changes; ``edited``, when somebody has changed it since.
-Left = t.Dict[str, t.Dict[str, t.Any]]
 
 #: Files up to this size are compared by their bytes, too: configuration files are written again and again.
 _SMALL = 1 << 20
@@ -170,16 +169,22 @@ def put_back(wanted: t.Mapping[str, Entry | None], copy_of: t.Callable[[str], st
         os.sync()
 
 
-def merge(left: Left, changed: Changes, is_as_before: t.Callable[[str, dict[str, t.Any]], bool]) -> Left:
+def merge(left: Left, changed: Changes, is_as_before: t.Callable[[str, Difference], bool]) -> Left:
     """Return what differs from the very beginning, after one more command: ``left`` of the commands before it, and what that
     one has ``changed``. What it has brought back is left no more.
     """
-    result = {path: dict(item) for path, item in left.items()}
+    result = dict(left)
     for path, (before, after) in changed.items():
-        item = result.setdefault(path, {"before": before, "edited": False})
-        item["after"] = after
+        known = left.get(path)
+        item: Difference = {
+            "before": known["before"] if known else before,
+            "after": after,
+            "edited": bool(known and known["edited"]),
+        }
         if is_as_before(path, item):
-            del result[path]
+            result.pop(path, None)
+        else:
+            result[path] = item
     return result
 
 

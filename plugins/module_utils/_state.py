@@ -12,11 +12,11 @@ import os
 import time
 import typing as t
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _documents, _files, _receipt
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
 
 COLLECTION_VERSION = "0.1.0"
-RECEIPT_SCHEMA = 1
 DIRECTORY = "/var/lib/confidential-containers"
 LOCK = "/run/confidential-containers.lock"
 #: Seconds that a run waits for another one. Longer than any engine restart, shorter than a user's patience.
@@ -38,62 +38,24 @@ class State:
     def remove_if_empty(self) -> None:
         """Remove the directory of a node on which nothing is installed, unless it holds a payload."""
         _files.remove_file(_files.temporary(self._receipt))
-        if not is_installed(self.receipt()):
+        if not self.receipt().is_installed:
             _files.remove_empty_directories([self.directory])
 
-    def receipt(self) -> dict[str, t.Any]:
-        """Return the receipt; an empty one where nothing was ever installed.
+    def receipt(self) -> Receipt:
+        """Return the receipt; an empty one where nothing was ever installed."""
+        return _documents.read(self._receipt, "receipt", [_receipt.SCHEMA], Receipt.from_plain) or Receipt()
 
-        Shape: ``payload`` {reference, digest, digest_kind, layout}, ``prefix``, ``tree`` (see ``_artifacts``),
-        ``left`` (entries of files that their admin edited and that stay when the payload goes),
-        ``kept`` [path below the prefix] of the user's files that are kept aside, ``directories`` [path],
-        ``edits`` {path: {before, after, builtin, disabled}} (see ``_change``), ``links`` {path: target},
-        ``installer`` {done: {command: {digest, fingerprint, …}}, left} of commands that payloads themselves bring (see ``_installer``),
-        ``handlers`` and ``proxy_plugins`` {name: table}, ``engine`` {name, version, config, unit}, ``collection``,
-        ``installed_at``, ``changed_at``.
-        """
-        receipt = _files.read_json(self._receipt)
-        if receipt is None:
-            return {"schema": RECEIPT_SCHEMA}
-        if not isinstance(receipt, dict):
-            receipt = {}
-        schema = receipt.get("schema")
-        if schema != RECEIPT_SCHEMA:
-            newer = isinstance(schema, int) and schema > RECEIPT_SCHEMA
-            raise Refusal(
-                f"a receipt of schema {RECEIPT_SCHEMA} in {self._receipt}",
-                f"schema {schema}, written by version {receipt.get('collection')} of this collection"
-                if newer
-                else f"schema {schema!r}, which no version of this collection writes",
-                "Use that version of the collection, or a newer one, on this node."
-                if newer
-                else _files.damaged(self._receipt),
-            )
-        return t.cast("dict[str, t.Any]", receipt)
-
-    def write_receipt(self, receipt: t.Mapping[str, t.Any]) -> None:
+    def write_receipt(self, receipt: Receipt) -> None:
         self.create()
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         _files.write_json(
             self._receipt,
-            {"installed_at": now, **receipt, "collection": COLLECTION_VERSION, "changed_at": now},
+            {"installed_at": now, **receipt.plain(), "collection": COLLECTION_VERSION, "changed_at": now},
         )
 
     def payload(self, digest: str) -> str:
         """Return the directory of one payload's metadata."""
         return os.path.join(self.payloads, digest.replace(":", "-"))
-
-
-def is_installed(receipt: t.Mapping[str, t.Any]) -> bool:
-    """Tell whether anything of ours is on the node that ``uninstall`` would remove."""
-    parts = ("tree", "edits", "links", "handlers")
-    return any(receipt.get(part) for part in parts) or "install" in receipt.get("installer", {}).get("done", {})
-
-
-def digests(receipt: t.Mapping[str, t.Any]) -> set[str]:
-    """Return the digests of all payloads that the receipt knows: what is installed or was last, and those that commands ran of."""
-    commands = receipt.get("installer", {}).get("done", {}).values()
-    return {receipt.get("payload", {}).get("digest", ""), *(command["digest"] for command in commands)}
 
 
 @contextlib.contextmanager

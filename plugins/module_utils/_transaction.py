@@ -14,7 +14,7 @@ import contextlib
 import os
 import time
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _artifacts,
@@ -31,6 +31,11 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._c
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import (
+    Edit,
+    EngineIdentity,
+    Receipt,
+)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
 _WRITTEN = "the engine's configuration to be written"
@@ -63,7 +68,7 @@ def check(
     """
     receipt = state.receipt()
     before = set(_probe.served(engine))
-    owned = set(receipt.get("handlers", {}))
+    owned = set(receipt.handlers)
     links = _links.changes(receipt, change)
     _validate.refuse_names(change)
     _validate.refuse_stale_files(change)
@@ -72,16 +77,16 @@ def check(
     _validate.refuse_snapshotters(engine, change)
     if not dry:
         _validate.refuse_missing_artifacts(change, parts.get("artifacts"))
-        _startable.refuse(change.handlers, change.links, parts.get("receipt", receipt).get("prefix", ""))
+        _startable.refuse(change.handlers, change.links, _planned(parts, receipt).prefix)
     present, serve = _validate.validate(
-        engine, change, owned | set(change.handlers), {*receipt.get("proxy_plugins", {}), *change.proxies}
+        engine, change, owned | set(change.handlers), {*receipt.proxy_plugins, *change.proxies}
     )
 
     # What the engine serves beside its tables (1.x knows deprecated ways) is no reason to restart it.
     gone = owned - set(change.handlers)
     restart = bool(change.files) or not set(serve) <= before or bool(gone & before)
     artifacts = bool(parts.get("artifacts"))
-    known = set(receipt.get("proxy_plugins", {}))
+    known = set(receipt.proxy_plugins)
     changed = restart or bool(links) or artifacts or owned != set(change.handlers) or known != set(change.proxies)
     return Outcome(changed, restart, serve, links), present
 
@@ -98,13 +103,13 @@ def carry_out(
             journal.close()
             return outcome
         receipt = _receipt(state.receipt(), journal, engine, change)
-        journal.record(config=_undo.remember(engine, change, outcome.links, present, timeout), receipt=receipt)
+        journal.record(config=_undo.remember(engine, change, outcome.links, present, timeout), receipt=receipt.plain())
         written = True
         _write(change, outcome, journal.parts["config"]["directories"])
         if outcome.restarted:
             journal.record(config={**journal.parts["config"], "restarting": True})
             outcome.served = _probe.restart(engine, outcome.served, timeout)
-            _validate.refuse_left(engine, change, set(state.receipt().get("handlers", {})), outcome.served)
+            _validate.refuse_left(engine, change, set(state.receipt().handlers), outcome.served)
         journal.record(committed=True)
     except Exception as error:
         # Also what nobody has foreseen: an engine must not stay down, nor a journal open, for an error of our own.
@@ -163,11 +168,10 @@ def finish(state: State, journal: Journal) -> None:
     """Commit: from here on the run is finished, not undone, whatever happens. May be repeated."""
     if not journal.parts["committed"]:
         journal.record(committed=True)
-    receipt = journal.parts["receipt"]
-    old = state.receipt()
-    directories = set(old.get("directories", [])) | set(receipt.get("directories", []))
+    receipt = Receipt.from_plain(journal.parts["receipt"])
+    directories = {*state.receipt().directories, *receipt.directories}
     needed = _needed_directories(receipt)
-    state.write_receipt({**receipt, "directories": sorted(directories & needed)})
+    state.write_receipt(replace(receipt, directories=sorted(directories & needed)))
     artifacts = journal.parts.get("artifacts")
     if artifacts:
         _artifacts.prune(artifacts["prefix"], artifacts)
@@ -214,16 +218,16 @@ def _remember_edited(state: State, artifacts: t.Mapping[str, t.Any], edited: t.S
         return
     receipt = state.receipt()
     # Paths are relative to the prefix: of another one, they would be other files here.
-    known = receipt if receipt.get("prefix") == artifacts["prefix"] else {}
+    known = receipt if receipt.prefix == artifacts["prefix"] else Receipt()
     directories = {path for path in artifacts["directories"] if os.path.isdir(path)}
     state.write_receipt(
-        {
-            **receipt,
-            "prefix": artifacts["prefix"],
-            "left": {**known.get("left", {}), **added},
-            "kept": sorted({*known.get("kept", []), *(set(added) & set(artifacts["kept"]))}),
-            "directories": sorted(directories.union(receipt.get("directories", []))),
-        }
+        replace(
+            receipt,
+            prefix=artifacts["prefix"],
+            left={**known.left, **added},
+            kept=sorted({*known.kept, *(set(added) & set(artifacts["kept"]))}),
+            directories=sorted(directories.union(receipt.directories)),
+        )
     )
 
 
@@ -240,43 +244,46 @@ def tidy(state: State) -> str:
     return left
 
 
-def _receipt(receipt: t.Mapping[str, t.Any], journal: Journal, engine: Engine, change: Change) -> dict[str, t.Any]:
+def _planned(parts: t.Mapping[str, t.Any], receipt: Receipt) -> Receipt:
+    """Return what payload_artifacts of the same run has prepared, else what is there."""
+    return (
+        replace(Receipt.from_plain(parts["receipt"]), installed_at=receipt.installed_at)
+        if "receipt" in parts
+        else receipt
+    )
+
+
+def _receipt(receipt: Receipt, journal: Journal, engine: Engine, change: Change) -> Receipt:
     """Return the receipt as it is once this run is committed."""
     # Without a handler nothing of ours is in any file, whoever took it out.
-    edits = dict(receipt.get("edits", {})) if change.handlers else {}
+    edits = dict(receipt.edits) if change.handlers else {}
     for file in change.files:
         edits.pop(file.path, None)
         if change.handlers and file.content != file.before:
-            edits[file.path] = {
-                "before": encoded(file.before),
-                "after": "" if file.content is None else _files.sha256(file.content),
-                "builtin": dict(file.builtin),
-                "disabled": list(file.disabled),
-            }
-    # What payload_artifacts of the same run has prepared, else what is there.
-    base = {**receipt, **journal.parts.get("receipt", {})}
-    directories = set(base.get("directories", []))
+            after = "" if file.content is None else _files.sha256(file.content)
+            edits[file.path] = Edit(encoded(file.before), after, file.builtin, file.disabled)
+    base = _planned(journal.parts, receipt)
+    directories = set(base.directories)
     for path in [*edits, *change.links]:
         directories.update(_files.missing_directories(os.path.dirname(path)))
-    return {
-        **base,
-        "directories": sorted(directories),
-        "edits": edits,
-        "links": dict(change.links),
-        "handlers": {name: dict(table) for name, table in change.handlers.items()},
-        "proxy_plugins": {name: dict(table) for name, table in change.proxies.items()},
-        "engine": engine.identity(),
-    }
+    return replace(
+        base,
+        directories=sorted(directories),
+        edits=edits,
+        links=change.links,
+        handlers=change.handlers,
+        proxy_plugins=change.proxies,
+        engine=EngineIdentity(**engine.identity()),
+    )
 
 
-def _needed_directories(receipt: t.Mapping[str, t.Any]) -> set[str]:
+def _needed_directories(receipt: Receipt) -> set[str]:
     """Return the directories in which the receipt has something: those that stay."""
-    prefix = receipt.get("prefix", "")
     needed = set()
     for path in [
-        *(os.path.join(prefix, path) for path in {**receipt.get("tree", {}), **receipt.get("left", {})}),
-        *receipt.get("edits", {}),
-        *receipt.get("links", {}),
+        *(os.path.join(receipt.prefix, path) for path in {**receipt.tree, **receipt.left}),
+        *receipt.edits,
+        *receipt.links,
     ]:
         while path not in needed:
             needed.add(path)

@@ -195,12 +195,13 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._change import Change, encoded
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
 
 def _read(state: State, engine: _containerd.Engine) -> dict[str, t.Any]:
     receipt = state.receipt()
-    edits = receipt.get("edits", {})
+    edits = receipt.edits
     files: dict[str, bytes | None] = {**_imports.read(engine.config)}
     for path in (engine.config, _engines.drop_in_path(engine.config), *edits):
         if path not in files:
@@ -209,34 +210,34 @@ def _read(state: State, engine: _containerd.Engine) -> dict[str, t.Any]:
     digests = {path: "" if content is None else _files.sha256(content) for path, content in files.items()}
     return {
         "files": {path: encoded(content) for path, content in files.items()},
-        "before": {path: edit["before"] for path, edit in edits.items() if edit["after"] == digests[path]},
+        "before": {path: edit.before for path, edit in edits.items() if edit.after == digests[path]},
         "edited": sorted(edits),
-        "builtin": {name: table for edit in edits.values() for name, table in edit.get("builtin", {}).items()},
-        "disabled": {path: edit["disabled"] for path, edit in edits.items() if edit.get("disabled")},
-        "links": {path: os.readlink(path) if os.path.islink(path) else None for path in receipt.get("links", {})},
-        "owned": receipt.get("handlers", {}),
-        "proxy_plugins": receipt.get("proxy_plugins", {}),
+        "builtin": {name: table for edit in edits.values() for name, table in edit.builtin.items()},
+        "disabled": {path: edit.disabled for path, edit in edits.items() if edit.disabled},
+        "links": {path: os.readlink(path) if os.path.islink(path) else None for path in receipt.links},
+        "owned": receipt.handlers,
+        "proxy_plugins": receipt.proxy_plugins,
         "dump": dump,
         "dead": _dead(receipt, dump),
         "unstartable": _startable.on_mounts(
             {
-                *(table.get("runtime_path", "") for table in receipt.get("handlers", {}).values()),
-                *receipt.get("links", {}).values(),
+                *(table.get("runtime_path", "") for table in receipt.handlers.values()),
+                *receipt.links.values(),
             }
         ),
         "served": _probe.served(engine),
     }
 
 
-def _dead(receipt: t.Mapping[str, t.Any], dump: str) -> dict[str, str]:
+def _dead(receipt: Receipt, dump: str) -> dict[str, str]:
     """Return configured handlers that need what is not there any more below the prefix of an installation of ours."""
-    if receipt.get("tree") or not receipt.get("prefix"):
+    if receipt.tree or not receipt.prefix:
         return {}
     return {
         name: path
         for name, paths in _dump.paths(dump).items()
         for path in paths
-        if path.startswith(f"{receipt['prefix']}/") and not os.path.exists(path)
+        if path.startswith(f"{receipt.prefix}/") and not os.path.exists(path)
     }
 
 

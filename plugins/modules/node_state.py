@@ -72,7 +72,8 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State, is_installed
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
 
 def _engine(module: AnsibleModule) -> _containerd.Engine | None:
@@ -86,7 +87,7 @@ def _engine(module: AnsibleModule) -> _containerd.Engine | None:
 def _order(module: AnsibleModule, state: State) -> str:
     """Have what a payload's commands left behind brought back; return the run that does it, '' where there is none."""
     engine = _engine(module)
-    if not state.receipt().get("installer", {}).get("left"):
+    if not state.receipt().installer.left:
         return ""
     if engine is None:
         _installer.bring_back(state)
@@ -96,7 +97,7 @@ def _order(module: AnsibleModule, state: State) -> str:
     return journal.run
 
 
-def _edited(receipt: t.Mapping[str, t.Any]) -> list[str]:
+def _edited(receipt: Receipt) -> list[str]:
     return sorted({*_artifacts.staying(receipt), *_installer.edited(receipt)})
 
 
@@ -108,10 +109,10 @@ def _remembers(state: State) -> bool:
 
 def _refuse_installed(state: State) -> None:
     receipt = state.receipt()
-    if is_installed(receipt):
+    if receipt.is_installed:
         raise Refusal(
             "a node on which nothing of this collection is installed",
-            f"payload {receipt.get('payload', {}).get('digest', 'of an unknown digest')} below {receipt.get('prefix')}",
+            f"payload {receipt.payload.digest or 'of an unknown digest'} below {receipt.prefix}",
             "Uninstall first: ansible-playbook confidential_containers.runtime.uninstall.",
         )
 
@@ -123,8 +124,8 @@ def _forget(module: AnsibleModule, state: State) -> None:
     _payloads.forget(state, everything=True)
     receipt = state.receipt()
     # Where an edited file stayed, and is gone by now.
-    _artifacts.give_back(receipt.get("prefix", "/"), receipt.get("kept", []))
-    _files.remove_empty_directories(receipt.get("directories", []))
+    _artifacts.give_back(receipt.prefix, receipt.kept)
+    _files.remove_empty_directories(receipt.directories)
     _files.remove_tree(state.directory)
 
 

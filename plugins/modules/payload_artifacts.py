@@ -117,6 +117,7 @@ recovered:
 
 import os
 import typing as t
+from dataclasses import replace
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -132,13 +133,11 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Payload, Receipt
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
 if t.TYPE_CHECKING:
     from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import Tree
-
-#: What the receipt keeps of a payload's record.
-_RECORDED = ("reference", "digest", "digest_kind", "chain", "parts", "architecture", "layout", "components", "source")
 
 #: What SELinux does on a node that has it: 1, it forbids; 0, it only reports.
 _ENFORCING = "/sys/fs/selinux/enforce"
@@ -165,18 +164,18 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
     digest, prefix = module.params["digest"], os.path.normpath(module.params["prefix"])
     receipt = state.receipt()
     _contracts.refuse_installed(receipt)
-    if receipt.get("tree") and receipt["prefix"] != prefix:
-        raise Refusal(f"an installation below {prefix}, or none", receipt["prefix"], "Uninstall that one first.")
+    if receipt.tree and receipt.prefix != prefix:
+        raise Refusal(f"an installation below {prefix}, or none", receipt.prefix, "Uninstall that one first.")
     # Files that their admin has edited survive an uninstallation; they are still ours to keep.
-    known = receipt if receipt.get("prefix") == prefix else {}
-    old: Tree = {**known.get("left", {}), **known.get("tree", {})}
+    known = receipt if receipt.prefix == prefix else Receipt()
+    old: Tree = {**known.left, **known.tree}
     staged = _payloads.find(state, digest)
     if staged:
         new: Tree = staged["tree"]
     elif module.check_mode and module.params["tree"]:
         new = module.params["tree"]
-    elif receipt.get("tree") and receipt["payload"]["digest"] == digest:
-        new = receipt["tree"]
+    elif receipt.tree and receipt.payload.digest == digest:
+        new = receipt.tree
     else:
         raise Refusal(
             f"payload {digest} on the node",
@@ -191,7 +190,7 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
         keep_edited=module.params["edited_config"] == "keep",
         verify=module.params["verify"],
     )
-    before = receipt.get("payload", {}).get("digest", digest) if receipt.get("tree") else digest
+    before = receipt.payload.digest if receipt.tree else digest
     upgrade = f"payload {before} becomes {digest}\n" if before != digest else ""
     if module.check_mode or not (plan.changes or staged):
         return _result(prefix, plan, upgrade=upgrade)
@@ -214,7 +213,7 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
         "editable": {path: new[path] for path in plan["add"] + plan["replace"] if _layouts.is_configuration(path)},
         "directories": plan.directories,
         "kept": plan.kept,
-        "give_back": sorted(set(known.get("kept", [])) - set(new)),
+        "give_back": sorted(set(known.kept) - set(new)),
     }
     _transaction.begin(state, journal, artifacts=undo)
     if working != staged["staged"]:
@@ -227,19 +226,17 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
         for path, entry in new.items()
     }
     left = {path: old[path] for path in plan["edited"] if path not in new}
-    payload = {key: staged.get(key) for key in _RECORDED}
-    directories = sorted({*receipt.get("directories", []), *plan.directories})
-    journal.record(
-        receipt={
-            "payload": payload,
-            "installer": _contracts.undone_by("install", receipt),
-            "prefix": prefix,
-            "tree": tree,
-            "left": left,
-            "directories": directories,
-            "kept": sorted({*known.get("kept", []), *plan.kept} & set(new)),
-        }
+    planned = replace(
+        receipt,
+        payload=Payload.from_plain(staged),
+        installer=_contracts.undone_by("install", receipt.installer),
+        prefix=prefix,
+        tree=tree,
+        left=left,
+        directories=sorted({*receipt.directories, *plan.directories}),
+        kept=sorted({*known.kept, *plan.kept} & set(new)),
     )
+    journal.record(receipt=planned.plain())
     return {**_result(prefix, plan, journal.run, upgrade), "changed": True}
 
 
@@ -302,24 +299,24 @@ def _copy(staged: str, working: str) -> None:
 def _absent(module: AnsibleModule, state: State) -> dict[str, t.Any]:
     receipt = state.receipt()
     # In check mode, the handlers that would have gone before are still there.
-    if receipt.get("handlers") and not module.check_mode:
+    if receipt.handlers and not module.check_mode:
         raise Refusal(
             "no handler of ours in the engine's configuration",
-            ", ".join(receipt["handlers"]),
+            ", ".join(receipt.handlers),
             "Remove them first: runtime_handlers with an empty list.",
         )
-    prefix = receipt.get("prefix", "/")
-    known = {**receipt.get("left", {}), **receipt.get("tree", {})}
+    prefix = receipt.prefix or "/"
+    known = {**receipt.left, **receipt.tree}
     plan = _artifacts.plan(prefix, known, {})
     # A file that was kept aside cannot come back where an edited one stays.
-    edited, kept = plan["edited"], receipt.get("kept", [])
-    after = {
-        **receipt,
-        "tree": {},
-        "kept": [path for path in kept if path in edited],
-        "left": {path: known[path] for path in edited},
-    }
-    changed = bool(receipt.get("tree") or plan["remove"])
+    edited, kept = plan["edited"], list(receipt.kept)
+    after = replace(
+        receipt,
+        tree={},
+        kept=[path for path in kept if path in edited],
+        left={path: known[path] for path in edited},
+    )
+    changed = bool(receipt.tree or plan["remove"])
     if changed and not module.check_mode:
         journal = Journal(state)
         undo = {"prefix": prefix, "staged": "", "aside": "", "add": [], "replace": [], "directories": [], "kept": []}
@@ -327,7 +324,7 @@ def _absent(module: AnsibleModule, state: State) -> dict[str, t.Any]:
             state,
             journal,
             artifacts={**undo, "remove": plan["remove"], "give_back": kept},
-            receipt=after,
+            receipt=after.plain(),
         )
         _transaction.finish(state, journal)
     return {**_result(prefix, plan), "edited": _artifacts.staying(after), "changed": changed}

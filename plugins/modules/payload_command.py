@@ -179,6 +179,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import CommandDone
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
 #: Commands of the payload that is installed; the others are of payloads of their own.
@@ -189,13 +190,12 @@ def _nothing_to_run(params: t.Mapping[str, t.Any], state: State) -> str:
     """Say why a cleanup has no command: what is left behind goes without one, too. '' for a command that there is."""
     if params["command"] != "cleanup":
         return ""
-    done = state.receipt().get("installer", {}).get("done", {})
-    last = done.get("uninstall") or {}
-    kept = _kept.find(state, params["digest"] or last.get("digest", ""))
+    last = state.receipt().installer.done.get("uninstall") or CommandDone("")
+    kept = _kept.find(state, params["digest"] or last.digest)
     if kept is None:
         return "The payload's own command for the cleanup was not run: its layers are no longer on the node."
     contract = kept.contract.commands if kept.contract else {}
-    if "cleanup" not in {**contract, **last.get("commands", {}), **params["commands"]}:
+    if "cleanup" not in {**contract, **last.commands, **params["commands"]}:
         return "The payload has no command of its own for the cleanup."
     return ""
 
@@ -203,22 +203,21 @@ def _nothing_to_run(params: t.Mapping[str, t.Any], state: State) -> str:
 def _order(params: t.Mapping[str, t.Any], state: State) -> _command.Order:
     """Return what is to be run: what the user says, else what was said at the installation, else what the layout is known for."""
     command = params["command"]
-    receipt = state.receipt()
-    done: t.Mapping[str, t.Any] = {}
+    done = CommandDone("")
     if command in _OF_THE_PAYLOAD[1:]:
-        done = receipt.get("installer", {}).get("done", {})
-        done = done.get("install") or done.get("uninstall") or done.get("cleanup") or {}
-    digest = params["digest"] or done.get("digest", "")
+        runs = state.receipt().installer.done
+        done = next((runs[name] for name in ("install", "uninstall", "cleanup") if name in runs), done)
+    digest = params["digest"] or done.digest
     kept = _kept.find(state, digest) if digest else None
     # The operator runs the same scripts in all hooks, whatever else is in their images.
     contract = _contracts.HOOKS if command not in _OF_THE_PAYLOAD else kept.contract if kept else None
-    commands = {**(contract.commands if contract else {}), **done.get("commands", {}), **params["commands"]}
+    commands = {**(contract.commands if contract else {}), **done.commands, **params["commands"]}
     known = {
-        "commands": {**done.get("commands", {}), **params["commands"]},
-        "volumes": _given(params["volumes"], done.get("volumes")),
-        "mounts": _given(params["volume_mounts"], done.get("mounts")),
-        "environment": _given(json.loads(params["environment"] or "null"), done.get("environment")),
-        "kubectl": params["kubectl"] or done.get("kubectl") or "none",
+        "commands": {**done.commands, **params["commands"]},
+        "volumes": _given(params["volumes"], done.volumes),
+        "mounts": _given(params["volume_mounts"], done.mounts),
+        "environment": _given(json.loads(params["environment"] or "null"), done.environment),
+        "kubectl": params["kubectl"] or done.kubectl or "none",
     }
     if command not in commands and kept:
         raise Refusal(

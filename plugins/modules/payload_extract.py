@@ -332,9 +332,9 @@ class Extraction:
         if self.params["whole"]:
             return ""
         self.source = _tarball.state_of(*self.reference.paths)
-        installed = self.receipt.get("payload", {})
-        unchanged = installed.get("source") == self.source and not self.params["verify"]
-        return _read_before(installed) if unchanged else ""
+        installed = self.receipt.payload
+        unchanged = bool(installed.digest) and installed.source == self.source and not self.params["verify"]
+        return _read_before(installed.plain()) if unchanged else ""
 
     def _from_registry(self) -> dict[str, t.Any]:
         access = Access(*(self.params[f"registry_{part}"] for part in ("username", "password", "ca")))
@@ -362,8 +362,10 @@ class Extraction:
         if self.params["whole"]:
             kept = _kept.find(self.state, digest)
             return kept.images()[0].identity() if kept else None
-        installed = self.receipt.get("payload", {}) if self.receipt.get("tree") else {}
-        return installed if digest in installed.get("chain", {}) else _payloads.find(self.state, digest)
+        installed = self.receipt.payload
+        if self.receipt.tree and digest in installed.chain:
+            return installed.plain()
+        return _payloads.find(self.state, digest)
 
     def _pulling(self, arrived: int) -> None:
         self.progress.tell("pulled" if arrived else "the registry has sent nothing yet", arrived)
@@ -395,16 +397,20 @@ class Extraction:
         if self.params["whole"]:
             kept = _kept.find(self.state, digest)
             return {**absent, "found": "kept", "contract": kept.contract_name} if kept else absent
-        installed = self.receipt.get("payload", {})
-        if digest in installed.get("chain", {installed.get("digest"): ""}) and self.receipt.get("tree"):
-            drifted = _artifacts.drift(self.receipt["prefix"], self.receipt["tree"], self.params["verify"])
+        installed = self.receipt.payload
+        if digest in installed.chain and self.receipt.tree:
+            drifted = _artifacts.drift(self.receipt.prefix, self.receipt.tree, self.params["verify"])
             if set(drifted.values()) <= ({"edited"} if self.params["edited_config"] == "keep" else set()):
-                prefix = self.receipt["prefix"]
-                payload = {**installed, "prefix": prefix, "tree": self.receipt["tree"]}
+                prefix = self.receipt.prefix
+                payload = {**installed.plain(), "prefix": prefix, "tree": self.receipt.tree}
                 if self._suffices(payload):
-                    if self.source not in ("", installed.get("source")) and not self.check_mode:
+                    if self.source not in ("", installed.source) and not self.check_mode:
                         # It was read, and need not be read again.
-                        self.state.write_receipt({**self.receipt, "payload": {**installed, "source": self.source}})
+                        self.state.write_receipt(
+                            dataclasses.replace(
+                                self.receipt, payload=dataclasses.replace(installed, source=self.source)
+                            )
+                        )
                     if not self.check_mode:
                         _payloads.forget(self.state)  # what runs that failed have left
                     edited = [os.path.join(prefix, path) for path in drifted]
@@ -422,7 +428,7 @@ class Extraction:
 
     def _require_one_mount(self, prefix: str) -> None:
         """Refuse what could not be renamed into its place. Where nothing is installed it is unknown what goes where."""
-        installed = self.receipt.get("tree", {}) if self.receipt.get("prefix") == prefix else {}
+        installed = self.receipt.tree if self.receipt.prefix == prefix else {}
         _artifacts.refuse_mounts(prefix, installed or None)
 
     def _require_room(self, least: int) -> None:
@@ -525,10 +531,10 @@ class Extraction:
     def _prefix(self, layout: _layouts.Layout) -> str:
         """Return where a payload goes, or refuse a second place."""
         prefix = os.path.normpath(self.params["prefix"] or layout.prefix)
-        if self.receipt.get("tree") and self.receipt["prefix"] != prefix:
+        if self.receipt.tree and self.receipt.prefix != prefix:
             raise Refusal(
                 f"an installation below {prefix}, or none",
-                f"one below {self.receipt['prefix']}",
+                f"one below {self.receipt.prefix}",
                 "Uninstall that one first, or set coco_prefix to that.",
             )
         return prefix

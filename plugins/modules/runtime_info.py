@@ -153,16 +153,17 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
 
 
-def _excluded(receipt: t.Mapping[str, t.Any]) -> dict[str, str]:
+def _excluded(receipt: Receipt) -> dict[str, str]:
     """Return the handlers that the installed payload offers and that are not served here, with the reason."""
-    payload = receipt.get("payload", {})
-    if not receipt.get("tree"):
+    payload = receipt.payload
+    if not receipt.tree:
         return {}
-    components = _components.of(payload)
-    offered = _shims.offered(receipt["tree"], _layouts.by_name(payload["layout"]), receipt["prefix"], components)
-    absent = [handler for handler in offered if handler.name not in receipt.get("handlers", {})]
+    components = _components.of(payload.plain())
+    offered = _shims.offered(receipt.tree, _layouts.by_name(payload.layout), receipt.prefix, components)
+    absent = [handler for handler in offered if handler.name not in receipt.handlers]
     return _shims.reasons(absent, _node.architecture(), _node.capabilities())
 
 
@@ -185,25 +186,28 @@ def _installation(state: _state.State, verify: bool, problems: list[str]) -> dic
             "remembers": True,
             "interrupted": False,
         }
+    document = receipt.plain()
     shown: dict[str, t.Any] = {
-        key: receipt[key] for key in ("payload", "prefix", "collection", "installed_at", "changed_at") if key in receipt
+        key: document[key]
+        for key in ("payload", "prefix", "collection", "installed_at", "changed_at")
+        if key in document
     }
-    commands = receipt.get("installer", {}).get("done", {})
+    commands = receipt.installer.done
     shown["commands"] = sorted(commands)
     shown["installer"] = "payload" if "install" in commands else "native"
-    installed = _state.is_installed(receipt)
+    installed = receipt.is_installed
     if installed:
-        shown["handlers"] = sorted(receipt.get("handlers", {}))
-        shown["files"] = sum(entry["type"] == "file" for entry in receipt.get("tree", {}).values())
+        shown["handlers"] = sorted(receipt.handlers)
+        shown["files"] = sum(entry["type"] == "file" for entry in receipt.tree.values())
     return {
         "installed": installed,
         "receipt": shown,
         "drift": {
-            **_artifacts.drift(receipt.get("prefix", "/"), receipt.get("tree", {}), verify),
+            **_artifacts.drift(receipt.prefix, receipt.tree, verify),
             **(_installer.damage(receipt) if installed else {}),
         },
         "excluded": _excluded(receipt),
-        "remembers": bool(receipt.get("payload") or commands),
+        "remembers": bool(receipt.payload.digest or commands),
         "left_behind": {} if installed else _installer.left_behind(receipt),
         "stays": _artifacts.staying(receipt),
         "waiting": _waiting(state, problems),

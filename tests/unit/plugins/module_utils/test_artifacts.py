@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import os
 import typing as t
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import Entry, Tree
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import digest_of, tree_of
 
 CONFIGURATION = "share/defaults/kata-containers/configuration-qemu.toml"
@@ -392,10 +394,10 @@ def test_what_an_uninstallation_leaves_to_the_user(prefix: Path) -> None:
     """Edited files, and what was kept aside for them; nothing that they have removed since."""
     install(prefix, {CONFIGURATION: ("mine", 0o644), f"{CONFIGURATION}.kept": ("theirs", 0o644)})
     left = {CONFIGURATION: a_file(), "share/defaults/x/configuration.toml": a_file()}
-    receipt = {"prefix": str(prefix), "left": left, "kept": [CONFIGURATION], "tree": {}}
+    receipt = Receipt(prefix=str(prefix), left=left, kept=[CONFIGURATION])
     assert _artifacts.staying(receipt) == [f"{prefix}/{CONFIGURATION}", f"{prefix}/{CONFIGURATION}.kept"]
-    assert _artifacts.staying({**receipt, "tree": FIRST}) == [f"{prefix}/{CONFIGURATION}"]
-    assert _artifacts.staying({"schema": 1}) == []
+    assert _artifacts.staying(replace(receipt, tree=FIRST)) == [f"{prefix}/{CONFIGURATION}"]
+    assert _artifacts.staying(Receipt()) == []
     (prefix / CONFIGURATION).unlink()  # what was kept aside for it can come back
     assert _artifacts.staying(receipt) == []
 

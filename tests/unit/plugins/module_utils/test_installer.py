@@ -26,6 +26,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
 ENGINE = Engine("containerd", (1, 7, 24), "containerd.service", "/x", "/etc/containerd/config.toml", "/s", True)
@@ -69,7 +70,7 @@ def test_every_error_is_undone(tmp_path: Path, starts: list[str], error: Excepti
 
     journal = Journal(state)
     with pytest.raises(Refusal) as raised:
-        _installer._safely(state, journal, ENGINE, [str(root)], [], 10, work, lambda outcome, changed: {})
+        _installer._safely(state, journal, ENGINE, [str(root)], [], 10, work, lambda outcome, changed: Receipt())
     assert says in str(raised.value)
     assert "all as before now" in str(raised.value)
     assert "password" not in str(raised.value)
@@ -96,7 +97,9 @@ def test_what_the_admin_mends_after_a_rollback_that_failed_stays(
     with monkeypatch.context() as patch:
         patch.setattr(_probe, "restart", fail)
         with pytest.raises(Refusal, match=r"Putting it back failed, too.*keeps what you mend by hand"):
-            _installer._safely(state, Journal(state), ENGINE, [str(root)], [], 10, work, lambda outcome, changed: {})
+            _installer._safely(
+                state, Journal(state), ENGINE, [str(root)], [], 10, work, lambda outcome, changed: Receipt()
+            )
     (root / "config.toml").write_text("mended")
     starts.append("by hand")
     told = _transaction.recover(state)
@@ -135,10 +138,12 @@ def test_a_commit_that_cannot_be_written_is_no_commit_later(
     with monkeypatch.context() as patch:
         patch.setattr(_probe, "restart", fail)
         with pytest.raises(Refusal, match="Putting it back failed, too"):
-            _installer._safely(state, journal, ENGINE, [str(root)], [], 10, work, lambda outcome, changed: {"x": 1})
+            _installer._safely(
+                state, journal, ENGINE, [str(root)], [], 10, work, lambda outcome, changed: Receipt(prefix="/x")
+            )
     assert _transaction.recover(state)[0] == "rolled back"
     assert (root / "config.toml").read_text() == "before"
-    assert "x" not in state.receipt()
+    assert state.receipt() == Receipt()
 
 
 @pytest.mark.parametrize("fails", [False, True], ids=["committed", "rolled back"])
@@ -155,8 +160,8 @@ def test_all_is_durable_before_the_journal_is_closed(
             raise Refusal("this", "that", "Do so.")
         return _command.Outcome()
 
-    def result(outcome: _command.Outcome, changed: t.Any) -> dict[str, t.Any]:
-        return {**state.receipt(), "installer": {"done": {}, "left": {}}}
+    def result(outcome: _command.Outcome, changed: t.Any) -> Receipt:
+        return state.receipt()
 
     created: list[_volumes.Created] = [{"path": str(tmp_path / "opt/x"), "type": "Directory", "mode": 0o755}]
     with contextlib.suppress(Refusal):

@@ -21,6 +21,11 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Archive
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Limits
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import (
+    CommandDone,
+    Installer,
+    Receipt,
+)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import OciArchive, file, tar
 
@@ -78,7 +83,7 @@ def test_damage_on_the_node_is_seen(state: State, tmp_path: Path, damage: t.Call
 def test_it_stays_as_long_as_the_receipt_knows_it(state: State, tmp_path: Path) -> None:
     kept = keep(state, archive(tmp_path / "payload.tar"))
     digest = kept.images()[0].digest
-    state.write_receipt({"schema": 1, "installer": {"done": {"install": {"digest": digest}}, "left": {}}})
+    state.write_receipt(Receipt(installer=Installer({"install": CommandDone(digest)})))
     _payloads.forget(state)
     assert _kept.find(state, digest) is not None
     _payloads.forget(state, everything=True)

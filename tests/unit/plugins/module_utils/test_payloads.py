@@ -16,6 +16,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _mounts,
     _payloads,
 )
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Payload, Receipt
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
 DIGEST = "sha256:" + "ab" * 32
@@ -99,7 +100,7 @@ def test_forgotten_payloads_leave_nothing(state: State, prefix: Path) -> None:
 def test_a_payload_that_is_kept(state: State, prefix: Path, keep: bool, digest: str, stays: bool) -> None:
     stage(state, prefix, keep=keep)
     stage(state, prefix, "sha256:" + "cd" * 32, keep=keep)
-    state.write_receipt({"schema": 1, "payload": {"digest": digest}})
+    state.write_receipt(Receipt(payload=Payload(digest)))
     _payloads.forget(state)
     assert (_payloads.find(state, DIGEST) is not None) is stays
     assert _payloads.find(state, "sha256:" + "cd" * 32) is None
@@ -114,7 +115,7 @@ def test_a_payload_that_waits(state: State, prefix: Path) -> None:
     os.link(staged / "large", staged / "again")
     half = _payloads.staging(str(prefix), "sha256:" + "ef" * 32)
     _payloads.begin(state, "sha256:" + "ef" * 32, half)
-    state.write_receipt({"schema": 1, "payload": {"digest": DIGEST}})
+    state.write_receipt(Receipt(payload=Payload(DIGEST)))
     found = _payloads.waiting(state)
     assert {digest: where["path"] for digest, where in found.items()} == {
         "sha256:" + "cd" * 32: str(staged),

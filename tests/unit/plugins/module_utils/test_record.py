@@ -15,6 +15,7 @@ import pytest
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files, _record
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Difference, Left
 
 
 @pytest.fixture
@@ -166,7 +167,7 @@ def test_without_a_record_nothing_has_changed(tmp_path: Path) -> None:
 # Over several commands.
 
 
-def command(tmp_path: Path, root: Path, left: _record.Left, script: str, number: int) -> _record.Left:
+def command(tmp_path: Path, root: Path, left: Left, script: str, number: int) -> Left:
     """Run one command between a record and its comparison."""
     store = str(tmp_path / f"store-{number}")
     for path in _record.edited(left):
@@ -174,7 +175,7 @@ def command(tmp_path: Path, root: Path, left: _record.Left, script: str, number:
     _record.take(store, [str(root)])
     subprocess.run(["sh", "-ec", script], cwd=root, check=True)
 
-    def is_as_before(path: str, item: dict[str, t.Any]) -> bool:
+    def is_as_before(path: str, item: Difference) -> bool:
         return _record.same(item["before"], item["after"], _record.saved(str(tmp_path / "store-0"), path), path)
 
     return _record.merge(left, _record.changes(store), is_as_before)
@@ -194,7 +195,7 @@ def command(tmp_path: Path, root: Path, left: _record.Left, script: str, number:
     ],
 )
 def test_what_is_left_after_several_commands(tmp_path: Path, root: Path, scripts: list[str], left: set[str]) -> None:
-    found: _record.Left = {}
+    found: Left = {}
     for number, script in enumerate(scripts):
         found = command(tmp_path, root, found, script, number)
     assert {os.path.relpath(path, root) for path in found} == left

@@ -14,12 +14,14 @@ import sys
 import textwrap
 import time
 import typing as t
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _state
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _receipt, _state
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ def state(tmp_path: Path) -> _state.State:
 
 
 def test_nothing_is_created_by_looking(state: _state.State, tmp_path: Path) -> None:
-    assert state.receipt() == {"schema": _state.RECEIPT_SCHEMA}
+    assert state.receipt() == Receipt()
     assert not list(tmp_path.iterdir())
 
 
@@ -44,17 +46,19 @@ def test_a_directory_that_is_a_mount_point_stays(state: _state.State, monkeypatc
 
 
 def test_a_receipt_comes_back(state: _state.State) -> None:
-    state.write_receipt({**state.receipt(), "prefix": "/x", "tree": {"a": {"type": "link", "target": "b"}}})
+    state.write_receipt(Receipt(prefix="/x", tree={"a": {"type": "link", "target": "b"}}))
     first = state.receipt()
-    assert first["prefix"] == "/x"
-    assert first["tree"] == {"a": {"type": "link", "target": "b"}}
-    assert (first["schema"], first["collection"]) == (_state.RECEIPT_SCHEMA, _state.COLLECTION_VERSION)
-    assert first["installed_at"] == first["changed_at"]
-    state.write_receipt({**first, "installed_at": "2026-01-01T00:00:00Z", "collection": "0.0.1", "changed_at": "x"})
+    assert first.prefix == "/x"
+    assert first.tree == {"a": {"type": "link", "target": "b"}}
+    assert first.collection == _state.COLLECTION_VERSION
+    assert first.installed_at == first.changed_at
+    document = json.loads(Path(state.directory, "receipt.json").read_text())
+    assert document["schema"] == _receipt.SCHEMA
+    state.write_receipt(replace(first, installed_at="2026-01-01T00:00:00Z", collection="0.0.1", changed_at="x"))
     second = state.receipt()
-    assert second["installed_at"] == "2026-01-01T00:00:00Z"
-    assert second["collection"] == _state.COLLECTION_VERSION
-    assert second["changed_at"] != "x"
+    assert second.installed_at == "2026-01-01T00:00:00Z"
+    assert second.collection == _state.COLLECTION_VERSION
+    assert second.changed_at != "x"
 
 
 def test_only_root_may_look(state: _state.State) -> None:
@@ -73,6 +77,8 @@ def test_only_root_may_look(state: _state.State) -> None:
         pytest.param({"schema": "1"}, "schema '1', which no version", id="text"),
         pytest.param([], "receipt", id="a list"),
         pytest.param(7, "receipt", id="a number"),
+        pytest.param({"schema": 1, "edits": {"/etc/x": {}}}, "KeyError: 'before'.*from a backup", id="without a part"),
+        pytest.param({"schema": 1, "installer": 7}, "AttributeError.*from a backup", id="a number as a part"),
     ],
 )
 def test_a_receipt_of_another_schema_is_refused(state: _state.State, content: t.Any, says: str) -> None:
@@ -97,13 +103,15 @@ def test_a_damaged_receipt_is_refused(state: _state.State, content: bytes) -> No
         ({"schema": 1, "prefix": "/x", "directories": ["/x"], "payload": {"digest": "d"}}, False),
         ({"tree": {}, "edits": {}, "links": {}, "handlers": {}}, False),
         ({"tree": {"a": {}}}, True),
-        ({"edits": {"/etc/x": {}}}, True),
+        ({"edits": {"/etc/x": {"before": None, "after": ""}}}, True),
+        ({"installer": {"done": {"install": {"digest": "d"}}, "left": {}}}, True),
+        ({"installer": {"done": {"uninstall": {"digest": "d"}}, "left": {}}}, False),
         ({"links": {"/usr/local/bin/x": "/x"}}, True),
         ({"handlers": {"kata-qemu": {}}}, True),
     ],
 )
 def test_is_installed(receipt: dict[str, t.Any], installed: bool) -> None:
-    assert _state.is_installed(receipt) is installed
+    assert Receipt.from_plain(receipt).is_installed is installed
 
 
 def test_a_payload_has_a_directory_that_is_one_name(state: _state.State) -> None:
@@ -113,7 +121,7 @@ def test_a_payload_has_a_directory_that_is_one_name(state: _state.State) -> None
 HOLD = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _state
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _receipt, _state
 with _state.locked("payload_artifacts", sys.argv[2]):
     print("held", flush=True)
     sys.stdin.read()

@@ -194,7 +194,7 @@ def test_a_change_is_committed_with_one_restart(state: State, daemon: Daemon, dr
     outcome = carry_out(state, daemon, change_of(daemon, drop_in=drop_in))
     assert (outcome.changed, outcome.restarted, daemon.starts) == (True, True, 2)
     assert daemon.served == ["runc", "kata-qemu"]
-    assert list(state.receipt()["handlers"]) == ["kata-qemu"]
+    assert list(state.receipt().handlers) == ["kata-qemu"]
     assert Journal.find(state) is None
 
 
@@ -380,7 +380,7 @@ def test_a_payload_configuration_that_was_edited_stays_and_is_known(
     assert f"{prefix / name}: edited" in recover(state)
     assert (prefix / name).read_text() == "mine"
     receipt = state.receipt()
-    assert (receipt["prefix"], receipt["left"], receipt["directories"]) == (
+    assert (receipt.prefix, receipt.left, list(receipt.directories)) == (
         str(prefix),
         {name: entry},
         sorted(directories),
@@ -429,7 +429,7 @@ def test_all_is_durable_before_the_journal_is_closed(
     _transaction.begin(state, journal, artifacts=artifacts, receipt={"prefix": str(prefix), "tree": {}})
     _artifacts.swap(str(prefix), {**artifacts, "directories": []})
     if how == "removed":
-        journal.record(receipt={**state.receipt(), "prefix": str(prefix), "directories": []})
+        journal.record(receipt=replace(state.receipt(), prefix=str(prefix)).plain())
         _transaction.finish(state, journal)
     else:
         change = change_of(daemon, AFTER if how == "committed" else AFTER + BROKEN, drop_in=True)
@@ -530,7 +530,7 @@ def test_an_error_at_any_step_is_a_refusal(
             assert node.served is not None, f"down after step {number}"
             _transaction.recover(state)
             assert Journal.find(state) is None
-            if state.receipt().get("handlers"):
+            if state.receipt().handlers:
                 assert node.served == ["runc", "kata-qemu"], f"step {number}"
             else:
                 assert look(node) == before, f"step {number}"
@@ -559,7 +559,7 @@ def test_a_process_that_is_killed_at_any_step(
                 taken = steps()
             _transaction.recover(state)
             assert Journal.find(state) is None
-            if state.receipt().get("handlers"):
+            if state.receipt().handlers:
                 assert node.served == ["runc", "kata-qemu"], f"step {number}"
             else:
                 assert look(node) == before, f"step {number}"

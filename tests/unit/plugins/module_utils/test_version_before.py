@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import typing as t
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -122,11 +123,13 @@ def receipt_of(name: str) -> dict[str, t.Any]:
 
 
 def steady(document: t.Any) -> t.Any:
-    """Return a receipt without what differs between two installations of the same (times and inodes), and without empty parts."""
+    """Return a receipt without what differs between two installations of the same (times and inodes), and without what is empty."""
     if not isinstance(document, dict):
         return document
     changing = ("changed_at", "installed_at", "mtime_ns", "ctime_ns", "inode")
-    return {key: steady(value) for key, value in document.items() if key not in changing and value not in ({}, [])}
+    return {
+        key: steady(value) for key, value in document.items() if key not in changing and value not in ({}, [], "", None)
+    }
 
 
 #: The run that was interrupted and the start of the engine since then; what is done about it; the sample that is like the node
@@ -162,3 +165,16 @@ def test_a_run_of_the_version_before_is_ended(
     assert node.files() == files_of(then)
     assert steady(node.receipt()) == steady(receipt_of(then if said == "finished" else run))
     assert node.starts - start == starts
+
+
+@pytest.mark.parametrize("name", ["native-installed", "native-done", "absent-done", "installer-installed"])
+def test_a_receipt_of_the_version_before_is_understood(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """And written again, it says the same."""
+    node = Node(tmp_path, name, 1, monkeypatch)
+    receipt = node.state.receipt()
+    assert receipt.is_installed is (name != "absent-done")
+    node.state.write_receipt(receipt)
+    assert steady(node.receipt()) == steady(receipt_of(name))
+    assert node.state.receipt() == replace(receipt, changed_at=node.state.receipt().changed_at)

@@ -22,11 +22,16 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _registry,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import (
+    Installer,
+    Payload,
+    Receipt,
+)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 from ansible_collections.confidential_containers.runtime.plugins.modules import node_state
 
-LEFT = {"installer": {"done": {}, "left": {"/etc/x": {"before": None, "after": None, "edited": False}}}}
-INSTALLED = {"tree": {"bin/x": {}}, "prefix": "/opt/x", "payload": {"digest": "sha256:1"}}
+LEFT = Receipt(installer=Installer(left={"/etc/x": {"before": None, "after": None, "edited": False}}))
+INSTALLED = Receipt(tree={"bin/x": {}}, prefix="/opt/x", payload=Payload("sha256:1"))
 
 
 class Node:
@@ -69,16 +74,16 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
 
 
 def test_what_was_installed_meanwhile_stays(node: Node) -> None:
-    node.state.write_receipt({**node.state.receipt(), **LEFT})
-    node.meanwhile = lambda: node.state.write_receipt({"schema": 1, **INSTALLED})
+    node.state.write_receipt(LEFT)
+    node.meanwhile = lambda: node.state.write_receipt(INSTALLED)
     with pytest.raises(Refusal, match="Uninstall first"):
         node_state.main()
-    assert node.state.receipt()["tree"] == {"bin/x": {}}
+    assert node.state.receipt().tree == {"bin/x": {}}
 
 
-@pytest.mark.parametrize(("receipt", "sessions"), [(LEFT, 2), ({}, 1)], ids=["left behind", "nothing left"])
-def test_a_cleanup_forgets(node: Node, receipt: dict[str, t.Any], sessions: int) -> None:
-    node.state.write_receipt({**node.state.receipt(), **receipt})
+@pytest.mark.parametrize(("receipt", "sessions"), [(LEFT, 2), (Receipt(), 1)], ids=["left behind", "nothing left"])
+def test_a_cleanup_forgets(node: Node, receipt: Receipt, sessions: int) -> None:
+    node.state.write_receipt(receipt)
     node_state.main()
     assert node.sessions == sessions
     assert not os.path.exists(node.state.directory)
@@ -87,7 +92,7 @@ def test_a_cleanup_forgets(node: Node, receipt: dict[str, t.Any], sessions: int)
 
 
 def test_what_is_installed_is_not_forgotten(node: Node) -> None:
-    node.state.write_receipt({**node.state.receipt(), **INSTALLED})
+    node.state.write_receipt(INSTALLED)
     with pytest.raises(Refusal, match="sha256:1 below /opt/x"):
         node_state.main()
     assert os.path.exists(node.state.directory)
