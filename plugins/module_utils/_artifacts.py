@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files, _layouts, _mounts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Swap
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
 
 if t.TYPE_CHECKING:
@@ -249,66 +250,66 @@ def _refuse_immutable(prefix: str, plan: Plan) -> None:
         )
 
 
-def swap(prefix: str, undo: t.Mapping[str, t.Any]) -> None:
-    """Bring staged artifacts to the prefix, as the journal's ``undo`` says: add and replace, remove nothing."""
-    for path in undo["kept"]:
+def swap(run: Swap) -> None:
+    """Bring staged artifacts to the prefix, as the journal says: add and replace, remove nothing."""
+    prefix = run.prefix
+    for path in run.kept:
         os.rename(os.path.join(prefix, path), os.path.join(prefix, path) + _KEPT)
-    for directory in undo["directories"]:
+    for directory in run.directories:
         os.mkdir(directory)
-        staged = os.path.join(undo["staged"], os.path.relpath(directory, prefix))
+        staged = os.path.join(run.staged, os.path.relpath(directory, prefix))
         # Not the prefix itself: a staging directory is root's alone.
         inside = directory.startswith(prefix + "/") and os.path.isdir(staged)
         os.chmod(directory, stat.S_IMODE(os.stat(staged).st_mode) if inside else 0o755)
-    for path in undo["replace"]:
-        aside = os.path.join(undo["aside"], path)
+    for path in run.replace:
+        aside = os.path.join(run.aside, path)
         _files.make_directories(os.path.dirname(aside), mode=0o700)
         os.link(os.path.join(prefix, path), aside, follow_symlinks=False)
-        os.rename(os.path.join(undo["staged"], path), os.path.join(prefix, path))
-    for path in undo["add"]:
-        os.rename(os.path.join(undo["staged"], path), os.path.join(prefix, path))
+        os.rename(os.path.join(run.staged, path), os.path.join(prefix, path))
+    for path in run.add:
+        os.rename(os.path.join(run.staged, path), os.path.join(prefix, path))
     _files.sync_filesystem(prefix)
 
 
-def put_back(prefix: str, undo: t.Mapping[str, t.Any]) -> list[str]:
+def put_back(run: Swap) -> list[str]:
     """Undo :func:`swap`, however far it came; may be repeated. Returns the configuration files that their admin has edited
     since: they stay.
     """
-    edited = [path for path in undo.get("editable", {}) if _is_edited(prefix, undo, path)]
-    for path in undo["replace"]:
-        aside = os.path.join(undo["aside"], path)
+    prefix = run.prefix
+    edited = [path for path in run.editable if _is_edited(run, path)]
+    for path in run.replace:
+        aside = os.path.join(run.aside, path)
         # Where the rename did not happen, both names are links to one inode, and rename(2) leaves them: see remove_tree.
         if path not in edited and os.path.lexists(aside):
             os.rename(aside, os.path.join(prefix, path))
-    for path in undo["add"]:
+    for path in run.add:
         place = os.path.join(prefix, path)
         # What is given back already is the user's.
-        theirs = path in edited or (path in undo["kept"] and not os.path.lexists(place + _KEPT))
-        if not theirs and not os.path.lexists(os.path.join(undo["staged"], path)):
+        theirs = path in edited or (path in run.kept and not os.path.lexists(place + _KEPT))
+        if not theirs and not os.path.lexists(os.path.join(run.staged, path)):
             _files.remove_file(place)
-    _files.remove_empty_directories(undo["directories"])
-    give_back(prefix, undo["kept"])
-    _clear(undo)
+    _files.remove_empty_directories(run.directories)
+    give_back(prefix, run.kept)
+    _clear(run)
     return edited
 
 
-def _is_edited(prefix: str, undo: t.Mapping[str, t.Any], path: str) -> bool:
+def _is_edited(run: Swap, path: str) -> bool:
     """Tell whether a configuration file came to its place in :func:`swap`, and was edited there."""
-    place, aside = os.path.join(prefix, path), os.path.join(undo["aside"], path)
-    if path in undo["kept"] and not os.path.lexists(place + _KEPT):
+    place, aside = os.path.join(run.prefix, path), os.path.join(run.aside, path)
+    if path in run.kept and not os.path.lexists(place + _KEPT):
         return False  # the user's own, given back already
-    came = (
-        os.path.lexists(aside) if path in undo["replace"] else not os.path.lexists(os.path.join(undo["staged"], path))
-    )
-    if not came or look(place, undo["editable"][path]) != "changed":
+    came = os.path.lexists(aside) if path in run.replace else not os.path.lexists(os.path.join(run.staged, path))
+    if not came or look(place, run.editable[path]) != "changed":
         return False
-    return path in undo["add"] or not os.path.samestat(os.lstat(aside), os.lstat(place))
+    return path in run.add or not os.path.samestat(os.lstat(aside), os.lstat(place))
 
 
-def prune(prefix: str, undo: t.Mapping[str, t.Any]) -> None:
+def prune(run: Swap) -> None:
     """Remove what the new state no longer has, and what was kept aside; may be repeated."""
-    for path in undo["remove"]:
-        _files.remove_file(os.path.join(prefix, path))
-    _clear(undo)
+    for path in run.remove:
+        _files.remove_file(os.path.join(run.prefix, path))
+    _clear(run)
 
 
 def give_back(prefix: str, kept: t.Iterable[str]) -> None:
@@ -328,8 +329,8 @@ def staying(receipt: Receipt) -> list[str]:
     return sorted(filter(os.path.lexists, [*left, *(place + _KEPT for place in kept if os.path.lexists(place))]))
 
 
-def _clear(undo: t.Mapping[str, t.Any]) -> None:
-    for working in (undo["aside"], undo["staged"]):
+def _clear(run: Swap) -> None:
+    for working in (run.aside, run.staged):
         if working:
             _files.remove_tree(working)
             _files.remove_empty_directories([os.path.dirname(working)])

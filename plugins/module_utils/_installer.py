@@ -5,9 +5,7 @@
 """A payload's own commands, with the safety of a transaction around programs that know of none: record → run → probe → note the
 difference, or put everything back.
 
-Parts of its journal: ``installer`` what :func:`roll_back` needs, ``receipt`` and ``committed`` as everywhere. Parts of
-``receipt["installer"]``: ``done`` the last commands, each with what it was told; ``left`` how the node differs from what it was
-before the first of them (see ``_record``).
+What :func:`roll_back` needs is the journal's ``CommandUndo``; what was done is the receipt's ``Installer``.
 """
 
 from __future__ import annotations
@@ -40,7 +38,11 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._command import Order, Outcome
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import (
+    CommandUndo,
+    Journal,
+    Stage,
+)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._progress import Progress
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import (
     CommandDone,
@@ -187,15 +189,7 @@ def _safely(
     began = time.time()
     try:
         before = set(_probe.served(engine)) & _configured(engine)
-        journal.record(
-            installer={
-                "created": list(created),
-                "engine": engine.plain(),
-                "served": sorted(before),
-                "invocation": _probe.invocation(engine),
-                "timeout": timeout,
-            }
-        )
+        journal.record(command=CommandUndo(list(created), engine, sorted(before), _probe.invocation(engine), timeout))
         _record.take(_store(state), roots, _unit.PATHS)
         outcome = work(before)
         changed = _record.changes(_store(state))
@@ -203,7 +197,7 @@ def _safely(
         receipt = result(outcome, changed)
         # What others have written is no more durable than what they made sure of.
         os.sync()
-        journal.record(receipt=receipt.plain(), committed=True)
+        journal.record(receipt=receipt, committed=True)
     except Exception as error:
         # Also what nobody has foreseen: a stranger's program may have done anything by now.
         raise _undone(state, journal, engine, error, began) from error
@@ -214,7 +208,7 @@ def _safely(
 def finish(state: State, journal: Journal) -> None:
     """End a run that was committed. May be repeated."""
     _service.remove()
-    receipt = Receipt.from_plain(journal.parts["receipt"])
+    receipt = journal.receipt or state.receipt()
     left = receipt.installer.left
     for path, item in left.items():
         original, copy = _original(state, path), _record.saved(_store(state), path)
@@ -229,7 +223,7 @@ def finish(state: State, journal: Journal) -> None:
             _files.remove_file(original)
     _tidy(state, journal)
     _payloads.forget(state)
-    _files.sync([state.directory, *(entry["path"] for entry in journal.parts["installer"]["created"])])
+    _files.sync([state.directory, *(entry["path"] for entry in _created(journal))])
     journal.close()
 
 
@@ -239,33 +233,37 @@ def roll_back(state: State, journal: Journal) -> list[str]:
     Returns what the user has to know: when this fails, the admin may mend a file by hand, and that one stays.
     """
     _service.remove()
-    part = journal.parts["installer"]
+    undo = journal.command
+    if undo is None:  # it was opened, and no more
+        journal.close()
+        return []
     # What fills the disk goes first: putting back takes some room.
     _files.remove_tree(_root(state))
     _stop_units(path for path, (before, _after) in _record.changes(_store(state)).items() if before is None)
-    if "seen" not in part:
-        _note(journal, seen=_record.seen(_store(state)))
-    changed, kept = _record.restore(_store(state), part["seen"])
+    seen = _record.seen(_store(state)) if undo.seen is None else undo.seen
+    if undo.seen is None:
+        undo = _noted(journal, replace(undo, seen=seen))
+    changed, kept = _record.restore(_store(state), seen)
     _tidy(state, journal)
-    engine = Engine.from_plain(part["engine"])
+    engine = undo.engine
     _unit.reload()
     start = _probe.invocation(engine)
-    if changed or "back" not in part:
-        _note(journal, back=start)
-    serve = _configured(engine) if kept else part["served"]
+    if changed or undo.back is None:
+        undo = _noted(journal, replace(undo, back=start))
+    serve = _configured(engine) if kept else undo.served
     # One that was started since all is back needs no other start.
-    if changed or not _serves(engine, serve) or (start != part["invocation"] and start == part["back"]):
-        _probe.restart(engine, serve, max(part["timeout"], _probe.PATIENCE))
-    _files.sync([state.directory, *(entry["path"] for entry in part["created"])])
+    if changed or not _serves(engine, serve) or (start != undo.invocation and start == undo.back):
+        _probe.restart(engine, serve, max(undo.timeout, _probe.PATIENCE))
+    _files.sync([state.directory, *(entry["path"] for entry in undo.created)])
     journal.close()
     return [f"{path}: changed by somebody else since this run had failed, and left as found." for path in kept]
 
 
-def _note(journal: Journal, **what: t.Any) -> None:
+def _noted(journal: Journal, undo: CommandUndo) -> CommandUndo:
     """Note how far rolling back has come, for when it fails: a disk that is full by now does not stop the way back."""
-    journal.parts["installer"].update(what)
     with contextlib.suppress(OSError, Refusal):
-        journal.record()
+        journal.record(command=undo)
+    return undo
 
 
 def damage(receipt: Receipt) -> dict[str, str]:
@@ -316,9 +314,12 @@ def _tidy(state: State, journal: Journal) -> None:
     Progress().end()
     for directory in (_root(state), _working(state)):
         _files.remove_tree(directory)
-    recorded = set(journal.parts.get("receipt", {}).get("installer", {}).get("left", {}))
-    created = journal.parts["installer"]["created"]
-    _volumes.remove_created([entry for entry in created if entry["path"] not in recorded])
+    recorded = journal.receipt.installer.left if journal.receipt else {}
+    _volumes.remove_created([entry for entry in _created(journal) if entry["path"] not in recorded])
+
+
+def _created(journal: Journal) -> list[_volumes.Created]:
+    return journal.command.created if journal.command else []
 
 
 def _store(state: State) -> str:
@@ -389,16 +390,15 @@ def _programs(engine: Engine, handlers: set[str]) -> tuple[dict[str, list[str]],
 def _undone(state: State, journal: Journal, engine: Engine, error: Exception, began: float) -> Refusal:
     """Roll back, and return what to tell the user; raise that where this fails, too."""
     words = _probe.last_words(engine, began)
-    if journal.parts["committed"]:
+    if journal.committed:
         # It could not be written. Noted with the next step of the way back, it would make the next run finish what is undone.
-        journal.parts["committed"] = False
-        journal.parts.pop("receipt", None)
+        journal.committed, journal.receipt = False, None
         with contextlib.suppress(OSError, Refusal):
             journal.record()
     first = as_refusal(error, "the command of the payload to be carried out")
     said = f" The engine said:\n{words}" if words else ""
     try:
-        if "installer" not in journal.parts:
+        if journal.stage is Stage.OPENED:
             journal.close()
             return first
         done = {path: _word(*pair) for path, pair in _record.changes(_store(state)).items()}

@@ -11,53 +11,230 @@ interrupted: see ``_transaction.recover``.
 
 from __future__ import annotations
 
+import enum
 import os
 import time
 import typing as t
 import uuid
+from dataclasses import dataclass, field
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _documents, _files
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import COLLECTION_VERSION, State
+
+if t.TYPE_CHECKING:
+    from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import Tree
+
+SCHEMA = 1
+#: Journals of the version before say neither schema nor kind.
+_UNDERSTOOD = (SCHEMA, None)
+
+
+class Kind(enum.Enum):
+    """Which transaction a run is: who finishes it, and who rolls it back."""
+
+    #: We put the artifacts in place, the handlers into the engine's configuration, or both.
+    NATIVE = "native"
+    #: A payload's own command changes the node; also what brings back that which such commands have left.
+    INSTALLER = "installer"
+
+
+class Stage(enum.Enum):
+    """How far a run has come."""
+
+    OPENED = "nothing was changed"
+    ARTIFACTS = "artifacts are being swapped"
+    CONFIGURATION = "the engine's files are being written"
+    RESTARTING = "the engine is being restarted"
+    COMMAND = "a payload's command is at work"
+    ROLLING_BACK = "all that was changed is being put back"
+    COMMITTED = "what the node no longer needs is being removed"
+
+
+@dataclass(frozen=True)
+class Swap:
+    """Artifacts that come to the prefix, and go from there. Paths are relative to ``prefix``, but for those of ``directories``, which
+    the swap makes.
+
+    ``staged`` is where new files are, ``aside`` where links to replaced ones go ('': there are none). ``editable`` has the entries of
+    configuration files among them, ``kept`` the user's files that are kept aside, ``give_back`` those that come back.
+    """
+
+    prefix: str
+    staged: str = ""
+    aside: str = ""
+    add: t.Sequence[str] = ()
+    replace: t.Sequence[str] = ()
+    remove: t.Sequence[str] = ()
+    editable: Tree = field(default_factory=dict)
+    directories: t.Sequence[str] = ()
+    kept: t.Sequence[str] = ()
+    give_back: t.Sequence[str] = ()
+
+    @classmethod
+    def from_plain(cls, plain: t.Mapping[str, t.Any]) -> Swap:
+        return cls(**plain)
+
+    def plain(self) -> dict[str, t.Any]:
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class ConfigUndo:
+    """What the way back to the engine's configuration needs.
+
+    By path: ``files`` has the bytes of before (base64), ``written`` the digests of what the run writes; ``links`` the targets of
+    before, ``linked`` those that the run sets. ``directories`` are those that it makes. ``served`` are the handlers of before,
+    ``invocation`` names the start of the engine that had read the files of before, ``back`` the one that was met when they were back
+    (None: they are not).
+
+    The oldest journals have neither ``written``, ``linked`` nor ``invocation``.
+    """
+
+    files: t.Mapping[str, str | None]
+    links: t.Mapping[str, str | None]
+    directories: t.Sequence[str]
+    engine: Engine
+    served: t.Sequence[str]
+    timeout: float
+    written: t.Mapping[str, str] = field(default_factory=dict)
+    linked: t.Mapping[str, str | None] = field(default_factory=dict)
+    invocation: str = ""
+    restarting: bool = False
+    back: str | None = None
+
+    @classmethod
+    def from_plain(cls, plain: t.Mapping[str, t.Any]) -> ConfigUndo:
+        return cls(**{**plain, "engine": Engine.from_plain(plain["engine"])})
+
+    def plain(self) -> dict[str, t.Any]:
+        return {**vars(self), "engine": self.engine.plain()}
+
+
+@dataclass(frozen=True)
+class CommandUndo:
+    """What the way back from a payload's command needs, beside the record of what it may change (see ``_record``).
+
+    ``created`` are the volumes that were made for it (see ``_volumes``). ``served``, ``invocation`` and ``back`` are as in
+    :class:`ConfigUndo`; ``seen`` has what stood on the node when the way back began (None: it has not).
+    """
+
+    created: list[dict[str, t.Any]]
+    engine: Engine
+    served: t.Sequence[str]
+    invocation: str
+    timeout: float
+    seen: t.Mapping[str, dict[str, t.Any] | None] | None = None
+    back: str | None = None
+
+    @classmethod
+    def from_plain(cls, plain: t.Mapping[str, t.Any]) -> CommandUndo:
+        return cls(**{**plain, "engine": Engine.from_plain(plain["engine"])})
+
+    def plain(self) -> dict[str, t.Any]:
+        return {**vars(self), "engine": self.engine.plain()}
+
+
+def stage(
+    committed: bool, artifacts: Swap | None = None, config: ConfigUndo | None = None, command: CommandUndo | None = None
+) -> Stage:
+    """Return how far a run has come that has these parts in its journal."""
+    if committed:
+        return Stage.COMMITTED
+    if command is not None:
+        return Stage.COMMAND if command.seen is None else Stage.ROLLING_BACK
+    if config is not None:
+        if config.back is not None:
+            return Stage.ROLLING_BACK
+        return Stage.RESTARTING if config.restarting else Stage.CONFIGURATION
+    return Stage.OPENED if artifacts is None else Stage.ARTIFACTS
 
 
 class Journal:
-    """An open run.
+    """An open run: its ``kind``, the parts of which its way back consists, and the ``receipt`` as it will be.
 
-    Parts: ``run`` its id; ``artifacts`` what ``_artifacts.put_back`` needs; ``config`` what ``_transaction`` needs to put
-    the engine's files back; ``receipt`` the receipt as it will be; ``committed`` whether the run has come so far that it is
-    finished rather than undone.
+    With ``committed`` the run has come so far that it is finished rather than undone.
     """
 
-    def __init__(self, state: State, parts: dict[str, t.Any] | None = None) -> None:
+    def __init__(self, state: State, kind: Kind = Kind.NATIVE) -> None:
         self._state = state
-        self._path = os.path.join(state.journal, "journal.json")
-        self.parts: dict[str, t.Any] = parts or {"run": uuid.uuid4().hex, "committed": False}
+        self.kind = kind
+        self.run = uuid.uuid4().hex
+        self.committed = False
+        self.artifacts: Swap | None = None
+        self.config: ConfigUndo | None = None
+        self.command: CommandUndo | None = None
+        self.receipt: Receipt | None = None
 
     @classmethod
     def find(cls, state: State) -> Journal | None:
         """Return the journal of the run that is open, if any."""
-        parts = _files.read_json(os.path.join(state.journal, "journal.json"))
-        return cls(state, parts) if parts else None
+        return _documents.read(_path(state), "journal", _UNDERSTOOD, lambda plain: cls.from_plain(state, plain))
+
+    @classmethod
+    def from_plain(cls, state: State, plain: t.Mapping[str, t.Any]) -> Journal:
+        """Return the journal that a document describes."""
+        native = "installer" not in plain
+        journal = cls(state, Kind(plain["kind"]) if "kind" in plain else Kind.NATIVE if native else Kind.INSTALLER)
+        journal.run, journal.committed = plain["run"], plain["committed"]
+        journal.artifacts = Swap.from_plain(plain["artifacts"]) if "artifacts" in plain else None
+        journal.config = ConfigUndo.from_plain(plain["config"]) if "config" in plain else None
+        journal.command = CommandUndo.from_plain(plain["installer"]) if "installer" in plain else None
+        journal.receipt = Receipt.from_plain(plain["receipt"]) if "receipt" in plain else None
+        return journal
+
+    def plain(self) -> dict[str, t.Any]:
+        """Return the document. What the run has not come to is not in it."""
+        parts = {
+            "artifacts": self.artifacts,
+            "config": self.config,
+            "installer": self.command,
+            "receipt": self.receipt,
+        }
+        return {
+            "schema": SCHEMA,
+            "kind": self.kind.value,
+            "collection": COLLECTION_VERSION,
+            "run": self.run,
+            "committed": self.committed,
+            **{name: part.plain() for name, part in parts.items() if part is not None},
+        }
 
     @property
-    def run(self) -> str:
-        return t.cast(str, self.parts["run"])
+    def stage(self) -> Stage:
+        return stage(self.committed, self.artifacts, self.config, self.command)
 
     @property
     def age(self) -> float:
         """Seconds since the last step was written; a clock that was set back makes a journal old."""
-        age = time.time() - os.stat(self._path).st_mtime
+        age = time.time() - os.stat(_path(self._state)).st_mtime
         return age if age >= 0 else float("inf")
 
-    def record(self, **parts: t.Any) -> None:
-        """Add to the journal; durable when this returns."""
-        self.parts.update(parts)
+    def record(
+        self,
+        artifacts: Swap | None = None,
+        config: ConfigUndo | None = None,
+        command: CommandUndo | None = None,
+        receipt: Receipt | None = None,
+        committed: bool | None = None,
+    ) -> None:
+        """Set these parts; durable when this returns."""
+        self.artifacts = artifacts or self.artifacts
+        self.config = config or self.config
+        self.command = command or self.command
+        self.receipt = receipt or self.receipt
+        self.committed = self.committed if committed is None else committed
         self._state.create()
         _files.make_directories(self._state.journal, mode=0o700)
-        _files.write_json(self._path, self.parts)
+        _files.write_json(_path(self._state), self.plain())
 
     def close(self) -> None:
         """End the run. What lies beside the journal is removed afterwards: see ``_transaction``."""
-        _files.remove_file(self._path)
+        _files.remove_file(_path(self._state))
         if os.path.isdir(self._state.journal):
             _files.fsync_directory(self._state.journal)
+
+
+def _path(state: State) -> str:
+    return os.path.join(state.journal, "journal.json")

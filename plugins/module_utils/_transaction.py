@@ -30,7 +30,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._change import Change, encoded
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal, Kind, Stage, Swap
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import (
     Edit,
     EngineIdentity,
@@ -52,21 +52,22 @@ class Outcome:
     links: t.Mapping[str, str | None] = field(default_factory=dict)
 
 
-def begin(state: State, journal: Journal, **parts: t.Any) -> None:
+def begin(state: State, journal: Journal, artifacts: Swap | None = None, receipt: Receipt | None = None) -> None:
     """Open a run: from here on it is undone or finished, whatever happens, at the latest when the node boots."""
     if Journal.find(state) is None:
         _unit.enable(state.journal)
-    journal.record(**parts)
+    journal.record(artifacts=artifacts, receipt=receipt)
 
 
 def check(
-    state: State, engine: Engine, change: Change, parts: t.Mapping[str, t.Any], ignore_pods: bool, dry: bool
+    state: State, engine: Engine, change: Change, journal: Journal | None, ignore_pods: bool, dry: bool
 ) -> tuple[Outcome, list[str]]:
-    """Decide what ``change`` would do, or refuse it; nothing is written. ``parts`` are those of the run's journal.
+    """Decide what ``change`` would do, or refuse it; nothing is written. ``journal``: the run's, once it is open.
 
     Also returns the handlers that the engine's files have now.
     """
     receipt = state.receipt()
+    artifacts = journal.artifacts if journal else None
     before = set(_probe.served(engine))
     owned = set(receipt.handlers)
     links = _links.changes(receipt, change)
@@ -76,8 +77,8 @@ def check(
         _validate.refuse_pods(engine, owned - set(change.handlers), ignore_pods)
     _validate.refuse_snapshotters(engine, change)
     if not dry:
-        _validate.refuse_missing_artifacts(change, parts.get("artifacts"))
-        _startable.refuse(change.handlers, change.links, _planned(parts, receipt).prefix)
+        _validate.refuse_missing_artifacts(change, artifacts)
+        _startable.refuse(change.handlers, change.links, _planned(journal, receipt).prefix)
     present, serve = _validate.validate(
         engine, change, owned | set(change.handlers), {*receipt.proxy_plugins, *change.proxies}
     )
@@ -85,9 +86,8 @@ def check(
     # What the engine serves beside its tables (1.x knows deprecated ways) is no reason to restart it.
     gone = owned - set(change.handlers)
     restart = bool(change.files) or not set(serve) <= before or bool(gone & before)
-    artifacts = bool(parts.get("artifacts"))
     known = set(receipt.proxy_plugins)
-    changed = restart or bool(links) or artifacts or owned != set(change.handlers) or known != set(change.proxies)
+    changed = restart or bool(links or artifacts) or owned != set(change.handlers) or known != set(change.proxies)
     return Outcome(changed, restart, serve, links), present
 
 
@@ -98,16 +98,17 @@ def carry_out(
     began = time.time()
     written = False
     try:
-        outcome, present = check(state, engine, change, journal.parts, ignore_pods, dry=False)
+        outcome, present = check(state, engine, change, journal, ignore_pods, dry=False)
         if not outcome.changed:
             journal.close()
             return outcome
         receipt = _receipt(state.receipt(), journal, engine, change)
-        journal.record(config=_undo.remember(engine, change, outcome.links, present, timeout), receipt=receipt.plain())
+        config = _undo.remember(engine, change, outcome.links, present, timeout)
+        journal.record(config=config, receipt=receipt)
         written = True
-        _write(change, outcome, journal.parts["config"]["directories"])
+        _write(change, outcome, config.directories)
         if outcome.restarted:
-            journal.record(config={**journal.parts["config"], "restarting": True})
+            journal.record(config=replace(config, restarting=True))
             outcome.served = _probe.restart(engine, outcome.served, timeout)
             _validate.refuse_left(engine, change, set(state.receipt().handlers), outcome.served)
         journal.record(committed=True)
@@ -126,7 +127,7 @@ def carry_out(
 def _undone(state: State, journal: Journal, engine: Engine, error: Exception, began: float, written: bool) -> Refusal:
     """Roll back, and return what to tell the user; raise that where this fails, too."""
     words = _probe.last_words(engine, began) if written else ""
-    if journal.parts["committed"]:
+    if journal.committed:
         # It could not be written, or not for sure: a process that is killed from here on goes on with the way back.
         with contextlib.suppress(OSError, Refusal):
             journal.record(committed=False)
@@ -153,12 +154,12 @@ def recover(state: State) -> tuple[str, list[str]]:
     if journal is None:
         return "", []
     end, undo = finish, roll_back
-    if "installer" in journal.parts:
+    if journal.kind is Kind.INSTALLER:
         # Every module comes through here, and few need it: loading takes a node longer than all else in an unchanged run.
         from ansible_collections.confidential_containers.runtime.plugins.module_utils import _installer
 
         end, undo = _installer.finish, _installer.roll_back
-    if journal.parts["committed"]:
+    if journal.stage is Stage.COMMITTED:
         end(state, journal)
         return "finished", []
     return "rolled back", undo(state, journal)
@@ -166,19 +167,19 @@ def recover(state: State) -> tuple[str, list[str]]:
 
 def finish(state: State, journal: Journal) -> None:
     """Commit: from here on the run is finished, not undone, whatever happens. May be repeated."""
-    if not journal.parts["committed"]:
+    if not journal.committed:
         journal.record(committed=True)
-    receipt = Receipt.from_plain(journal.parts["receipt"])
+    receipt = journal.receipt or state.receipt()
     directories = {*state.receipt().directories, *receipt.directories}
     needed = _needed_directories(receipt)
     state.write_receipt(replace(receipt, directories=sorted(directories & needed)))
-    artifacts = journal.parts.get("artifacts")
+    artifacts = journal.artifacts
     if artifacts:
-        _artifacts.prune(artifacts["prefix"], artifacts)
+        _artifacts.prune(artifacts)
         _payloads.forget(state)
     _files.remove_empty_directories(directories - needed)
     if artifacts:
-        _artifacts.give_back(artifacts["prefix"], artifacts["give_back"])
+        _artifacts.give_back(artifacts.prefix, artifacts.give_back)
     _files.sync([*(directories - needed), *_places(state, artifacts)])
     journal.close()
 
@@ -188,44 +189,41 @@ def roll_back(state: State, journal: Journal) -> list[str]:
 
     Returns what the user has to know: what somebody else has changed meanwhile, and is kept.
     """
-    told = _undo.take_back(journal) if "config" in journal.parts else []
-    artifacts = journal.parts.get("artifacts")
+    config, artifacts = journal.config, journal.artifacts
+    told = _undo.take_back(journal, config) if config else []
     if artifacts:
-        edited = _artifacts.put_back(artifacts["prefix"], artifacts)
+        edited = _artifacts.put_back(artifacts)
         _remember_edited(state, artifacts, edited)
-        told += [
-            f"{os.path.join(artifacts['prefix'], path)}: edited since it was installed, and kept." for path in edited
-        ]
+        told += [f"{os.path.join(artifacts.prefix, path)}: edited since it was installed, and kept." for path in edited]
         _payloads.forget(state)
-    config = journal.parts.get("config", {})
-    written = (path for part in ("files", "links", "directories") for path in config.get(part, ()))
+    written = [*config.files, *config.links, *config.directories] if config else []
     _files.sync([*written, *_places(state, artifacts)])
     journal.close()
     return told
 
 
-def _places(state: State, artifacts: t.Mapping[str, t.Any] | None) -> list[str]:
+def _places(state: State, artifacts: Swap | None) -> list[str]:
     """Return where artifacts and payloads are put and removed: each can be a file system of its own."""
     if not artifacts:
         return []
-    return [state.directory, *(artifacts[place] for place in ("prefix", "staged", "aside") if artifacts[place])]
+    return [state.directory, *filter(None, (artifacts.prefix, artifacts.staged, artifacts.aside))]
 
 
-def _remember_edited(state: State, artifacts: t.Mapping[str, t.Any], edited: t.Sequence[str]) -> None:
+def _remember_edited(state: State, artifacts: Swap, edited: t.Sequence[str]) -> None:
     """Note what the run had added and its admin has edited: the next one finds it as one of ours."""
-    added = {path: artifacts["editable"][path] for path in edited if path in artifacts["add"]}
+    added = {path: artifacts.editable[path] for path in edited if path in artifacts.add}
     if not added:
         return
     receipt = state.receipt()
     # Paths are relative to the prefix: of another one, they would be other files here.
-    known = receipt if receipt.prefix == artifacts["prefix"] else Receipt()
-    directories = {path for path in artifacts["directories"] if os.path.isdir(path)}
+    known = receipt if receipt.prefix == artifacts.prefix else Receipt()
+    directories = {path for path in artifacts.directories if os.path.isdir(path)}
     state.write_receipt(
         replace(
             receipt,
-            prefix=artifacts["prefix"],
+            prefix=artifacts.prefix,
             left={**known.left, **added},
-            kept=sorted({*known.kept, *(set(added) & set(artifacts["kept"]))}),
+            kept=sorted({*known.kept, *(set(added) & set(artifacts.kept))}),
             directories=sorted(directories.union(receipt.directories)),
         )
     )
@@ -244,13 +242,11 @@ def tidy(state: State) -> str:
     return left
 
 
-def _planned(parts: t.Mapping[str, t.Any], receipt: Receipt) -> Receipt:
+def _planned(journal: Journal | None, receipt: Receipt) -> Receipt:
     """Return what payload_artifacts of the same run has prepared, else what is there."""
-    return (
-        replace(Receipt.from_plain(parts["receipt"]), installed_at=receipt.installed_at)
-        if "receipt" in parts
-        else receipt
-    )
+    planned = journal.receipt if journal else None
+    # A journal of the version before does not say when the first installation was.
+    return replace(planned, installed_at=receipt.installed_at) if planned else receipt
 
 
 def _receipt(receipt: Receipt, journal: Journal, engine: Engine, change: Change) -> Receipt:
@@ -262,7 +258,7 @@ def _receipt(receipt: Receipt, journal: Journal, engine: Engine, change: Change)
         if change.handlers and file.content != file.before:
             after = "" if file.content is None else _files.sha256(file.content)
             edits[file.path] = Edit(encoded(file.before), after, file.builtin, file.disabled)
-    base = _planned(journal.parts, receipt)
+    base = _planned(journal, receipt)
     directories = set(base.directories)
     for path in [*edits, *change.links]:
         directories.update(_files.missing_directories(os.path.dirname(path)))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import typing as t
+from dataclasses import replace
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _containerd,
@@ -23,7 +24,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._change import Change, decoded, encoded
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import ConfigUndo, Journal
 
 #: Seconds that an engine which needs no restart gets to answer.
 _ANSWER = 5.0
@@ -33,8 +34,8 @@ _OTHER = "something else"
 
 def remember(
     engine: Engine, change: Change, links: t.Mapping[str, str | None], present: t.Sequence[str], timeout: float
-) -> dict[str, t.Any]:
-    """Return the journal's part ``config``: what is written, what was there before, and the engine that reads it.
+) -> ConfigUndo:
+    """Return what the journal is to know of the engine's configuration: what is written, what was there before, and the engine that reads it.
 
     ``present``: the handlers in the engine's files now.
     """
@@ -49,18 +50,17 @@ def remember(
         for path in [file.path for file in change.files if file.content is not None] + [p for p in links if links[p]]
         for directory in _files.missing_directories(os.path.dirname(path))
     ]
-    return {
-        "files": files,
-        "written": {file.path: _digest(file.content) for file in change.files},
-        "links": {path: os.readlink(path) if os.path.islink(path) else None for path in links},
-        "linked": dict(links),
-        "directories": sorted(set(directories)),
-        "engine": engine.plain(),
-        "served": list(present),
-        "invocation": _probe.invocation(engine),
-        "restarting": False,
-        "timeout": timeout,
-    }
+    return ConfigUndo(
+        files=files,
+        written={file.path: _digest(file.content) for file in change.files},
+        links={path: os.readlink(path) if os.path.islink(path) else None for path in links},
+        linked=dict(links),
+        directories=sorted(set(directories)),
+        engine=engine,
+        served=list(present),
+        invocation=_probe.invocation(engine),
+        timeout=timeout,
+    )
 
 
 def decide(found: str, before: str, written: str | None) -> str:
@@ -73,34 +73,33 @@ def decide(found: str, before: str, written: str | None) -> str:
     return "put back" if written in (None, found) else "keep"
 
 
-def take_back(journal: Journal) -> list[str]:
+def take_back(journal: Journal, config: ConfigUndo) -> list[str]:
     """Put back what the run has written, and have the engine serve that. May be repeated.
 
     Returns what the user has to know: which files are somebody else's by now.
     """
-    config = journal.parts["config"]
     decisions = {**_files_back(config), **_links_back(config)}
-    _files.remove_empty_directories(config["directories"])
-    engine = Engine.from_plain(config["engine"])
+    _files.remove_empty_directories(config.directories)
+    engine = config.engine
     kept = sorted(path for path, decision in decisions.items() if decision == "keep")
-    if "back" not in config or "put back" in decisions.values():
-        config["back"] = _probe.invocation(engine)
+    if config.back is None or "put back" in decisions.values():
+        config = replace(config, back=_probe.invocation(engine))
         # Only spares a restart: a disk that is full by now does not stop the way back.
         with contextlib.suppress(OSError, Refusal):
             journal.record(config=config)
-    wanted = _dump.served(_containerd.dump(engine, engine.config)[0]) if kept else config["served"]
-    new = set(journal.parts["receipt"]["handlers"]) - set(config["served"])
-    if _must_restart(engine, config, new, wanted):
-        _probe.restart(engine, wanted, max(config["timeout"], _probe.PATIENCE))
+    wanted = _dump.served(_containerd.dump(engine, engine.config)[0]) if kept else config.served
+    new = set(journal.receipt.handlers if journal.receipt else ()) - set(config.served)
+    if _must_restart(config, new, wanted):
+        _probe.restart(engine, wanted, max(config.timeout, _probe.PATIENCE))
     return _words(kept, sorted(new & set(wanted)))
 
 
-def _files_back(config: t.Mapping[str, t.Any]) -> dict[str, str]:
+def _files_back(config: ConfigUndo) -> dict[str, str]:
     decisions = {}
-    for path, content in config["files"].items():
+    for path, content in config.files.items():
         before = decoded(content)
         _files.remove_file(_files.temporary(os.path.realpath(path)))
-        decisions[path] = decide(_found(path), _digest(before), config.get("written", {}).get(path))
+        decisions[path] = decide(_found(path), _digest(before), config.written.get(path))
         if decisions[path] == "put back":
             if before is None:
                 _files.remove_file(path)
@@ -109,10 +108,10 @@ def _files_back(config: t.Mapping[str, t.Any]) -> dict[str, str]:
     return decisions
 
 
-def _links_back(config: t.Mapping[str, t.Any]) -> dict[str, str]:
+def _links_back(config: ConfigUndo) -> dict[str, str]:
     decisions = {}
-    linked = config.get("linked", {})
-    for path, target in config["links"].items():
+    linked = config.linked
+    for path, target in config.links.items():
         _files.remove_file(_files.temporary(path))
         found = os.readlink(path) if os.path.islink(path) else _OTHER if os.path.lexists(path) else ""
         decisions[path] = decide(found, target or "", (linked[path] or "") if path in linked else None)
@@ -131,26 +130,24 @@ def _found(path: str) -> str:
     return _OTHER if os.path.exists(path) else ""
 
 
-def _must_restart(
-    engine: Engine, config: t.Mapping[str, t.Any], new: t.Collection[str], wanted: t.Collection[str]
-) -> bool:
+def _must_restart(config: ConfigUndo, new: t.Collection[str], wanted: t.Collection[str]) -> bool:
     """Tell whether the engine may still run with what this run had written, or does not serve what it should."""
-    start = _probe.invocation(engine)
-    untouched = start == config["invocation"] if config.get("invocation") else not _has_loaded(engine, config, new)
-    if not untouched and start == config["back"]:
+    start = _probe.invocation(config.engine)
+    untouched = start == config.invocation if config.invocation else not _has_loaded(config, new)
+    if not untouched and start == config.back:
         return True
     # It has not read a file since before the run, or it has read those that are there now.
     try:
-        _probe.probe(engine, () if untouched else wanted, _ANSWER)
+        _probe.probe(config.engine, () if untouched else wanted, _ANSWER)
     except Refusal:
         return True
     return False
 
 
-def _has_loaded(engine: Engine, config: t.Mapping[str, t.Any], new: t.Collection[str]) -> bool:
+def _has_loaded(config: ConfigUndo, new: t.Collection[str]) -> bool:
     """Tell the same from the journal of a version that did not note which start of the engine it met."""
     try:
-        return bool(config["restarting"] or set(new) & set(_cri.status(engine.socket).handlers))
+        return bool(config.restarting or set(new) & set(_cri.status(config.engine.socket).handlers))
     except _cri.CriError:
         return True
 

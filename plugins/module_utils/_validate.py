@@ -22,6 +22,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._change import Change
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Swap
 
 #: Where a new configuration is tried before it is written. Not below a directory that any engine imports from.
 TRIAL = "/run/confidential-containers.trial"
@@ -70,9 +71,9 @@ def refuse_pods(engine: Engine, dropped: set[str], ignore: bool) -> None:
         )
 
 
-def refuse_missing_artifacts(change: Change, artifacts: t.Mapping[str, t.Any] | None) -> None:
+def refuse_missing_artifacts(change: Change, artifacts: Swap | None) -> None:
     """Refuse handlers whose shim or configuration is not there, or goes with this run (``artifacts`` of its journal)."""
-    going = {os.path.join(artifacts["prefix"], path) for path in artifacts["remove"]} if artifacts else set()
+    going = {os.path.join(artifacts.prefix, path) for path in artifacts.remove} if artifacts else set()
     for name, handler in change.handlers.items():
         for path in (handler.get("runtime_path"), handler.get("options", {}).get("ConfigPath"), *change.links.values()):
             if path and (path in going or not os.path.isfile(path)):

@@ -328,7 +328,7 @@ def main() -> t.NoReturn:
             elif module.check_mode:
                 change = Change.from_plain(params)
                 outcome, _present = _transaction.check(
-                    state, engine, change, {}, params["ignore_running_pods"], dry=True
+                    state, engine, change, None, params["ignore_running_pods"], dry=True
                 )
                 result.update(_result(outcome))
             else:

@@ -71,7 +71,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _registry,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal, Kind
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
@@ -92,7 +92,7 @@ def _order(module: AnsibleModule, state: State) -> str:
     if engine is None:
         _installer.bring_back(state)
         return ""
-    journal = Journal(state)
+    journal = Journal(state, Kind.INSTALLER)
     _handover.order(state, journal, engine, "restore", {}, timeout=module.params["engine_timeout"], ignore_pods=True)
     return journal.run
 

@@ -132,7 +132,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _transaction,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal, Stage, Swap
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Payload, Receipt
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
@@ -205,20 +205,20 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
     working = (
         os.path.join(_artifacts.staging(prefix), "copy-" + journal.run[:16]) if staged.get("keep") else staged["staged"]
     )
-    undo = {
-        "prefix": prefix,
-        "staged": working,
-        "aside": os.path.join(_artifacts.staging(prefix), "aside-" + journal.run[:16]),
+    swap = Swap(
+        prefix=prefix,
+        staged=working,
+        aside=os.path.join(_artifacts.staging(prefix), "aside-" + journal.run[:16]),
         **{part: plan[part] for part in ("add", "replace", "remove")},
-        "editable": {path: new[path] for path in plan["add"] + plan["replace"] if _layouts.is_configuration(path)},
-        "directories": plan.directories,
-        "kept": plan.kept,
-        "give_back": sorted(set(known.kept) - set(new)),
-    }
-    _transaction.begin(state, journal, artifacts=undo)
+        editable={path: new[path] for path in plan["add"] + plan["replace"] if _layouts.is_configuration(path)},
+        directories=plan.directories,
+        kept=plan.kept,
+        give_back=sorted(set(known.kept) - set(new)),
+    )
+    _transaction.begin(state, journal, artifacts=swap)
     if working != staged["staged"]:
         _copy(staged["staged"], working)
-    _artifacts.swap(prefix, undo)
+    _artifacts.swap(swap)
     _label(module, prefix)
     edited = set(plan["edited"])
     tree = {
@@ -236,7 +236,7 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
         directories=sorted({*receipt.directories, *plan.directories}),
         kept=sorted({*known.kept, *plan.kept} & set(new)),
     )
-    journal.record(receipt=planned.plain())
+    journal.record(receipt=planned)
     return {**_result(prefix, plan, journal.run, upgrade), "changed": True}
 
 
@@ -266,7 +266,7 @@ def _whole(
         return do(module, state)
     except Exception as error:
         journal = Journal.find(state)
-        if journal and not journal.parts["committed"]:
+        if journal and journal.stage is not Stage.COMMITTED:
             _back(module, state, journal, error)
         raise
 
@@ -319,13 +319,8 @@ def _absent(module: AnsibleModule, state: State) -> dict[str, t.Any]:
     changed = bool(receipt.tree or plan["remove"])
     if changed and not module.check_mode:
         journal = Journal(state)
-        undo = {"prefix": prefix, "staged": "", "aside": "", "add": [], "replace": [], "directories": [], "kept": []}
-        _transaction.begin(
-            state,
-            journal,
-            artifacts={**undo, "remove": plan["remove"], "give_back": kept},
-            receipt=after.plain(),
-        )
+        swap = Swap(prefix, remove=plan["remove"], give_back=kept)
+        _transaction.begin(state, journal, artifacts=swap, receipt=after)
         _transaction.finish(state, journal)
     return {**_result(prefix, plan), "edited": _artifacts.staying(after), "changed": changed}
 

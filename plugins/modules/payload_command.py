@@ -178,7 +178,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _module,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal, Kind
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import CommandDone
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
@@ -302,7 +302,7 @@ def main() -> t.NoReturn:
                 _installer.check(state, engine, order, params["ignore_running_pods"])
                 result.update(_plan(order))
                 if not module.check_mode:
-                    journal = Journal(state)
+                    journal = Journal(state, Kind.INSTALLER)
                     how = {"timeout": params["engine_timeout"], "ignore_pods": params["ignore_running_pods"]}
                     _handover.order(state, journal, engine, "installer", dataclasses.asdict(order), **how)
         # The unit takes the lock itself.

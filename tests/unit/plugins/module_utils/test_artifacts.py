@@ -23,6 +23,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import Entry, Tree
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Swap
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import digest_of, tree_of
 
@@ -470,7 +471,7 @@ def content_of(entry: Entry) -> str:
     return next(word for word in words if digest_of(word.encode()) == entry["digest"])
 
 
-def upgrade(prefix: Path, old: Tree, new: Tree) -> dict[str, t.Any]:
+def upgrade(prefix: Path, old: Tree, new: Tree) -> Swap:
     """Stage a payload and return the run that swaps it in, as payload_artifacts does."""
     plan = _artifacts.plan(str(prefix), old, new, keep_aside=True)
     prefix.parent.parent.mkdir(exist_ok=True)
@@ -487,15 +488,15 @@ def upgrade(prefix: Path, old: Tree, new: Tree) -> dict[str, t.Any]:
         else:
             path.write_text(content_of(entry))
             path.chmod(entry["mode"])
-    return {
-        "prefix": str(prefix),
-        "staged": str(staged),
-        "aside": str(working / "aside-fedcba9876543210"),
+    return Swap(
+        prefix=str(prefix),
+        staged=str(staged),
+        aside=str(working / "aside-fedcba9876543210"),
         **{decision: plan[decision] for decision in ("add", "replace", "remove")},
-        "editable": {path: new[path] for path in plan["add"] + plan["replace"] if _layouts.is_configuration(path)},
-        "directories": plan.directories,
-        "kept": plan.kept,
-    }
+        editable={path: new[path] for path in plan["add"] + plan["replace"] if _layouts.is_configuration(path)},
+        directories=plan.directories,
+        kept=plan.kept,
+    )
 
 
 def everything(root: Path) -> dict[str, tuple[t.Any, ...]]:
@@ -543,8 +544,8 @@ def crash_at(monkeypatch: pytest.MonkeyPatch, number: int, do: t.Callable[..., o
 
 def test_a_fresh_swap_brings_the_tree(prefix: Path, tmp_path: Path) -> None:
     run = upgrade(prefix, {}, FIRST)
-    _artifacts.swap(str(prefix), run)
-    _artifacts.prune(str(prefix), run)
+    _artifacts.swap(run)
+    _artifacts.prune(run)
     assert tree_of(prefix) == FIRST
     assert os.listdir(tmp_path) == ["opt"]
     assert os.listdir(prefix.parent) == [prefix.name]
@@ -552,7 +553,7 @@ def test_a_fresh_swap_brings_the_tree(prefix: Path, tmp_path: Path) -> None:
 
 def test_a_swap_keeps_the_modes_of_directories(prefix: Path) -> None:
     tree = {"private": a_directory(0o700), "private/x": a_file("x"), "shared": a_directory(0o775)}
-    _artifacts.swap(str(prefix), upgrade(prefix, {}, tree))
+    _artifacts.swap(upgrade(prefix, {}, tree))
     assert tree_of(prefix) == tree
 
 
@@ -561,15 +562,15 @@ def test_an_upgrade_replaces_by_rename_and_removes_at_the_end(prefix: Path) -> N
     before = everything(prefix)
     run = upgrade(prefix, signed(prefix), SECOND)
     with (prefix / "bin/other").open() as running:
-        _artifacts.swap(str(prefix), run)
+        _artifacts.swap(run)
         after = everything(prefix)
         assert after["bin/same"] == before["bin/same"]
         assert after["bin/other"][0] != before["bin/other"][0]
         assert (prefix / "bin/gone").exists()
-        assert (Path(run["aside"]) / "bin/other").lstat().st_ino == before["bin/other"][0]
-        assert os.readlink(Path(run["aside"]) / "link") == "bin/same"
+        assert (Path(run.aside) / "bin/other").lstat().st_ino == before["bin/other"][0]
+        assert os.readlink(Path(run.aside) / "link") == "bin/same"
         for _dummy in range(2):
-            _artifacts.prune(str(prefix), run)
+            _artifacts.prune(run)
             assert tree_of(prefix) == SECOND
             assert os.listdir(prefix.parent) == [prefix.name]
         assert running.read() == "other"
@@ -581,8 +582,8 @@ def test_an_edited_configuration_stays(prefix: Path) -> None:
     (prefix / CONFIGURATION).write_text("mine")
     before = everything(prefix)
     run = upgrade(prefix, tree, {**SECOND, CONFIGURATION: a_file("new")})
-    _artifacts.swap(str(prefix), run)
-    _artifacts.prune(str(prefix), run)
+    _artifacts.swap(run)
+    _artifacts.prune(run)
     assert everything(prefix)[CONFIGURATION] == before[CONFIGURATION]
 
 
@@ -603,9 +604,9 @@ def test_put_back_from_every_point_of_the_swap(
         before = everything(prefix.parent.parent)
         run = upgrade(prefix, {} if fresh else signed(prefix), FIRST if fresh else SECOND)
         points = number
-        went_on = crash_at(monkeypatch, number, _artifacts.swap, str(prefix), run)
+        went_on = crash_at(monkeypatch, number, _artifacts.swap, run)
         for _dummy in range(2):
-            _artifacts.put_back(str(prefix), run)
+            _artifacts.put_back(run)
             assert everything(prefix.parent.parent) == before
         if not went_on:
             break
@@ -614,7 +615,7 @@ def test_put_back_from_every_point_of_the_swap(
 
 @pytest.mark.parametrize("undo", [_artifacts.put_back, _artifacts.prune], ids=["put back", "prune"])
 def test_an_end_that_is_interrupted_is_repeated(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undo: t.Callable[[str, t.Mapping[str, t.Any]], object]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undo: t.Callable[[Swap], object]
 ) -> None:
     expected: dict[str, t.Any] = {}
     points = 0
@@ -623,10 +624,10 @@ def test_an_end_that_is_interrupted_is_repeated(
         install(prefix, ON_DISK)
         before = everything(prefix.parent.parent)
         run = upgrade(prefix, signed(prefix), SECOND)
-        _artifacts.swap(str(prefix), run)
+        _artifacts.swap(run)
         points = number
-        went_on = crash_at(monkeypatch, number, undo, str(prefix), run)
-        undo(str(prefix), run)
+        went_on = crash_at(monkeypatch, number, undo, run)
+        undo(run)
         found = tree_of(prefix.parent.parent)
         expected = expected or found
         assert found == expected, f"interrupted before step {number}"
@@ -645,7 +646,7 @@ def test_a_configuration_that_was_edited_after_the_swap_is_not_put_back(prefix: 
         install(prefix, ON_DISK)
     old = {} if fresh else signed(prefix)
     run = upgrade(prefix, old, {**FIRST, CONFIGURATION: a_file("other")})
-    _artifacts.swap(str(prefix), run)
+    _artifacts.swap(run)
     path = prefix / CONFIGURATION
     if how == "by rename":
         path.with_name("new").write_text("mine")
@@ -653,12 +654,12 @@ def test_a_configuration_that_was_edited_after_the_swap_is_not_put_back(prefix: 
     else:
         path.write_text("mine")
     (prefix / "bin/other").write_text("no configuration, and so ours")
-    assert _artifacts.put_back(str(prefix), run) == [CONFIGURATION]
+    assert _artifacts.put_back(run) == [CONFIGURATION]
     assert path.read_text() == "mine"
     assert (prefix / "bin/other").exists() is not fresh
-    assert not os.path.lexists(run["staged"])
-    assert not os.path.lexists(run["aside"])
-    _artifacts.put_back(str(prefix), run)
+    assert not os.path.lexists(run.staged)
+    assert not os.path.lexists(run.aside)
+    _artifacts.put_back(run)
     assert path.read_text() == "mine"
 
 

@@ -25,7 +25,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal, Kind
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
@@ -68,7 +68,7 @@ def test_every_error_is_undone(tmp_path: Path, starts: list[str], error: Excepti
         (root / "config.toml").write_text("after")
         raise error
 
-    journal = Journal(state)
+    journal = Journal(state, Kind.INSTALLER)
     with pytest.raises(Refusal) as raised:
         _installer._safely(state, journal, ENGINE, [str(root)], [], 10, work, lambda outcome, changed: Receipt())
     assert says in str(raised.value)
@@ -98,7 +98,14 @@ def test_what_the_admin_mends_after_a_rollback_that_failed_stays(
         patch.setattr(_probe, "restart", fail)
         with pytest.raises(Refusal, match=r"Putting it back failed, too.*keeps what you mend by hand"):
             _installer._safely(
-                state, Journal(state), ENGINE, [str(root)], [], 10, work, lambda outcome, changed: Receipt()
+                state,
+                Journal(state, Kind.INSTALLER),
+                ENGINE,
+                [str(root)],
+                [],
+                10,
+                work,
+                lambda outcome, changed: Receipt(),
             )
     (root / "config.toml").write_text("mended")
     starts.append("by hand")
@@ -116,14 +123,18 @@ def test_a_commit_that_cannot_be_written_is_no_commit_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, starts: list[str]
 ) -> None:
     """A command that has filled the disk; the engine does not come back, either. The next run goes on with the way back."""
-    root, state, journal = tmp_path / "etc", State(str(tmp_path / "state")), Journal(State(str(tmp_path / "state")))
+    root, state, journal = (
+        tmp_path / "etc",
+        State(str(tmp_path / "state")),
+        Journal(State(str(tmp_path / "state")), Kind.INSTALLER),
+    )
     root.mkdir()
     (root / "config.toml").write_text("before")
     record = journal.record
 
     def full(**parts: t.Any) -> None:
         if parts.get("committed"):
-            journal.parts.update(parts)
+            journal.committed = True
             raise OSError(28, "No space left on device")
         record(**parts)
 
@@ -165,6 +176,14 @@ def test_all_is_durable_before_the_journal_is_closed(
 
     created: list[_volumes.Created] = [{"path": str(tmp_path / "opt/x"), "type": "Directory", "mode": 0o755}]
     with contextlib.suppress(Refusal):
-        _installer._safely(state, Journal(state), ENGINE, [str(root)], created, 10, work, result)
+        _installer._safely(state, Journal(state, Kind.INSTALLER), ENGINE, [str(root)], created, 10, work, result)
     assert Journal.find(state) is None
     assert synced == [(True, {state.directory, str(tmp_path / "opt/x")})]
+
+
+def test_a_run_that_was_opened_and_no_more_is_closed(tmp_path: Path, starts: list[str]) -> None:
+    state = State(str(tmp_path / "state"))
+    Journal(state, Kind.INSTALLER).record()
+    assert _transaction.recover(state) == ("rolled back", [])
+    assert Journal.find(state) is None
+    assert starts == ["1"]

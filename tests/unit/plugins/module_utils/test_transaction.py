@@ -32,7 +32,8 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._change import Change, FileChange
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal, Swap
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
 
@@ -307,10 +308,8 @@ def test_an_engine_that_nobody_has_started_is(state: State, stuck: Daemon) -> No
 def test_a_journal_of_the_version_before(state: State, stuck: Daemon) -> None:
     journal = Journal.find(state)
     assert journal
-    config = journal.parts["config"]
-    for key in ("written", "linked", "invocation", "back"):
-        config.pop(key)
-    journal.record(config=config)
+    assert journal.config
+    journal.record(config=replace(journal.config, written={}, linked={}, invocation="", back=None))
     stuck.config.write_text(BEFORE + table("mine"))
     assert recover(state) == ""
     assert stuck.config.read_text() == BEFORE
@@ -364,17 +363,14 @@ def test_a_payload_configuration_that_was_edited_stays_and_is_known(
     (prefix / name).write_text("mine")
     entry = {"type": "file", "mode": 0o644, "size": 5, "digest": _files.sha256(b"ours!")}
     directories = [str(path) for path in ((prefix / name).parent, prefix / "share/defaults", prefix / "share", prefix)]
-    artifacts = {
-        "prefix": str(prefix),
-        "staged": str(tmp_path / "opt/.work/staged"),
-        "aside": str(tmp_path / "opt/.work/aside"),
-        "add": [name],
-        "replace": [],
-        "remove": [],
-        "editable": {name: entry},
-        "directories": directories,
-        "kept": [],
-    }
+    artifacts = Swap(
+        prefix=str(prefix),
+        staged=str(tmp_path / "opt/.work/staged"),
+        aside=str(tmp_path / "opt/.work/aside"),
+        add=[name],
+        editable={name: entry},
+        directories=directories,
+    )
     journal = Journal(state)
     _transaction.begin(state, journal, artifacts=artifacts)
     assert f"{prefix / name}: edited" in recover(state)
@@ -414,22 +410,23 @@ def test_all_is_durable_before_the_journal_is_closed(
 ) -> None:
     """/opt, /etc and /var can be file systems of their own: without the journal nobody knows what has to go there."""
     prefix = tmp_path / "opt/x"
-    artifacts: dict[str, t.Any] = {
-        "prefix": str(prefix),
-        "staged": str(tmp_path / "opt/.work/staged"),
-        "aside": str(tmp_path / "opt/.work/aside"),
-        **{part: [part] if part in ("add", "remove") else [] for part in ("add", "replace", "remove", "kept")},
-        "directories": [str(prefix)],
-        "give_back": ["theirs"],
-    }
-    for path in (prefix / "remove", prefix / "theirs.kept", Path(artifacts["staged"]) / "add"):
+    artifacts = Swap(
+        prefix=str(prefix),
+        staged=str(tmp_path / "opt/.work/staged"),
+        aside=str(tmp_path / "opt/.work/aside"),
+        add=["add"],
+        remove=["remove"],
+        directories=[str(prefix)],
+        give_back=["theirs"],
+    )
+    for path in (prefix / "remove", prefix / "theirs.kept", Path(artifacts.staged) / "add"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     journal = Journal(state)
-    _transaction.begin(state, journal, artifacts=artifacts, receipt={"prefix": str(prefix), "tree": {}})
-    _artifacts.swap(str(prefix), {**artifacts, "directories": []})
+    _transaction.begin(state, journal, artifacts=artifacts, receipt=Receipt(prefix=str(prefix)))
+    _artifacts.swap(replace(artifacts, directories=[]))
     if how == "removed":
-        journal.record(receipt=replace(state.receipt(), prefix=str(prefix)).plain())
+        journal.record(receipt=replace(state.receipt(), prefix=str(prefix)))
         _transaction.finish(state, journal)
     else:
         change = change_of(daemon, AFTER if how == "committed" else AFTER + BROKEN, drop_in=True)

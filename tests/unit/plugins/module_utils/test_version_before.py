@@ -26,7 +26,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _unit,
     _validate,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal, Kind, Stage
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -178,3 +178,28 @@ def test_a_receipt_of_the_version_before_is_understood(
     node.state.write_receipt(receipt)
     assert steady(node.receipt()) == steady(receipt_of(name))
     assert node.state.receipt() == replace(receipt, changed_at=node.state.receipt().changed_at)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "stage"),
+    [
+        ("native-opened", Kind.NATIVE, Stage.ARTIFACTS),
+        ("native-artifacts", Kind.NATIVE, Stage.ARTIFACTS),
+        ("native-configuration", Kind.NATIVE, Stage.CONFIGURATION),
+        ("native-restarting", Kind.NATIVE, Stage.RESTARTING),
+        ("native-back", Kind.NATIVE, Stage.ROLLING_BACK),
+        ("native-committed", Kind.NATIVE, Stage.COMMITTED),
+        ("absent-opened", Kind.NATIVE, Stage.ARTIFACTS),
+        # Nothing in it says so yet, and nothing was changed.
+        ("installer-opened", Kind.NATIVE, Stage.OPENED),
+        ("installer-recorded", Kind.INSTALLER, Stage.COMMAND),
+        ("installer-back", Kind.INSTALLER, Stage.ROLLING_BACK),
+        ("installer-committed", Kind.INSTALLER, Stage.COMMITTED),
+    ],
+)
+def test_a_journal_of_the_version_before_is_understood(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, kind: Kind, stage: Stage
+) -> None:
+    journal = Journal.find(Node(tmp_path, name, 1, monkeypatch).state)
+    assert journal is not None
+    assert (journal.kind, journal.stage) == (kind, stage)
