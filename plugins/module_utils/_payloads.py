@@ -8,13 +8,54 @@ from __future__ import annotations
 
 import os
 import typing as t
+from dataclasses import dataclass
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _artifacts,
+    _documents,
     _files,
     _mounts,
 )
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Payload
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
+
+if t.TYPE_CHECKING:
+    from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import Tree
+
+SCHEMA = 1
+#: Records of the version before do not say their schema, nor do those of kept images (see ``_kept``).
+_UNDERSTOOD = (SCHEMA, None)
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A payload whose artifacts lie in the directory ``staged`` ('': in none), or are being unpacked there: then without ``tree``.
+
+    ``prefix`` is where they go, ``keep`` whether they stay there when they are installed.
+    """
+
+    payload: Payload
+    staged: str
+    prefix: str = ""
+    tree: Tree | None = None
+    keep: bool = False
+
+    @classmethod
+    def from_plain(cls, plain: t.Mapping[str, t.Any]) -> Staged:
+        """Return what a record says; also one of a kept image, of which nothing is staged."""
+        return cls(
+            payload=Payload.from_plain(plain),
+            staged=plain["staged"],
+            prefix=plain.get("prefix", ""),
+            tree=plain.get("tree"),
+            keep=plain.get("keep", False),
+        )
+
+    def plain(self) -> dict[str, t.Any]:
+        document = {"schema": SCHEMA, **self.payload.plain(), "staged": self.staged}
+        if self.tree is None:
+            return document
+        return {**document, "prefix": self.prefix, "tree": self.tree, "keep": self.keep}
 
 
 def staging(prefix: str, digest: str) -> str:
@@ -27,38 +68,32 @@ def begin(state: State, digest: str, staged: str) -> None:
     before = _read(state.payload(digest))
     if before:  # perhaps of another prefix, and somewhere else
         _remove_staged(before)
-    remember(state, {"digest": digest, "staged": staged})
+    remember(state, Staged(Payload(digest), staged))
     _files.remove_tree(staged)
     _files.make_directories(staged, mode=0o700)
 
 
-def remember(state: State, payload: t.Mapping[str, t.Any]) -> None:
-    """Record a payload as completely extracted and verified.
-
-    Shape: ``digest``, ``digest_kind``, ``chain``, ``parts`` (digests of its tarballs, if it comes in several), ``architecture``,
-    ``reference``, ``layout``, ``prefix``, ``staged`` (directory), ``tree``, ``components`` ({needed, unpacked} or None),
-    ``keep`` (it stays when it is installed), ``source`` (state of a tarball or directory on the node, or '').
-    """
-    directory = state.payload(payload["digest"])
+def remember(state: State, payload: Staged) -> None:
+    """Record a payload; with its tree, as completely extracted and verified."""
+    directory = state.payload(payload.payload.digest)
     state.create()
     _files.make_directories(directory, mode=0o700)
-    _files.write_json(os.path.join(directory, "payload.json"), payload)
+    _files.write_json(os.path.join(directory, "payload.json"), payload.plain())
 
 
-def find(state: State, digest: str) -> dict[str, t.Any] | None:
+def find(state: State, digest: str) -> Staged | None:
     """Return the record of an extracted payload with this among its digests, whose artifacts are still there and can be renamed
     to their prefix.
     """
     for directory in _directories(state):
         payload = _read(directory)
-        if payload and "tree" in payload and digest in payload["chain"] and _is_usable(payload):
+        if payload and payload.tree is not None and digest in payload.payload.chain and _is_usable(payload):
             return payload
     return None
 
 
-def _is_usable(payload: t.Mapping[str, t.Any]) -> bool:
-    staged, prefix = payload["staged"], payload["prefix"]
-    return os.path.isdir(staged) and _mounts.of(staged) == _mounts.of(prefix)
+def _is_usable(payload: Staged) -> bool:
+    return os.path.isdir(payload.staged) and _mounts.of(payload.staged) == _mounts.of(payload.prefix)
 
 
 def forget(state: State, everything: bool = False) -> None:
@@ -81,13 +116,13 @@ def waiting(state: State) -> dict[str, dict[str, t.Any]]:
     for directory in _directories(state):
         payload = _read(directory)
         if payload and not _is_kept(payload, kept):
-            place = payload["staged"] or directory
-            found[payload["digest"]] = {"path": place, "bytes": _files.disk_usage(place)}
+            place = payload.staged or directory
+            found[payload.payload.digest] = {"path": place, "bytes": _files.disk_usage(place)}
     return found
 
 
-def _is_kept(payload: t.Mapping[str, t.Any], installed: t.Collection[str]) -> bool:
-    return bool(payload.get("keep")) and payload["digest"] in installed
+def _is_kept(payload: Staged, installed: t.Collection[str]) -> bool:
+    return payload.keep and payload.payload.digest in installed
 
 
 def _directories(state: State) -> list[str]:
@@ -95,13 +130,14 @@ def _directories(state: State) -> list[str]:
     return [os.path.join(state.payloads, name) for name in names]
 
 
-def _read(directory: str) -> dict[str, t.Any] | None:
-    return t.cast("dict[str, t.Any] | None", _files.read_json(os.path.join(directory, "payload.json")))
+def _read(directory: str) -> Staged | None:
+    path = os.path.join(directory, "payload.json")
+    return _documents.read(path, "record of a payload", _UNDERSTOOD, Staged.from_plain)
 
 
-def _remove_staged(payload: t.Mapping[str, t.Any]) -> None:
-    gone = _files.remove_tree(payload["staged"])
-    _files.remove_empty_directories([os.path.dirname(payload["staged"])])
+def _remove_staged(payload: Staged) -> None:
+    gone = _files.remove_tree(payload.staged)
+    _files.remove_empty_directories([os.path.dirname(payload.staged)])
     if gone:
         # Before the record of it goes: nobody would know whose it is.
-        _files.sync([payload["staged"]])
+        _files.sync([payload.staged])

@@ -133,7 +133,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal, Stage, Swap
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Payload, Receipt
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
 if t.TYPE_CHECKING:
@@ -171,7 +171,7 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
     old: Tree = {**known.left, **known.tree}
     staged = _payloads.find(state, digest)
     if staged:
-        new: Tree = staged["tree"]
+        new: Tree = staged.tree or {}
     elif module.check_mode and module.params["tree"]:
         new = module.params["tree"]
     elif receipt.tree and receipt.payload.digest == digest:
@@ -202,9 +202,7 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
         )
 
     journal = Journal(state)
-    working = (
-        os.path.join(_artifacts.staging(prefix), "copy-" + journal.run[:16]) if staged.get("keep") else staged["staged"]
-    )
+    working = os.path.join(_artifacts.staging(prefix), "copy-" + journal.run[:16]) if staged.keep else staged.staged
     swap = Swap(
         prefix=prefix,
         staged=working,
@@ -216,8 +214,8 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
         give_back=sorted(set(known.kept) - set(new)),
     )
     _transaction.begin(state, journal, artifacts=swap)
-    if working != staged["staged"]:
-        _copy(staged["staged"], working)
+    if working != staged.staged:
+        _copy(staged.staged, working)
     _artifacts.swap(swap)
     _label(module, prefix)
     edited = set(plan["edited"])
@@ -228,7 +226,7 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
     left = {path: old[path] for path in plan["edited"] if path not in new}
     planned = replace(
         receipt,
-        payload=Payload.from_plain(staged),
+        payload=staged.payload,
         installer=_contracts.undone_by("install", receipt.installer),
         prefix=prefix,
         tree=tree,

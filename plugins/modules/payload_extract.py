@@ -263,6 +263,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Archive, Image, select
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._progress import Progress
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Payload
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._registry import Access, Registry
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._tarball import Source
@@ -365,7 +366,8 @@ class Extraction:
         installed = self.receipt.payload
         if self.receipt.tree and digest in installed.chain:
             return installed.plain()
-        return _payloads.find(self.state, digest)
+        staged = _payloads.find(self.state, digest)
+        return staged.payload.plain() if staged else None
 
     def _pulling(self, arrived: int) -> None:
         self.progress.tell("pulled" if arrived else "the registry has sent nothing yet", arrived)
@@ -402,8 +404,7 @@ class Extraction:
             drifted = _artifacts.drift(self.receipt.prefix, self.receipt.tree, self.params["verify"])
             if set(drifted.values()) <= ({"edited"} if self.params["edited_config"] == "keep" else set()):
                 prefix = self.receipt.prefix
-                payload = {**installed.plain(), "prefix": prefix, "tree": self.receipt.tree}
-                if self._suffices(payload):
+                if self._suffices(installed):
                     if self.source not in ("", installed.source) and not self.check_mode:
                         # It was read, and need not be read again.
                         self.state.write_receipt(
@@ -414,12 +415,16 @@ class Extraction:
                     if not self.check_mode:
                         _payloads.forget(self.state)  # what runs that failed have left
                     edited = [os.path.join(prefix, path) for path in drifted]
-                    return {**self._result("installed", payload), "edited": edited}
+                    return {**self._result("installed", installed, self.receipt.tree), "edited": edited}
         staged = _payloads.find(self.state, digest)
-        if staged and staged["prefix"] == self._prefix(_layouts.by_name(staged["layout"])) and self._suffices(staged):
-            if staged.get("keep", False) != self.params["keep"] and not self.check_mode:
-                _payloads.remember(self.state, {**staged, "keep": self.params["keep"]})
-            return self._result("staged", staged)
+        if (
+            staged
+            and staged.prefix == self._prefix(_layouts.by_name(staged.payload.layout))
+            and self._suffices(staged.payload)
+        ):
+            if staged.keep != self.params["keep"] and not self.check_mode:
+                _payloads.remember(self.state, dataclasses.replace(staged, keep=self.params["keep"]))
+            return self._result("staged", staged.payload, staged.tree or {})
         self._require_engine()
         self._require_room(identity.get("size", 0))
         if self.params["prefix"]:
@@ -446,9 +451,9 @@ class Extraction:
             engine = _module.overrides(self.params)
             _readiness.require(engine, self.params["config_mode"], self.params["enable_cri"])
 
-    def _suffices(self, payload: t.Mapping[str, t.Any]) -> bool:
+    def _suffices(self, payload: Payload) -> bool:
         """Tell whether all components that are needed now were unpacked."""
-        components = _components.of(payload)
+        components = _components.of(payload.plain())
         if components is None:
             return True
         asked, candidates = self.params["handlers"], self.params["candidates"]
@@ -485,12 +490,12 @@ class Extraction:
         if self.check_mode:
             self._require_room(_least(image))
             found = _extract.unpack(source, image, None, how)
-            payload = self._payload(found, identity, staged="")
-            return {**self._result("absent", payload), "changed": True, "tree": found.tree}
-        staged = ""
+            payload = self._payload(found, identity)
+            return {**self._result("absent", payload, found.tree), "changed": True, "tree": found.tree}
+        prefix = staged = ""
 
         def begin(layout: _layouts.Layout) -> str:
-            nonlocal staged
+            nonlocal prefix, staged
             prefix = self._prefix(layout)
             self._require_one_mount(prefix)
             staged = _payloads.staging(prefix, identity["digest"])
@@ -500,33 +505,29 @@ class Extraction:
 
         try:
             found = _extract.unpack(source, image, begin, how)
-            payload = self._payload(found, identity, staged)
-            result = self._result("absent", payload)
+            payload = self._payload(found, identity)
+            result = self._result("absent", payload, found.tree)
             _files.sync_filesystem(staged)
         except BaseException:
             _payloads.forget(self.state)
             raise
-        _payloads.remember(self.state, payload)
+        _payloads.remember(self.state, _payloads.Staged(payload, staged, prefix, found.tree, self.params["keep"]))
         return {**result, "changed": True}
 
     def _reading(self, image: Image, what: str) -> t.Callable[[int], None]:
         total = sum(layer.size or 0 for layer in image.layers)
         return lambda done: self.progress.tell(what, done, total)
 
-    def _payload(self, found: _extract.Unpacked, identity: Identity, staged: str) -> dict[str, t.Any]:
+    def _payload(self, found: _extract.Unpacked, identity: Identity) -> Payload:
         layout = t.cast(_layouts.Layout, found.layout)
-        return {
+        return Payload(
             **{key: identity[key] for key in ("digest", "digest_kind", "chain", "architecture")},
-            "parts": identity.get("parts", []),
-            "reference": str(self.reference),
-            "layout": layout.name,
-            "prefix": self._prefix(layout),
-            "staged": staged,
-            "tree": found.tree,
-            "components": dataclasses.asdict(found.components) if found.components else None,
-            "keep": self.params["keep"],
-            "source": self.source,
-        }
+            parts=identity.get("parts", ()),
+            reference=str(self.reference),
+            layout=layout.name,
+            components=dataclasses.asdict(found.components) if found.components else None,
+            source=self.source,
+        )
 
     def _prefix(self, layout: _layouts.Layout) -> str:
         """Return where a payload goes, or refuse a second place."""
@@ -539,10 +540,10 @@ class Extraction:
             )
         return prefix
 
-    def _result(self, found: str, payload: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-        layout = _layouts.by_name(payload["layout"])
+    def _result(self, found: str, payload: Payload, tree: _extract.Tree) -> dict[str, t.Any]:
+        layout = _layouts.by_name(payload.layout)
         prefix = self._prefix(layout)
-        offered = _shims.offered(payload["tree"], layout, prefix, _components.of(payload))
+        offered = _shims.offered(tree, layout, prefix, _components.of(payload.plain()))
         choice = _shims.choose(
             offered,
             self.params["handlers"],
@@ -554,8 +555,8 @@ class Extraction:
         return {
             "changed": False,
             "found": found,
-            "digest": payload["digest"],
-            "digest_kind": payload["digest_kind"],
+            "digest": payload.digest,
+            "digest_kind": payload.digest_kind,
             "layout": layout.name,
             "prefix": prefix,
             "handlers": [handler.table() for handler in choice.handlers],

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _mounts,
     _payloads,
 )
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Payload, Receipt
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
@@ -37,15 +39,8 @@ def stage(state: State, prefix: Path, digest: str = DIGEST, keep: bool = False) 
     staged = Path(_payloads.staging(str(prefix), digest))
     staged.mkdir(parents=True)
     (staged / "x").write_bytes(b"x")
-    payload = {
-        "digest": digest,
-        "chain": {digest: "manifest"},
-        "prefix": str(prefix),
-        "staged": str(staged),
-        "tree": {},
-        "keep": keep,
-    }
-    _payloads.remember(state, payload)
+    payload = Payload(digest, chain={digest: "manifest"})
+    _payloads.remember(state, _payloads.Staged(payload, str(staged), str(prefix), {}, keep))
     return staged
 
 
@@ -60,7 +55,7 @@ def test_a_payload_is_found_while_its_artifacts_are_there(state: State, prefix: 
     staged = stage(state, prefix)
     found = _payloads.find(state, DIGEST)
     assert found is not None
-    assert found["staged"] == str(staged)
+    assert found.staged == str(staged)
     assert _payloads.find(state, "sha256:" + "cd" * 32) is None
     (staged / "x").unlink()
     staged.rmdir()
@@ -140,3 +135,15 @@ def test_a_payload_whose_artifacts_are_gone_is_forgotten(state: State, prefix: P
     staged.rmdir()
     _payloads.forget(state)
     assert not os.path.exists(state.payloads)
+
+
+@pytest.mark.parametrize(
+    ("schema", "says"),
+    [(2, "schema 2, written by.*Use that version"), (None, "KeyError: 'staged'.*from a backup")],
+    ids=["newer", "without a part"],
+)
+def test_a_record_that_is_not_understood_is_refused(state: State, prefix: Path, schema: int | None, says: str) -> None:
+    stage(state, prefix)
+    Path(state.payload(DIGEST), "payload.json").write_text(json.dumps({"schema": schema, "digest": DIGEST}))
+    with pytest.raises(Refusal, match=says):
+        _payloads.find(state, DIGEST)

@@ -20,6 +20,7 @@ import pytest
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _containerd,
     _cri,
+    _payloads,
     _probe,
     _service,
     _transaction,
@@ -203,3 +204,14 @@ def test_a_journal_of_the_version_before_is_understood(
     journal = Journal.find(Node(tmp_path, name, 1, monkeypatch).state)
     assert journal is not None
     assert (journal.kind, journal.stage) == (kind, stage)
+
+
+def test_a_staged_payload_of_the_version_before_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = Node(tmp_path, "native-staged", 1, monkeypatch)
+    digest, alias = "sha256:" + "2b" * 32, "sha256:" + "2b" * 31 + "ff"
+    record = Path(node.state.payload(digest), "payload.json")
+    staged = _payloads.find(node.state, alias)
+    assert staged is not None
+    assert staged.plain() == {"schema": 1, **json.loads(record.read_text())}
+    _payloads.forget(node.state)
+    assert node.files() == files_of("native-installed")
