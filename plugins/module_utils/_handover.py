@@ -2,24 +2,26 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""From the module to the unit: a change is ordered by the one and carried out by the other, so that neither a lost connection
+"""From the module to the unit: a change is requested by the one and carried out by the other, so that neither a lost connection
 nor a killed ansible-playbook ends it half-way.
 
-Order and result lie in /run: an order that a reboot has overtaken is not carried out.
+Request and result lie in /run: a request that a reboot has overtaken is not carried out.
 """
 
 from __future__ import annotations
 
 import contextlib
+import enum
 import fcntl
 import glob
 import os
 import sys
 import traceback
 import typing as t
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
+    _documents,
     _files,
     _state,
     _transaction,
@@ -31,36 +33,97 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
+if t.TYPE_CHECKING:
+    from ansible_collections.confidential_containers.runtime.plugins.module_utils import _command
+
 _DIRECTORY = "/run/confidential-containers"
-_ORDER = _DIRECTORY + "/order.json"
+_REQUEST = _DIRECTORY + "/request.json"
 _GOES_ON = "What this run began, the next one finishes or undoes."
 
 
-def _result(run: str) -> str:
+class Task(enum.Enum):
+    """What the unit can be asked for."""
+
+    CHANGE = "change the engine's configuration"
+    COMMAND = "run a payload's command"
+    RESTORE = "bring back what commands have left"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the unit is to carry out: a ``task`` of an open run, with the plain data of its ``work``.
+
+    ``timeout`` is what the engine may take for a restart; ``ignore_pods`` whether handlers go although pods use them.
+    """
+
+    run: str
+    engine: Engine
+    task: Task
+    work: t.Mapping[str, t.Any]
+    timeout: float
+    ignore_pods: bool
+
+    @classmethod
+    def from_plain(cls, plain: t.Mapping[str, t.Any]) -> Request:
+        """Return the request that a document describes."""
+        return cls(**{**plain, "engine": Engine.from_plain(plain["engine"]), "task": Task[plain["task"]]})
+
+    def plain(self) -> dict[str, t.Any]:
+        return {**vars(self), "engine": self.engine.plain(), "task": self.task.name, "work": dict(self.work)}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a request: the ``outcome`` as plain data, or why there is none."""
+
+    run: str
+    outcome: t.Mapping[str, t.Any] | None = None
+    refusal: Refusal | None = None
+
+    @classmethod
+    def from_plain(cls, plain: t.Mapping[str, t.Any]) -> Result:
+        """Return the result that a document describes."""
+        refusal = plain.get("refusal")
+        return cls(plain.get("run", ""), plain.get("outcome"), Refusal(**refusal) if refusal else None)
+
+    def plain(self) -> dict[str, t.Any]:
+        if self.refusal is None:
+            return {"run": self.run, "outcome": self.outcome}
+        words = {part: getattr(self.refusal, part) for part in ("expected", "found", "remedy")}
+        return {"run": self.run, "refusal": words}
+
+
+def _requested() -> Request | None:
+    return _documents.read(_REQUEST, "request", [None], Request.from_plain)
+
+
+def _result(path: str) -> Result | None:
+    return _documents.read(path, "result", [None], Result.from_plain)
+
+
+def _result_path(run: str) -> str:
     """Return where the result of a run is: each has its own, for others may still be waited for."""
     return f"{_DIRECTORY}/result-{run}.json"
 
 
-def order(state: State, journal: Journal, engine: Engine, kind: str, work: t.Mapping[str, t.Any], **how: t.Any) -> None:
-    """Leave an order for the unit. ``work`` and ``how`` are what the function of the ``kind`` takes, as plain data."""
+def leave_request(state: State, journal: Journal, request: Request) -> None:
+    """Open the run, and leave a request for the unit."""
     _transaction.begin(state, journal)
     _files.make_directories(_DIRECTORY, mode=0o700)
-    _files.remove_file(_result(journal.run))
-    _files.write_json(
-        _ORDER, {"run": journal.run, "engine": engine.plain(), "kind": kind, "work": dict(work), "how": how}
-    )
+    _files.remove_file(_result_path(request.run))
+    _files.write_json(_REQUEST, request.plain())
 
 
 def carried_out(run: str) -> dict[str, t.Any]:
-    """Have the unit carry out the order of ``run``, and return what it did, or raise its refusal."""
-    path = _result(run)
+    """Have the unit carry out the request of ``run``, and return what it did, or raise its refusal."""
+    path = _result_path(run)
     with _listening(run):
         _unit.start()
-        if not _unit.wait(lambda: os.path.exists(path)) and _is_ordered(run):
-            # A process that was about to end when it was started has not seen the order.
+        if not _unit.wait(lambda: os.path.exists(path)) and _is_requested(run):
+            # A process that was about to end when it was started has not seen the request.
             _unit.start()
             _unit.wait(lambda: os.path.exists(path))
-        result = _files.read_json(path)
+        result = _result(path)
         _files.remove_file(path)
     if result is None:
         raise Refusal(
@@ -68,13 +131,14 @@ def carried_out(run: str) -> dict[str, t.Any]:
             "that it ended without a result",
             f"'journalctl -u {_unit.NAME}' on the node says why. {_GOES_ON}",
         )
-    if "refusal" in result:
-        raise Refusal(**result["refusal"])
-    return t.cast("dict[str, t.Any]", result["outcome"])
+    if result.refusal is not None:
+        raise result.refusal
+    return dict(result.outcome or {})
 
 
-def _is_ordered(run: str) -> bool:
-    return bool((_files.read_json(_ORDER) or {}).get("run") == run)
+def _is_requested(run: str) -> bool:
+    request = _requested()
+    return request is not None and request.run == run
 
 
 def _listener(run: str) -> str:
@@ -108,16 +172,15 @@ def _is_listened_for(run: str) -> bool:
     return False
 
 
-def _work(kind: str) -> t.Callable[..., t.Any]:
-    """Return what carries out a kind of order: from the plain data of its ``work`` to the outcome, a dataclass."""
-    if kind == "change":
-        return lambda state, journal, engine, work, **how: _transaction.carry_out(
-            state, journal, engine, Change.from_plain(work), **how
-        )
+def _carry_out(state: State, journal: Journal, request: Request) -> _transaction.Outcome | _command.Outcome:
+    how = (request.timeout, request.ignore_pods)
+    if request.task is Task.CHANGE:
+        return _transaction.carry_out(state, journal, request.engine, Change.from_plain(request.work), *how)
     # Not loaded before it is needed: see _transaction.recover.
     from ansible_collections.confidential_containers.runtime.plugins.module_utils import _installer
 
-    return {"installer": _installer.carry_out, "restore": _installer.restore_left}[kind]
+    work = _installer.carry_out if request.task is Task.COMMAND else _installer.restore_left
+    return work(state, journal, request.engine, request.work, *how)
 
 
 def unheard() -> str:
@@ -125,18 +188,17 @@ def unheard() -> str:
     found = ""
     # The version before had one name for all.
     for path in sorted(glob.glob(f"{_DIRECTORY}/result*.json"), key=os.path.getmtime):
-        result = _files.read_json(path) or {}
-        run = result.get("run", "")
-        if _is_listened_for(run):
+        result = _result(path)
+        if result is None or _is_listened_for(result.run):
             continue
         _files.remove_file(path)
-        _files.remove_file(_listener(run))
-        found = str(Refusal(**result["refusal"])) if "refusal" in result else found
+        _files.remove_file(_listener(result.run))
+        found = str(result.refusal) if result.refusal is not None else found
     return found
 
 
 def main() -> None:
-    """Carry out an order, or, without one, end the run that was interrupted: the unit's program.
+    """Carry out a request, or, without one, end the run that was interrupted: the unit's program.
 
     What it writes goes to the node's journal: not a word of any configuration.
     """
@@ -146,8 +208,9 @@ def main() -> None:
             held.enter_context(_state.locked(_unit.NAME))
         except (Refusal, OSError) as error:
             # Who waits has to hear that, too. What is read without the lock is only a name.
-            run = (_files.read_json(_ORDER) or {}).get("run", "") or _open_run(state)
-            _leave(run, refusal=as_refusal(error, f"run {run} to have the node for itself"))
+            request = _requested()
+            run = request.run if request else _open_run(state)
+            _leave(Result(run, refusal=as_refusal(error, f"run {run} to have the node for itself")))
             status = 1
         else:
             status = _attend(state)
@@ -164,18 +227,21 @@ def _attend(state: State) -> int:
     """Do what there is to do, leave its result, and return the exit status. The caller holds the lock."""
     run, status = "", 0
     try:
-        request = _files.read_json(_ORDER) or {}
-        # Only once: a process that is killed from here on is started again, finds no order, and undoes what was done.
-        _files.remove_file(_ORDER)
-        run = request.get("run", "")
+        try:
+            request = _requested()
+        finally:
+            # Only once: a process that is killed from here on is started again, finds no request, and undoes what was done.
+            _files.remove_file(_REQUEST)
+        run = request.run if request else ""
         journal = Journal.find(state)
         run = run or (journal.run if journal else "")
         if request:
-            _leave(run, outcome=_carry_out(state, journal, request))
+            outcome = _carry_out(state, _its_own(journal, request), request)
+            _leave(Result(run, asdict(outcome)))
         elif journal:
             _end(state, run)
     except Exception as error:  # noqa: BLE001  (told to who waits)
-        _leave(run, refusal=as_refusal(error, f"run {run} to go on to its end", _GOES_ON))
+        _leave(Result(run, refusal=as_refusal(error, f"run {run} to go on to its end", _GOES_ON)))
         if not isinstance(error, Refusal):
             # Not its words, which could quote a configuration.
             sys.stderr.writelines([*traceback.format_tb(error.__traceback__), f"{type(error).__name__}\n"])
@@ -185,17 +251,16 @@ def _attend(state: State) -> int:
     return status
 
 
-def _carry_out(state: State, journal: Journal | None, request: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    if journal is None or journal.run != request["run"]:
+def _its_own(journal: Journal | None, request: Request) -> Journal:
+    """Return the journal of a request, or refuse that of another run."""
+    if journal is None or journal.run != request.run:
         # Not this unit's to end: who opened it may be at work.
         raise Refusal(
-            f"run {request['run']} to be open on the node",
+            f"run {request.run} to be open on the node",
             f"run {journal.run}, which began meanwhile" if journal else "that another run has ended it",
             "Let only one run at a time work on a node, and run the playbook again.",
         )
-    work = _work(request["kind"])
-    engine = Engine.from_plain(request["engine"])
-    return asdict(work(state, journal, engine, request["work"], **request["how"]))
+    return journal
 
 
 def _end(state: State, run: str) -> t.NoReturn:
@@ -209,14 +274,10 @@ def _end(state: State, run: str) -> t.NoReturn:
     )
 
 
-def _leave(run: str, outcome: t.Mapping[str, t.Any] | None = None, refusal: Refusal | None = None) -> None:
+def _leave(result: Result) -> None:
     """Leave the result of a run for the module that waits for it, or for the next run."""
-    result: dict[str, t.Any] = {"run": run, "outcome": outcome}
-    if refusal is not None:
-        words = {part: getattr(refusal, part) for part in ("expected", "found", "remedy")}
-        result = {"run": run, "refusal": words}
-    if run:
+    if result.run:
         _files.make_directories(_DIRECTORY, mode=0o700)
-        _files.write_json(_result(run), result)
-    said = "carried out" if refusal is None else "refused, rolled back or interrupted; the next run says why"
-    sys.stdout.write(f"run {run or 'none'}: {said}\n")
+        _files.write_json(_result_path(result.run), result.plain())
+    said = "carried out" if result.refusal is None else "refused, rolled back or interrupted; the next run says why"
+    sys.stdout.write(f"run {result.run or 'none'}: {said}\n")

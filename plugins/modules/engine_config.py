@@ -194,6 +194,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._change import Change, encoded
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._handover import Request, Task
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
@@ -333,8 +334,9 @@ def main() -> t.NoReturn:
                 result.update(_result(outcome))
             else:
                 journal = _open(state, params["run"])
-                how = {"timeout": params["engine_timeout"], "ignore_pods": params["ignore_running_pods"]}
-                _handover.order(state, journal, engine, "change", _plan(params), **how)
+                how = (params["engine_timeout"], params["ignore_running_pods"])
+                request = Request(journal.run, engine, Task.CHANGE, _plan(params), *how)
+                _handover.leave_request(state, journal, request)
         # The unit takes the lock itself.
         if journal:
             result.update(_result(_transaction.Outcome(**_handover.carried_out(journal.run))))

@@ -71,6 +71,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _registry,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._handover import Request, Task
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal, Kind
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
@@ -84,7 +85,7 @@ def _engine(module: AnsibleModule) -> _containerd.Engine | None:
         return None
 
 
-def _order(module: AnsibleModule, state: State) -> str:
+def _request(module: AnsibleModule, state: State) -> str:
     """Have what a payload's commands left behind brought back; return the run that does it, '' where there is none."""
     engine = _engine(module)
     if not state.receipt().installer.left:
@@ -93,7 +94,8 @@ def _order(module: AnsibleModule, state: State) -> str:
         _installer.bring_back(state)
         return ""
     journal = Journal(state, Kind.INSTALLER)
-    _handover.order(state, journal, engine, "restore", {}, timeout=module.params["engine_timeout"], ignore_pods=True)
+    request = Request(journal.run, engine, Task.RESTORE, {}, module.params["engine_timeout"], ignore_pods=True)
+    _handover.leave_request(state, journal, request)
     return journal.run
 
 
@@ -145,7 +147,7 @@ def main() -> t.NoReturn:
             result = {"changed": changed, "recovered": recovered, "edited": _edited(state.receipt())}
             if module.check_mode:
                 return result
-            run = _order(module, state)
+            run = _request(module, state)
             if not run:
                 _forget(module, state)
                 return result

@@ -178,6 +178,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _module,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._handover import Request, Task
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal, Kind
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import CommandDone
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
@@ -303,8 +304,9 @@ def main() -> t.NoReturn:
                 result.update(_plan(order))
                 if not module.check_mode:
                     journal = Journal(state, Kind.INSTALLER)
-                    how = {"timeout": params["engine_timeout"], "ignore_pods": params["ignore_running_pods"]}
-                    _handover.order(state, journal, engine, "installer", dataclasses.asdict(order), **how)
+                    how = (params["engine_timeout"], params["ignore_running_pods"])
+                    request = Request(journal.run, engine, Task.COMMAND, dataclasses.asdict(order), *how)
+                    _handover.leave_request(state, journal, request)
         # The unit takes the lock itself.
         if journal:
             outcome = _handover.carried_out(journal.run)

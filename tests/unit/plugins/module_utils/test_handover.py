@@ -31,10 +31,15 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> State:
     monkeypatch.setattr(_handover, "State", lambda: state)
     monkeypatch.setattr(f"{_handover.__name__}._state.locked", contextlib.nullcontext)
     monkeypatch.setattr(_handover, "_DIRECTORY", str(tmp_path))
-    monkeypatch.setattr(_handover, "_ORDER", str(tmp_path / "order.json"))
+    monkeypatch.setattr(_handover, "_REQUEST", str(tmp_path / "request.json"))
     monkeypatch.setattr(_unit, "enable", lambda directory: None)
     monkeypatch.setattr(_unit, "disable", lambda directory: "")
     return state
+
+
+def request(state: State, journal: Journal) -> None:
+    asked = _handover.Request(journal.run, ENGINE, _handover.Task.CHANGE, {}, 120, ignore_pods=False)
+    _handover.leave_request(state, journal, asked)
 
 
 def left(tmp_path: Path, run: str) -> dict[str, t.Any]:
@@ -88,27 +93,39 @@ def test_a_lock_that_is_not_to_be_had_is_told(state: State, tmp_path: Path, monk
         raise Refusal("no other run", "one", "Wait.")
 
     journal = Journal(state)
-    _handover.order(state, journal, ENGINE, "change", {})
+    request(state, journal)
     monkeypatch.setattr(f"{_handover.__name__}._state.locked", locked)
-    for order_is_there in (True, False):  # without: the unit was killed, and started again
+    for request_is_there in (True, False):  # without: the unit was killed, and started again
         with pytest.raises(SystemExit):
             _handover.main()
         assert left(tmp_path, journal.run)["refusal"]["expected"] == "no other run"
         assert Journal.find(state) is not None
-        if order_is_there:
-            (tmp_path / "order.json").unlink()
+        if request_is_there:
+            (tmp_path / "request.json").unlink()
             (tmp_path / f"result-{journal.run}.json").unlink()
 
 
-def test_an_order_that_another_run_has_overtaken_ends_nothing(state: State, tmp_path: Path) -> None:
+def test_a_request_that_another_run_has_overtaken_ends_nothing(state: State, tmp_path: Path) -> None:
     first, second = Journal(state), Journal(state)
-    _handover.order(state, first, ENGINE, "change", {})
+    request(state, first)
     second.record()
     _handover.main()
     assert second.run in left(tmp_path, first.run)["refusal"]["found"]
     found = Journal.find(state)
     assert found
     assert found.run == second.run
+
+
+def test_a_request_that_is_not_understood_is_refused_once(state: State, tmp_path: Path) -> None:
+    journal = Journal(state)
+    request(state, journal)
+    path = tmp_path / "request.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "task": "UNHEARD_OF"}))
+    _handover.main()
+    assert Journal.find(state) is not None
+    _handover.main()
+    assert Journal.find(state) is None
+    assert "it was rolled back" in left(tmp_path, journal.run)["refusal"]["found"]
 
 
 def test_a_run_that_was_interrupted_is_ended_and_told(
@@ -149,7 +166,7 @@ def test_a_result_is_left_to_who_waits_for_it(state: State, tmp_path: Path, monk
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_process_that_was_about_to_end_has_not_seen_the_order(
+def test_a_process_that_was_about_to_end_has_not_seen_the_request(
     state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     starts: list[int] = []
@@ -157,11 +174,11 @@ def test_a_process_that_was_about_to_end_has_not_seen_the_order(
     def start() -> None:
         starts.append(1)
         if len(starts) == 2:
-            (tmp_path / "order.json").unlink()
+            (tmp_path / "request.json").unlink()
             leave(tmp_path, f"result-{journal.run}.json", run=journal.run, outcome={"changed": True})
 
     journal = Journal(state)
-    _handover.order(state, journal, ENGINE, "change", {})
+    request(state, journal)
     monkeypatch.setattr(_unit, "start", start)
     monkeypatch.setattr(_unit, "wait", lambda arrived: arrived())
     assert _handover.carried_out(journal.run) == {"changed": True}

@@ -48,7 +48,7 @@ class Node:
         monkeypatch.setattr(_containerd, "detect", self.detect)
         monkeypatch.setattr(_installer, "edited", lambda receipt: [])
         monkeypatch.setattr(_installer, "bring_back", lambda state: None)
-        monkeypatch.setattr(_handover, "order", lambda *_words, **_how: None)
+        monkeypatch.setattr(_handover, "leave_request", lambda *_words, **_how: None)
         monkeypatch.setattr(_handover, "carried_out", lambda run: self.meanwhile())
         monkeypatch.setattr(_registry, "clean", lambda engine: None)
 
