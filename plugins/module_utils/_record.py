@@ -4,9 +4,8 @@
 
 """What a node's directories hold before somebody else's program changes them: to say afterwards what it did, and to undo it.
 
-A record is a directory of ours with an index and a copy of everything. An entry of the index says what stands at a path:
-``type`` (file, link, directory, other), ``mode``, ``uid``, ``gid``, of files ``size``, ``mtime_ns``, ``ctime_ns`` and ``inode``, of
-links ``target``.
+A record is a directory of ours with an index and a copy of everything. An entry says what stands at a path: ``type`` (file, link,
+directory, other), ``mode``, ``uid``, ``gid``, of files ``size``, ``mtime_ns``, ``ctime_ns`` and ``inode``, of links ``target``.
 """
 
 from __future__ import annotations
@@ -15,8 +14,9 @@ import filecmp
 import os
 import stat
 import typing as t
+from dataclasses import dataclass
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _containerd, _files
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _containerd, _documents, _files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Difference, Left
 
@@ -25,11 +25,39 @@ Index = t.Dict[str, Entry]
 #: By path: what stood there before and what stands there now; None: nothing.
 Changes = t.Dict[str, t.Tuple[t.Optional[Entry], t.Optional[Entry]]]
 
+#: The index of the version before does not say its schema.
+_UNDERSTOOD = (1, None)
 #: Files up to this size are compared by their bytes, too: configuration files are written again and again.
 _SMALL = 1 << 20
 #: What tells that nobody has written to a file meanwhile.
 _UNTOUCHED = ("mtime_ns", "ctime_ns", "inode")
 _TYPES = {stat.S_IFREG: "file", stat.S_IFLNK: "link", stat.S_IFDIR: "directory"}
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The index of a record: what stood at and below ``roots``, without the ``excluded`` paths."""
+
+    roots: t.Sequence[str]
+    excluded: t.Collection[str]
+    entries: Index
+
+    @classmethod
+    def find(cls, store: str) -> Recorded | None:
+        """Return the index of a record, None where none was taken."""
+        return _documents.read(_index_path(store), "record", _UNDERSTOOD, cls.from_plain)
+
+    @classmethod
+    def from_plain(cls, plain: t.Mapping[str, t.Any]) -> Recorded:
+        """Return the index that a document describes."""
+        return cls(plain["roots"], plain["excluded"], plain["entries"])
+
+    def plain(self) -> dict[str, t.Any]:
+        return {"schema": _UNDERSTOOD[0], **vars(self), "excluded": sorted(self.excluded)}
+
+
+def _index_path(store: str) -> str:
+    return os.path.join(store, "index.json")
 
 
 def look(path: str) -> Entry | None:
@@ -76,9 +104,7 @@ def take(store: str, roots: t.Collection[str], excluded: t.Collection[str] = ())
     if present:
         _copy(["--parents", *present], os.path.join(store, "copy"))
     _files.sync_filesystem(store)
-    _files.write_json(
-        os.path.join(store, "index.json"), {"roots": roots, "excluded": sorted(excluded), "entries": found}
-    )
+    _files.write_json(_index_path(store), Recorded(roots, excluded, found).plain())
 
 
 def outermost(paths: t.Iterable[str]) -> list[str]:
@@ -97,11 +123,10 @@ def saved(store: str, path: str) -> str:
 
 def changes(store: str) -> Changes:
     """Return what differs from the record now; nothing where none was taken."""
-    record = _files.read_json(os.path.join(store, "index.json"))
+    record = Recorded.find(store)
     if record is None:
         return {}
-    before: Index = record["entries"]
-    after = index(record["roots"], record["excluded"])
+    before, after = record.entries, index(record.roots, record.excluded)
     return {
         path: (before.get(path), after.get(path))
         for path in sorted({*before, *after})
