@@ -11,7 +11,6 @@ The tree maps each path below the prefix to what is there:
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 import os
@@ -25,6 +24,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _files,
     _layouts,
     _streams,
+    _tar,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Image
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
@@ -41,7 +41,7 @@ Begin = t.Callable[[_layouts.Layout], str]
 _BLOCK = _streams.BLOCK
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
-#: From this size on, a file's digest is computed in another thread, and its way to the disk begins at once.
+#: From this size on, a file's way to the disk begins at once.
 _LARGE = 256 << 10
 #: Configuration files are some KiB; they are read whole.
 _LARGEST_TEXT = 4 << 20
@@ -81,25 +81,21 @@ def unpack(source: Source, image: Image, begin: Begin | None, how: How = How()) 
 
     Without it nothing is written: the result is the plan. With it, the caller removes the directory when this raises.
     """
-    with _streams.Behind() as behind:
-        unpacker = _Unpacker(source, image, begin, how, behind)
-        unpacker.layers()
-        result = unpacker.finish()
-    # By now, every digest is known.
+    unpacker = _Unpacker(source, image, begin, how)
+    unpacker.layers()
+    result = unpacker.finish()
     unpacker.compare()
     return result
 
 
 class _Unpacker:
-    def __init__(self, source: Source, image: Image, begin: Begin | None, how: How, behind: _streams.Behind) -> None:
+    def __init__(self, source: Source, image: Image, begin: Begin | None, how: How) -> None:
         self._source = source
         self._image = image
         self._begin = begin
         self._destination: str | None = None
         self._how = how
         self._prefix = posixpath.normpath(how.prefix) if how.prefix else None
-        #: Computes the files' digests.
-        self._behind = behind
         #: By path: the number of the archive that brought it. Each layer is one, and each component's tarball.
         self._archive_of: dict[str, int] = {}
         self._archives = 0
@@ -215,7 +211,7 @@ class _Unpacker:
                 target = posixpath.join(directory, target) if inner.islnk() else target
                 self._entry(number, posixpath.join(directory, name), inner, archive, target)
 
-        stored = io.BufferedReader(t.cast("io.RawIOBase", tar.extractfile(member)))
+        stored = io.BufferedReader(t.cast("io.RawIOBase", _tar.content(member, tar)))
         compression = _streams.compression_of(stored.peek(8))
         self._layers.archive(t.cast("t.IO[bytes]", stored), compression, visit)
 
@@ -227,7 +223,7 @@ class _Unpacker:
             self.result.components = _components.Components(needed, tuple(chosen))
         if component in self.result.components.unpacked:
             self._components.add(component)
-            stored = io.BufferedReader(t.cast("io.RawIOBase", tar.extractfile(member)))
+            stored = io.BufferedReader(t.cast("io.RawIOBase", _tar.content(member, tar)))
             compression = _streams.compression_of(stored.peek(8))
             self._layers.archive(t.cast("t.IO[bytes]", stored), compression, self._visitor(("",)))
 
@@ -355,8 +351,7 @@ class _Unpacker:
         self._layers.unfold(member)
         if posixpath.basename(posixpath.dirname(path)) == "bin":
             mode |= 0o111
-        content = tar.extractfile(member)  # closes the stream below it once nobody has it any more
-        stream = _streams.unbuffered(content)
+        stream = _tar.content(member, tar)
         shims = t.cast(_layouts.Layout, self.result.layout).configurations.values()
         if path in shims and not self._image.architecture:
             stream = self._of_this_machine(member, stream)
@@ -428,16 +423,15 @@ class _Unpacker:
         if value is not None:
             entry["capability"] = value.encode("utf-8", "surrogateescape").hex()
         digest, size = hashlib.sha256(), 0
-        do = self._behind.do if member.size >= _LARGE else _at_once
         if self._destination is None or not write:
             for block in iter(lambda: stream.read(_BLOCK), b""):
-                do(functools.partial(digest.update, block))
+                digest.update(block)
                 size += len(block)
         else:
             descriptor = os.open(self._on_disk(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
             with os.fdopen(descriptor, "wb", buffering=0) as target:
                 for block in iter(lambda: stream.read(_BLOCK), b""):
-                    do(functools.partial(digest.update, block))
+                    digest.update(block)
                     size += len(block)
                     _files.write_with_holes(target, block)
                 target.truncate(size)
@@ -447,13 +441,8 @@ class _Unpacker:
                 os.utime(target.fileno(), (member.mtime, member.mtime))
                 if size >= _LARGE:
                     _files.begin_writing(target)
-        entry["size"] = size
-        do(lambda: entry.update(digest=f"sha256:{digest.hexdigest()}"))
+        entry.update(size=size, digest=f"sha256:{digest.hexdigest()}")
         return entry
 
     def _on_disk(self, path: str) -> str:
         return os.path.join(t.cast(str, self._destination), path)
-
-
-def _at_once(work: t.Callable[[], object]) -> None:
-    work()

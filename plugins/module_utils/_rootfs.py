@@ -18,7 +18,7 @@ import stat
 import tarfile
 import typing as t
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files, _streams
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files, _streams, _tar
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Image
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Layers, Limits
@@ -257,8 +257,7 @@ class _Unpacker:
             self._own_directory(place, member)
         elif member.isreg():
             self._layers.unfold(member)
-            content = tar.extractfile(member)
-            self._write(place, member, _streams.unbuffered(content))
+            self._write(place, member, _tar.content(member, tar))
         elif member.issym():
             self._link(place, member)
         elif member.islnk():

@@ -17,8 +17,8 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
 BLOCK = 512 << 10
-#: How many blocks are read ahead.
-_AHEAD = 4
+#: How many blocks are read ahead: what is quick to unpack, and slow to write, and the other way round, evens out.
+_AHEAD = 16
 #: More than anybody reads of an archive at once.
 _LARGEST = 8 << 20
 
@@ -117,7 +117,9 @@ class Ahead(io.RawIOBase):
         self._blocks: queue.SimpleQueue[bytes | BaseException] = queue.SimpleQueue()
         self._room = threading.Semaphore(_AHEAD)
         self._closing = False
-        self._block = memoryview(b"")
+        self._block = b""
+        #: How much of the block was read.
+        self._used = 0
         self._position = 0
         self._thread = threading.Thread(target=self._fill)
         self._thread.start()
@@ -152,20 +154,21 @@ class Ahead(io.RawIOBase):
         """Return as many bytes, fewer only at the end; without a size those that are there next."""
         if size > _LARGEST:
             raise ValueError(f"a header of {size} bytes")  # contents are read block by block
-        pieces: list[memoryview] = []
-        missing = size
-        while missing:
-            if not self._block:
-                self._block = memoryview(self._next())
-                if not self._block:
-                    break
-            piece = self._block[:missing] if missing > 0 else self._block
-            self._block = self._block[len(piece) :]
-            pieces.append(piece)
-            missing = max(missing - len(piece), 0)
-        data = b"".join(pieces)
-        self._position += len(data)
-        return data
+        pieces = [self.read1(size)]
+        missing = size - len(pieces[0])
+        while missing > 0 and pieces[-1]:
+            pieces.append(self.read1(missing))
+            missing -= len(pieces[-1])
+        return b"".join(pieces)
+
+    def read1(self, size: int = -1) -> bytes:
+        """Return what is left of a block, at most as many bytes: a whole block is not copied."""
+        if self._used == len(self._block):
+            self._block, self._used = self._next(), 0
+        piece = self._block[self._used : self._used + size if size >= 0 else None]
+        self._used += len(piece)
+        self._position += len(piece)
+        return piece
 
     def tell(self) -> int:
         return self._position
@@ -183,41 +186,6 @@ class Ahead(io.RawIOBase):
             self._room.release()
             self._thread.join()
         super().close()
-
-
-class Behind:
-    """A thread of its own that does one thing after the other, some behind whoever gives it things to do and no more.
-
-    All is done when the context is left, which raises what went wrong.
-    """
-
-    def __init__(self) -> None:
-        self._work: queue.SimpleQueue[t.Callable[[], object] | None] = queue.SimpleQueue()
-        self._room = threading.Semaphore(_AHEAD)
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run)
-
-    def do(self, work: t.Callable[[], object]) -> None:
-        self._room.acquire()
-        self._work.put(work)
-
-    def _run(self) -> None:
-        for work in iter(self._work.get, None):
-            try:
-                work()
-            except BaseException as error:  # noqa: BLE001  (raised below)
-                self._error = error
-            self._room.release()
-
-    def __enter__(self) -> Behind:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._work.put(None)
-        self._thread.join()
-        if self._error:
-            raise self._error
 
 
 def unbuffered(stream: t.IO[bytes] | None) -> t.IO[bytes]:

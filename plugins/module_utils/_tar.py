@@ -11,6 +11,7 @@ blocks of zeros that belong there: many tools leave them out.
 
 from __future__ import annotations
 
+import io
 import tarfile
 import typing as t
 
@@ -47,6 +48,45 @@ class _Member(tarfile.TarInfo):
             raise
         except _TARFILE.HeaderError as error:
             raise Damage(f"no header of a member at byte {start}: {error}") from error
+
+
+class _Content(io.RawIOBase):
+    """The content of the member that an archive's stream stands at, in the blocks in which it comes."""
+
+    def __init__(self, stream: t.Any, size: int) -> None:
+        super().__init__()
+        self._stream = stream
+        self._left = size
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """Return at most as many bytes; without a size, all."""
+        if size < 0:
+            return b"".join(iter(lambda: self.read(_streams.BLOCK), b""))
+        size = min(size, self._left)
+        block: bytes = self._stream.read1(size) if size else b""
+        if size and not block:
+            raise Damage("unexpected end of data")
+        self._left -= len(block)
+        return block
+
+    def readinto(self, buffer: t.Any) -> int:
+        """Fill a buffer: who looks at the first bytes, without taking them, wants all of them."""
+        done, block = 0, b"none yet"
+        while block:
+            block = self.read(len(buffer) - done)
+            buffer[done : done + len(block)] = block
+            done += len(block)
+        return done
+
+
+def content(member: tarfile.TarInfo, archive: tarfile.TarFile) -> t.IO[bytes]:
+    """Return the content of the member that was yielded last, to be read once: tarfile would copy each block twice."""
+    if member.issparse():
+        return _streams.unbuffered(archive.extractfile(member))
+    return t.cast("t.IO[bytes]", _Content(archive.fileobj, member.size))
 
 
 def members(stream: t.IO[bytes]) -> t.Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:

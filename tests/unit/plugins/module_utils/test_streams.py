@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import functools
 import gzip
 import io
 import os
@@ -111,27 +110,15 @@ def test_nobody_needs_so_much_at_once() -> None:
         stream.read(1 << 40)
 
 
-def test_work_that_is_done_behind() -> None:
-    done: list[int] = []
-    gate = threading.Event()
-    with _streams.Behind() as behind:
-        behind.do(gate.wait)
-        for number in range(_streams._AHEAD - 1):
-            behind.do(functools.partial(done.append, number))
-        assert done == []
-        gate.set()
-        for number in range(_streams._AHEAD - 1, 100):
-            behind.do(functools.partial(done.append, number))
-    assert done == list(range(100))
-
-
-def test_work_that_fails() -> None:
-    done: list[int] = []
-    with pytest.raises(KeyError), _streams.Behind() as behind:
-        for number in range(20):
-            behind.do(functools.partial(done.append, number))
-            behind.do(functools.partial(dict[str, str]().__getitem__, "x"))
-    assert done == list(range(20))
+def test_whole_blocks_are_not_copied() -> None:
+    blocks = [os.urandom(BLOCK), os.urandom(BLOCK), b"the end"]
+    with ahead(Source(*blocks)) as stream:
+        assert stream.read(512) == blocks[0][:512]
+        assert stream.read1(BLOCK) == blocks[0][512:]  # what is left of it
+        assert stream.read1(BLOCK) is blocks[1]
+        assert stream.read1(3) == b"the"
+        assert stream.tell() == 2 * BLOCK + 3
+        assert [stream.read1(), stream.read1(), stream.read1(1)] == [b" end", b"", b""]
 
 
 # gzip.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import shutil
 import subprocess
 import tarfile
@@ -100,6 +101,35 @@ def test_ends_that_are_taken(end: int, opened: t.Callable[[bytes], t.Any]) -> No
     """Many tools leave the blocks of zeros out, others pad the archive with any number of them."""
     assert names(opened(members(FIRST, LAST) + bytes(end))) == ["first", "last"]
     assert end == 0 or names(opened(bytes(512 + end))) == []
+
+
+class InPieces(io.BytesIO):
+    """A stream that returns few bytes at once."""
+
+    def read1(self, size: int | None = -1) -> bytes:
+        return super().read1(13 if size is None or size < 0 else min(13, size))
+
+
+@pytest.mark.parametrize("opened", [io.BytesIO, ahead, InPieces])
+def test_contents(opened: t.Callable[[bytes], t.Any]) -> None:
+    """Read to its end, in part, not at all, and with a look at its beginning: the next member comes after it."""
+    contents = [os.urandom(size) for size in (0, 1, 511, 512, 513, 3 * 512, _streams.BLOCK + 5, 20)]
+    ways: list[t.Callable[[t.Any], bytes]] = [
+        lambda content: bytes(content.read()),
+        lambda content: b"".join(iter(lambda: content.read(100_000), b"")),
+        lambda content: io.BufferedReader(content, 64).peek(20)[:20],
+        lambda content: bytes(content.read(1)),
+        lambda _content: b"",
+    ]
+    archive = members(*(file(f"{number}", one) for number, one in enumerate(contents)))
+    for way in ways:
+        with opened(archive) as stream:
+            found = [way(_tar.content(member, read)) for member, read in _tar.members(stream)]
+        assert [one == whole[: len(one)] for one, whole in zip(found, contents, strict=True)] == [True] * len(contents)
+        if way in ways[:2]:
+            assert found == contents
+        if way is ways[2]:
+            assert found == [one[:20] for one in contents]
 
 
 def test_gnu_tar_is_read_to_its_end(tmp_path: Path) -> None:

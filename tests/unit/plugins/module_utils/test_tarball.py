@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import threading
 import typing as t
 from pathlib import Path
 
@@ -22,6 +23,7 @@ import pytest
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _components, _streams, _tarball
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import How, unpack
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Limits
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import Reference
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._relocate import Relocation
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import (
@@ -249,6 +251,8 @@ NEEDED = {
     }
 }
 
+MANIFEST = file("opt/kata-artifacts/shim-components.json", json.dumps(NEEDED).encode())
+
 
 def component(name: str, *entries: Entry) -> Entry:
     return file(f"opt/kata-artifacts/tarballs/kata-static-{name}.tar.zst", packed(tar(*entries), "zstd"))
@@ -269,11 +273,10 @@ def components() -> list[Entry]:
 def test_only_the_components_that_are_needed(tmp_path: Path, apart: bool) -> None:
     path, target = tmp_path / "payload.tar", tmp_path / "target"
     target.mkdir()
-    manifest = file("opt/kata-artifacts/shim-components.json", json.dumps(NEEDED).encode())
     if apart:
-        simple(path, components(), [manifest])
+        simple(path, components(), [MANIFEST])
     else:
-        simple(path, [*components(), manifest])
+        simple(path, [*components(), MANIFEST])
     how = How(architecture="amd64", choose=lambda shims: ["qemu"] if "qemu" in shims else [])
     found = extract(path, target, how=how)
     assert found == extract(path, how=how)
@@ -288,8 +291,7 @@ def test_only_the_components_that_are_needed(tmp_path: Path, apart: bool) -> Non
 
 def test_a_component_that_is_missing(tmp_path: Path) -> None:
     path = tmp_path / "payload.tar"
-    manifest = file("opt/kata-artifacts/shim-components.json", json.dumps(NEEDED).encode())
-    simple(path, components()[2:], [manifest])
+    simple(path, components()[2:], [MANIFEST])
     with pytest.raises(Refusal, match="Found none of kernel in"):
         extract(path, how=How(architecture="amd64", choose=lambda shims: ["qemu"]))
     extract(path, how=How(architecture="amd64", choose=lambda shims: ["dragonball"]))
@@ -298,19 +300,65 @@ def test_a_component_that_is_missing(tmp_path: Path) -> None:
 def test_a_hostile_component(tmp_path: Path) -> None:
     path, target = tmp_path / "payload.tar", tmp_path / "1/target"
     target.mkdir(parents=True)
-    manifest = file("opt/kata-artifacts/shim-components.json", json.dumps(NEEDED).encode())
     for made in (
         file("opt/kata/../../x", b"x"),
         link("opt/kata/x", "../../../etc"),
         entry("opt/kata/x", tarfile.FIFOTYPE),
     ):
-        simple(path, [manifest, component("qemu", made)])
+        simple(path, [MANIFEST, component("qemu", made)])
         with pytest.raises(Refusal, match="Nothing was installed"):
             extract(path, target, how=How(architecture="amd64"))
         assert list(tmp_path.glob("**/x")) == []
-    simple(path, [manifest, file("opt/kata-artifacts/tarballs/kata-static-qemu.tar.zst", b"no tarball")])
+    simple(path, [MANIFEST, file("opt/kata-artifacts/tarballs/kata-static-qemu.tar.zst", b"no tarball")])
     with pytest.raises(Refusal):
         extract(path, how=How(architecture="amd64"))
+
+
+@pytest.mark.parametrize("cut", [40, -1])
+def test_a_component_that_is_damaged_behind_a_whole_one(tmp_path: Path, cut: int) -> None:
+    """The first one may still be on its way to the disk: the second one's damage is told, and no thread stays."""
+    path, target, threads = tmp_path / "payload.tar", tmp_path / "target", threading.active_count()
+    target.mkdir()
+    large = component("kernel", file("opt/kata/share/vmlinux", os.urandom(6 * _streams.BLOCK)))
+    name = "opt/kata-artifacts/tarballs/kata-static-qemu.tar.zst"
+    broken = file(name, packed(tar(file("opt/kata/bin/qemu", os.urandom(3 * _streams.BLOCK))), "zstd")[:cut])
+    simple(path, [large, broken, *components()[3:], MANIFEST])
+    with pytest.raises(Refusal, match=f"'{name}': .*Its digest is right, so the image was built like that"):
+        extract(path, target, how=How(architecture="amd64", choose=lambda shims: ["qemu"]))
+    assert threading.active_count() == threads
+
+
+def test_limits_hold_for_all_components_together(tmp_path: Path) -> None:
+    path, size = tmp_path / "payload.tar", 2 * _streams.BLOCK
+    whole = [component(name, file(f"opt/kata/share/{name}", b"x" * size)) for name in ("kernel", "qemu")]
+    simple(path, [*whole, components()[3], MANIFEST])
+
+    def limited(limits: Limits) -> t.Mapping[str, t.Any]:
+        how = How(architecture="amd64", choose=lambda shims: ["qemu"], limits=limits)
+        return extract(path, how=how).tree
+
+    assert {"share/kernel", "share/qemu"} < set(limited(Limits(bytes=5 * size)))
+    with pytest.raises(Refusal, match=f"'opt/kata/share/qemu' in .*: more than {2 * size - 1} bytes"):
+        limited(Limits(bytes=2 * size - 1))
+    with pytest.raises(Refusal, match="more than 5 members so far"):
+        limited(Limits(members=5))
+
+
+def test_the_same_path_in_two_components(tmp_path: Path) -> None:
+    """As of layers, the last one counts: in the result, and on the disk."""
+    path, target = tmp_path / "payload.tar", tmp_path / "target"
+    target.mkdir()
+    contents = [os.urandom(2 * _streams.BLOCK), b"another"]
+    names = ("kernel", "qemu")
+    twice = [component(name, file("opt/kata/x", one)) for name, one in zip(names, contents, strict=True)]
+    for order in (1, -1):
+        simple(path, [*twice[::order], components()[3], MANIFEST])
+        found = extract(path, target, how=How(architecture="amd64", choose=lambda shims: ["qemu"]))
+        last = contents[::order][-1]
+        assert found.tree["x"]["digest"] == digest_of(last)
+        assert (target / "x").read_bytes() == last
+        shutil.rmtree(target)
+        target.mkdir()
 
 
 @pytest.mark.parametrize(
