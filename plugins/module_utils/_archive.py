@@ -392,6 +392,16 @@ def _how_it_runs(configuration: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     }
 
 
+def require_digest(expected: str) -> None:
+    """Refuse what the user expects of a payload, if no payload can have that digest."""
+    if expected and not DIGEST.fullmatch(expected):
+        raise Refusal(
+            "a digest in coco_payload_digest, sha256: and 64 hexadecimal digits",
+            repr(expected),
+            "Write it as skopeo inspect, docker inspect or sha256sum print it, with sha256: before it.",
+        )
+
+
 def select(
     identities: t.Sequence[t.Mapping[str, t.Any]], architecture: str, expected: str = ""
 ) -> t.Mapping[str, t.Any]:
@@ -405,12 +415,7 @@ def select(
             "a payload for " + ", ".join(sorted(str(identity["architecture"]) for identity in identities)),
             "Use the payload of the node's architecture, or a multi-platform one.",
         )
-    if expected and not DIGEST.fullmatch(expected):
-        raise Refusal(
-            "a digest in coco_payload_digest, sha256: and 64 hexadecimal digits",
-            repr(expected),
-            "Write it as skopeo inspect, docker inspect or sha256sum print it, with sha256: before it.",
-        )
+    require_digest(expected)
     if expected and expected in identity.get("parts", ()):
         raise Refusal(
             f"the digest of all tarballs together in coco_payload_digest ({identity['digest']})",

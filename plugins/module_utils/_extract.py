@@ -69,11 +69,13 @@ class How:
 
 @dataclass
 class Unpacked:
-    """What was found in an image: its layout, the tree of its artifacts, and what it has in components, if it has any."""
+    """What was found in an image: its layout, the tree of its artifacts, what it has in components, if it has any, and the digests
+    of its layers."""
 
     layout: _layouts.Layout | None = None
     tree: Tree = field(default_factory=dict)
     components: _components.Components | None = None
+    digests: t.Sequence[str] = ()
 
 
 def unpack(source: Source, image: Image, begin: Begin | None, how: How = How()) -> Unpacked:
@@ -112,6 +114,7 @@ class _Unpacker:
     def layers(self) -> None:
         for layer in self._image.layers:
             self._layers.read(layer, self._visitor(self._image.bases))
+        self.result.digests = self._layers.digests
 
     def _visitor(self, bases: t.Sequence[str]) -> Visit:
         """Return what takes over the members of the next archive."""

@@ -87,9 +87,12 @@ class Layers:
         self._bytes = 0
         self._stored = 0
         self._unfolded = 0
+        #: Of the layers that were read, one after the other.
+        self.digests: list[str] = []
 
     def read(self, layer: Layer, visit: Visit) -> None:
-        """Read a layer to its end. Raises a refusal, after its members were visited, when it is not what its digest says."""
+        """Read a layer to its end. Raises a refusal, after its members were visited, when it is not what its digest says; one that
+        nobody has read before has none."""
         with self._source.open_layer(layer) as stored:
             checked = _streams.Checked(_streams.unbuffered(stored), self._progress, self._stored)
             try:
@@ -99,7 +102,8 @@ class Layers:
             except _tar.BROKEN as error:
                 raise self.damaged(layer, str(error)) from error
         self._stored += checked.count
-        if checked.digest() != layer.digest:
+        self.digests.append(checked.digest())
+        if layer.digest not in ("", checked.digest()):
             raise self._changed(layer, f"digest {checked.digest()}")
 
     def archive(self, stored: t.IO[bytes], compression: str, visit: Visit) -> None:
@@ -173,10 +177,11 @@ class Layers:
                     pass
             except _tar.BROKEN as error:
                 return self._changed(layer, f"{found}; {error}")
-        if checked.digest() != layer.digest:
-            return self._changed(layer, f"digest {checked.digest()}; {found}")
+        digest = checked.digest()
+        if layer.digest not in ("", digest):
+            return self._changed(layer, f"digest {digest}; {found}")
         if self._image.digest_kind in _TARBALLS:
-            return Refusal(f"a whole tar archive with digest {layer.digest} in {self._source.title}", found, _UNKNOWN)
+            return Refusal(f"a whole tar archive with digest {digest} in {self._source.title}", found, _UNKNOWN)
         return Refusal(f"layer {layer.digest} in {self._source.title}", found, _BUILT)
 
     def _changed(self, layer: Layer, found: str) -> Refusal:

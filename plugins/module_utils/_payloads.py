@@ -81,15 +81,41 @@ def remember(state: State, payload: Staged) -> None:
     _files.write_json(os.path.join(directory, "payload.json"), payload.plain())
 
 
+def complete(state: State, name: str, payload: Staged) -> None:
+    """Record a payload as complete that was begun under another name, because its digest was not known then. A kill at any point
+    leaves one record of what is staged."""
+    digest = payload.payload.digest
+    discard(state, digest)  # perhaps of another prefix, and somewhere else
+    _files.write_json(os.path.join(state.payload(name), "payload.json"), payload.plain())
+    os.rename(state.payload(name), state.payload(digest))
+    _files.fsync_directory(state.payloads)
+
+
+def discard(state: State, name: str) -> None:
+    """Remove one payload, if there is one."""
+    payload = _read(state.payload(name))
+    if payload:
+        _remove_staged(payload)
+    _files.remove_tree(state.payload(name))
+
+
 def find(state: State, digest: str) -> Staged | None:
     """Return the record of an extracted payload with this among its digests, whose artifacts are still there and can be renamed
     to their prefix.
     """
+    return next((payload for payload in _usable(state) if digest in payload.payload.chain), None)
+
+
+def of_source(state: State, source: str) -> Staged | None:
+    """Return the record of an extracted payload that was read from tarballs or a directory in this state."""
+    return next((payload for payload in _usable(state) if payload.payload.source == source), None)
+
+
+def _usable(state: State) -> t.Iterator[Staged]:
     for directory in _directories(state):
         payload = _read(directory)
-        if payload and payload.tree is not None and digest in payload.payload.chain and _is_usable(payload):
-            return payload
-    return None
+        if payload and payload.tree is not None and _is_usable(payload):
+            yield payload
 
 
 def _is_usable(payload: Staged) -> bool:

@@ -47,19 +47,21 @@ def open_source(
     digest: str = "",
     plain: t.Mapping[str, str] | None = None,
     whole: bool = False,
+    unread: bool = False,
 ) -> Source:
-    """Open what ``reference`` names, or a copy of it at ``path``. ``digest``, ``whole``: see Tarball and Tarballs, ``plain``: see
-    Archive."""
+    """Open what ``reference`` names, or a copy of it at ``path``. ``digest``, ``whole``, ``unread``: see Tarball and Tarballs,
+    ``plain``: see Archive."""
     if reference.others:
-        return Tarballs(reference, path, digest, plain)
+        return Tarballs(reference, path, digest, plain, unread)
     if reference.transport in ("tarball", "dir"):
-        return Tarball(reference, path, digest, plain, whole)
+        return Tarball(reference, path, digest, plain, whole, unread)
     return Archive(reference, path, plain=plain)
 
 
 class Tarball:
     """A tar archive of artifacts, compressed or not; or a directory of them. ``digest`` spares reading it to know its own:
-    whoever unpacks it checks it again. ``whole``: a directory is taken with all that is in it, not only its part for the node."""
+    whoever unpacks it checks it again. ``whole``: a directory is taken with all that is in it, not only its part for the node.
+    ``unread``: its digest is left to whoever unpacks it, and '' until then."""
 
     def __init__(
         self,
@@ -68,9 +70,11 @@ class Tarball:
         digest: str = "",
         plain: t.Mapping[str, str] | None = None,
         whole: bool = False,
+        unread: bool = False,
     ) -> None:
         self._plain = plain or {}
         self._whole = whole
+        self._unread = unread
         self.path = self.title = path or reference.path
         self._kind = "directory" if reference.transport == "dir" else "file"
         self._digest = digest
@@ -94,7 +98,7 @@ class Tarball:
         with self._open() as stream:
             start = stream.read(8)
         compression = _streams.compression_of(start)
-        digest = self._digest or self._read_digest()
+        digest = self._digest or ("" if self._unread else self._read_digest())
         layer = Layer(self.path, self._plain.get(digest, digest), None, compression)
         return [Image(digest, self._kind, {digest: self._kind}, "", (), (layer,), bases=(_layouts.ARTIFACTS, ""))]
 
@@ -124,10 +128,15 @@ class Tarball:
 
 class Tarballs:
     """Several tarballs of one release, which go to one prefix. ``path`` is a directory with copies of them, named as :meth:`files`
-    says; ``digest`` are their digests, with a space in between, and spares reading them."""
+    says; ``digest`` are their digests, with a space in between, and spares reading them. ``unread``: see Tarball."""
 
     def __init__(
-        self, reference: Reference, path: str = "", digest: str = "", plain: t.Mapping[str, str] | None = None
+        self,
+        reference: Reference,
+        path: str = "",
+        digest: str = "",
+        plain: t.Mapping[str, str] | None = None,
+        unread: bool = False,
     ) -> None:
         self.path = path or reference.path
         self.title = " and ".join(reference.paths)
@@ -135,7 +144,7 @@ class Tarballs:
         paths = [os.path.join(path, name) for name in names] if path else reference.paths
         digests = digest.split() or [""] * len(paths)
         self._tarballs = {
-            name: Tarball(Reference("tarball", one), digest=known, plain=plain)
+            name: Tarball(Reference("tarball", one), digest=known, plain=plain, unread=unread)
             for name, one, known in zip(names, paths, digests)
         }
 
@@ -154,7 +163,8 @@ class Tarballs:
         layers = tuple(replace(image.layers[0], member=name) for name, image in images.items())
         # What `sha256sum FILE… | cut -d' ' -f1 | sort | sha256sum` prints.
         lines = sorted(f"{image.digest.partition(':')[2]}\n" for image in images.values())
-        digest = f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
+        unread = not all(image.digest for image in images.values())
+        digest = "" if unread else f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
         first = next(iter(images.values()))
         return [replace(first, digest=digest, chain={digest: "file"}, layers=layers, side_by_side=True)]
 
@@ -195,6 +205,12 @@ def state_of(*paths: str) -> str:
             signature = (found.st_ino, found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
             known.update(f"{member!r} {signature}\n".encode("utf-8", "surrogateescape"))
     return known.hexdigest()
+
+
+def require_unchanged(paths: t.Sequence[str], before: str) -> None:
+    """Refuse what was written to since its state was ``before``."""
+    if state_of(*paths) != before:
+        raise _changed(" and ".join(paths), "that it changed")
 
 
 def _members(root: str, whole: bool) -> t.Iterator[str]:

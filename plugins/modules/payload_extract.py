@@ -260,7 +260,12 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _streams,
     _tarball,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Archive, Image, select
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import (
+    Archive,
+    Image,
+    require_digest,
+    select,
+)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._progress import Progress
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Payload
@@ -312,6 +317,7 @@ class Extraction:
         if not path and not on_node:
             # What is known here of the payload may be more than the controller knows before it has read it.
             return self._look(self._select([self._known(one["digest"]) or one for one in identities]))
+        unread = False
         known = (
             _read_before(identities[0]) if identities and identities[0]["digest_kind"] in ("file", "directory") else ""
         )
@@ -321,21 +327,32 @@ class Extraction:
             and all(map(os.path.exists, self.reference.paths))
         ):
             known = self._remembered()
+            unread = not known and self._is_new()
             if not known:
                 self._require_engine()
                 if self.params["look"]:
                     return {"changed": False, "found": "absent"}
-        with _tarball.open_source(self.reference, path, known, self.params["plain"], self.params["whole"]) as source:
+        plain, whole = self.params["plain"], self.params["whole"]
+        with _tarball.open_source(self.reference, path, known, plain, whole, unread) as source:
             return self._from(source)
 
+    def _is_new(self) -> bool:
+        """Tell whether tarballs or a directory may be unpacked before their digest is known. What was installed from the same path
+        may be the same: to read it is enough then."""
+        return not self.params["whole"] and self.receipt.payload.reference != str(self.reference)
+
     def _remembered(self) -> str:
-        """Return the digest of what is on the node without reading it, if it is as it was when it was installed; else ''."""
+        """Return the digest of what is on the node without reading it, if it is as it was when it was installed or staged; else ''."""
         if self.params["whole"]:
             return ""
         self.source = _tarball.state_of(*self.reference.paths)
-        installed = self.receipt.payload
-        unchanged = bool(installed.digest) and installed.source == self.source and not self.params["verify"]
-        return _read_before(installed.plain()) if unchanged else ""
+        if self.params["verify"]:
+            return ""
+        known = self.receipt.payload
+        if not known.digest or known.source != self.source:
+            staged = _payloads.of_source(self.state, self.source)
+            return _read_before(staged.payload.plain()) if staged else ""
+        return _read_before(known.plain())
 
     def _from_registry(self) -> dict[str, t.Any]:
         access = Access(*(self.params[f"registry_{part}"] for part in ("username", "password", "ca")))
@@ -374,6 +391,10 @@ class Extraction:
 
     def _from(self, source: Source) -> dict[str, t.Any]:
         images = source.images()
+        if not images[0].digest:
+            require_digest(self.params["digest"])
+            self._require_place(0)
+            return self._stage(source, images[0], images[0].identity())
         identity = self._select([image.identity() for image in images])
         result = self._look(identity)
         if result["found"] != "absent" or self.params["look"]:
@@ -384,8 +405,8 @@ class Extraction:
     def _select(self, identities: t.Sequence[Identity]) -> Identity:
         return select(identities, _node.architecture(), self.params["digest"])
 
-    def _look(self, identity: Identity) -> dict[str, t.Any]:
-        """Say what is on the node, without reading the payload."""
+    def _look(self, identity: Identity, unpacked: bool = False) -> dict[str, t.Any]:
+        """Say what is on the node, without reading the payload. ``unpacked``: as it was already, to know its digest."""
         digest = identity["digest"]
         absent = {
             "changed": False,
@@ -425,11 +446,16 @@ class Extraction:
             if staged.keep != self.params["keep"] and not self.check_mode:
                 _payloads.remember(self.state, dataclasses.replace(staged, keep=self.params["keep"]))
             return self._result("staged", staged.payload, staged.tree or {})
-        self._require_engine()
-        self._require_room(identity.get("size", 0))
+        if not unpacked:
+            self._require_engine()
+            self._require_place(identity.get("size", 0))
+        return absent
+
+    def _require_place(self, least: int) -> None:
+        """Refuse a payload that has no room, or no way to its place."""
+        self._require_room(least)
         if self.params["prefix"]:
             self._require_one_mount(os.path.normpath(self.params["prefix"]))
-        return absent
 
     def _require_one_mount(self, prefix: str) -> None:
         """Refuse what could not be renamed into its place. Where nothing is installed it is unknown what goes where."""
@@ -487,9 +513,13 @@ class Extraction:
             choose=self._shims_to_unpack,
             progress=self._reading(image, "unpacked"),
         )
+        name = identity["digest"] or f"sha256:{self.source}"
         if self.check_mode:
             self._require_room(_least(image))
             found = _extract.unpack(source, image, None, how)
+            identity, there = self._identified(identity, found)
+            if there:
+                return there
             payload = self._payload(found, identity)
             return {**self._result("absent", payload, found.tree), "changed": True, "tree": found.tree}
         prefix = staged = ""
@@ -498,21 +528,39 @@ class Extraction:
             nonlocal prefix, staged
             prefix = self._prefix(layout)
             self._require_one_mount(prefix)
-            staged = _payloads.staging(prefix, identity["digest"])
-            _payloads.begin(self.state, identity["digest"], staged)
+            staged = _payloads.staging(prefix, name)
+            _payloads.begin(self.state, name, staged)
             require_room(staged, image, _MAKE_ROOM)
             return staged
 
         try:
             found = _extract.unpack(source, image, begin, how)
+            identity, there = self._identified(identity, found)
+            if there:
+                _payloads.discard(self.state, name)
+                return there
             payload = self._payload(found, identity)
             result = self._result("absent", payload, found.tree)
             _files.sync_filesystem(staged)
         except BaseException:
             _payloads.forget(self.state)
             raise
-        _payloads.remember(self.state, _payloads.Staged(payload, staged, prefix, found.tree, self.params["keep"]))
+        complete = _payloads.Staged(payload, staged, prefix, found.tree, self.params["keep"])
+        if name == identity["digest"]:
+            _payloads.remember(self.state, complete)
+        else:
+            _payloads.complete(self.state, name, complete)
         return {**result, "changed": True}
+
+    def _identified(self, identity: Identity, found: _extract.Unpacked) -> tuple[Identity, dict[str, t.Any] | None]:
+        """Return what a payload is now that it was unpacked; and what is to say of it when that is on the node already."""
+        if identity["digest"]:
+            return identity, None
+        _tarball.require_unchanged(self.reference.paths, self.source)
+        with _tarball.open_source(self.reference, digest=" ".join(found.digests)) as source:
+            identity = self._select([image.identity() for image in source.images()])
+        there = self._look(identity, unpacked=True)
+        return identity, there if there["found"] != "absent" else None
 
     def _reading(self, image: Image, what: str) -> t.Callable[[int], None]:
         total = sum(layer.size or 0 for layer in image.layers)

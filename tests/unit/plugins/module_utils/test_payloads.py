@@ -71,6 +71,22 @@ def test_a_payload_is_not_found_where_it_cannot_be_renamed_from(
     assert _payloads.find(state, DIGEST) is None
 
 
+def test_a_payload_whose_digest_is_known_in_the_end(state: State, prefix: Path) -> None:
+    before = stage(state, prefix)
+    name = "sha256:" + "cd" * 32
+    staged = _payloads.staging(str(prefix), name)
+    _payloads.begin(state, name, staged)
+    payload = _payloads.Staged(Payload(DIGEST, chain={DIGEST: "file"}, source="s"), staged, str(prefix), {})
+    _payloads.complete(state, name, payload)
+    assert _payloads.find(state, DIGEST) == _payloads.of_source(state, "s") == payload
+    assert _payloads.of_source(state, "another") is None
+    assert os.listdir(state.payloads) == [DIGEST.replace(":", "-")]
+    assert not before.exists()
+    _payloads.discard(state, DIGEST)
+    assert not os.path.exists(staged)
+    assert _payloads.find(state, DIGEST) is None
+
+
 def test_a_payload_that_is_staged_anew_elsewhere_leaves_nothing_where_it_was(state: State, prefix: Path) -> None:
     before = stage(state, prefix)
     other = prefix.parent.parent / "srv"
