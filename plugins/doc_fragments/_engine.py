@@ -14,6 +14,7 @@ options:
     description:
       - The container engine of the node.
       - V(auto) finds it by its systemd unit.
+      - With C(group/confidential_containers.runtime.engine) in C(module_defaults), it is said once for all modules.
     type: str
     default: auto
     choices: [auto, containerd]

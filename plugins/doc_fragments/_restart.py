@@ -11,7 +11,9 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   engine_timeout:
-    description: Seconds that a restart of the engine may take until its CRI serves again. At least 10.
+    description:
+      - Seconds that a restart of the engine may take until its CRI serves again. At least 10.
+      - With C(group/confidential_containers.runtime.restart) in C(module_defaults), it is said once for all modules.
     type: int
     default: 120
 """
