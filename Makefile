@@ -1,3 +1,7 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
 # What a developer does with this collection; "make help" lists it.
 # The tools come from virtual environments that tests/venv makes on demand in $COCO_TEST_CACHE
 # (default: ~/.cache/confidential_containers.runtime).
