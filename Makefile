@@ -19,7 +19,7 @@ RUN := tests/venv
 part = @trap '{ code=$$?; set +x; } 2>/dev/null; ((code)) && word=FAILED || word=passed; \
     echo "===== $@ $$word in $${SECONDS}s ====="' EXIT; set -x
 
-.PHONY: help demo demo-down test $(PARTS) crash cycles fuzz bench
+.PHONY: help demo demo-down test generate $(PARTS) crash cycles fuzz bench
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,10 @@ lint: ## ruff, mypy, ansible-lint, documentation and changelog
 	$(RUN) ansible-lint
 	$(RUN) antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck .
 	$(RUN) antsibull-changelog lint
+	$(RUN) python tests/generate.py --check
+
+generate: ## Write CHANGELOG.md from its fragments, and the READMEs of roles from their argument specs
+	$(RUN) python tests/generate.py
 
 build: ## The tarball, and whether it holds what it should
 	$(part)
