@@ -19,10 +19,10 @@ RUN := tests/venv
 part = @trap '{ code=$$?; set +x; } 2>/dev/null; ((code)) && word=FAILED || word=passed; \
     echo "===== $@ $$word in $${SECONDS}s ====="' EXIT; set -x
 
-.PHONY: help demo demo-down test generate $(PARTS) crash cycles fuzz bench
+.PHONY: help demo demo-down test generate $(PARTS) unit-cores crash cycles fuzz bench
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## A node, a payload, a pod in a sandbox: the collection at work
 	@$(RUN) tests/demo up
@@ -36,26 +36,25 @@ test: ## All tests, in the parts that follow
 	done
 	echo "===== all of $(PARTS) passed in $${SECONDS}s ====="
 
-lint: ## ruff, mypy, ansible-lint, documentation and changelog
+lint: ## Everything that needs no test to be run: .pre-commit-config.yaml has the list
 	$(part)
-	$(RUN) ruff check .
-	$(RUN) ruff format --check .
-	$(RUN) mypy
-	$(RUN) ansible-lint
-	$(RUN) antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck .
-	$(RUN) antsibull-changelog lint
-	$(RUN) python tests/generate.py --check
+	$(RUN) pre-commit run --all-files --hook-stage pre-push
 
 generate: ## Write CHANGELOG.md from its fragments, and the READMEs of roles from their argument specs
 	$(RUN) python tests/generate.py
 
-build: ## The tarball, and whether it holds what it should
+build: ## The tarball: does it hold what it should, would Galaxy import it?
 	$(part)
 	$(RUN) tests/build
+	$(RUN) nox --session build-import-check
 
 unit: ## pytest for pure logic, and a sample of "make fuzz"
 	$(part)
 	$(RUN) pytest
+
+unit-cores: ## pytest, with each version of ansible-core on each Python that is there; PYTHON=3.12: on this one
+	$(part)
+	$(RUN) nox --session units $(if $(PYTHON),--python $(PYTHON))
 
 sanity: ## ansible-test sanity, without ignores
 	$(part)
