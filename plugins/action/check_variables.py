@@ -17,13 +17,12 @@ from ansible.utils.vars import load_extra_vars
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import (
-    _ccruntime,
     _engine_config,
-    _native,
     _toml,
     _variables,
 )
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._action import RuntimeAction
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._operator import crd, native
 
 #: What an error of a template says of a name.
 _LACKS = re.compile(r"'[\w.-]+' is undefined|has no attribute '\w+'")
@@ -62,7 +61,7 @@ class ActionModule(RuntimeAction):
         missing = [name for name in required if name not in values and name not in manifest]
         if required and not wrong and values.get("coco_installer") != "payload":
             try:
-                _native.settings(
+                native.settings(
                     values.get("coco_environment_variables", manifest.get("coco_environment_variables", []))
                 )
             except Refusal as refusal:
@@ -118,7 +117,7 @@ class ActionModule(RuntimeAction):
             return {}
         path = "" if isinstance(source, Mapping) else os.path.realpath(os.path.expanduser(source))
         try:
-            return _ccruntime.parse(self._read(path) if path else source).variables
+            return crd.parse(self._read(path) if path else source).variables
         except Refusal as refusal:
             where = f"{path}: " if path else "coco_ccruntime: "
             wrong.append(Refusal(refusal.expected, f"{where}{refusal.found}", refusal.remedy))
@@ -155,7 +154,7 @@ def _contents(values: Mapping[str, t.Any], required: list[str]) -> Iterator[Refu
     checks: list[t.Callable[[], t.Any]] = [
         lambda: _engine_config.check_overrides(values.get("coco_handler_overrides", {})),
         lambda: _engine_config.proxy_tables(values.get("coco_proxy_plugins", {})),
-        *(functools.partial(_ccruntime.check_variable, name, value) for name, value in values.items()),
+        *(functools.partial(crd.check_variable, name, value) for name, value in values.items()),
     ]
     if required and values.get("coco_installer") != "payload":
         checks.append(_toml.require)

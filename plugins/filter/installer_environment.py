@@ -14,7 +14,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.utils.unsafe_proxy import wrap_var
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _ccruntime
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._operator import crd
 
 DOCUMENTATION = r"""
 name: installer_environment
@@ -98,7 +98,7 @@ def installer_environment(
 ) -> dict[str, str]:
     """Return the environment."""
     try:
-        environment = _ccruntime.environment(
+        environment = crd.environment(
             runtime_classes,
             node_name,
             default_runtime_class=default_runtime_class,

@@ -15,7 +15,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.utils.unsafe_proxy import wrap_var
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _native
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._operator import native
 
 DOCUMENTATION = r"""
 name: native_settings
@@ -92,7 +92,7 @@ def native_settings(
 ) -> dict[str, t.Any]:
     """Return the settings."""
     try:
-        found = _native.settings(environment_variables, runtime_classes, boolean(debug), boolean(hooks))
+        found = native.settings(environment_variables, runtime_classes, boolean(debug), boolean(hooks))
     except (Refusal, TypeError) as error:
         raise AnsibleFilterError(str(error)) from error
     # As in the manifest that it may come from, templates are text.

@@ -13,7 +13,7 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.confidential_containers.runtime.plugins.filter import native_settings as filter_file
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._native import Settings, settings
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._operator.native import Settings, settings
 
 
 def variables(**values: str) -> list[dict[str, t.Any]]:

@@ -14,7 +14,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _ccruntime
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._operator import crd
 
 #: Where kata-deploy installs below INSTALLATION_PREFIX.
 _KATA = "/opt/kata"
@@ -79,7 +79,7 @@ def settings(
 
     With ``hooks`` that have the same environment, a variable that installers are not known to read is for them.
     """
-    given = _ccruntime.resolved(environment_variables, "", {})
+    given = crd.resolved(environment_variables, "", {})
     said = {name for name, value in given.items() if value and value != "false" and name not in _SILENT}
     prefix = given.get("INSTALLATION_PREFIX", "")
     if prefix and not prefix.startswith("/"):

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _ccruntime
-from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._ccruntime import (
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._operator import crd
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._operator.crd import (
     Manifest,
     environment,
     parse,
@@ -512,7 +512,7 @@ def chained(line: str, count: int) -> str:
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        pytest.param("x" * (_ccruntime.LIMIT + 1), f"{_ccruntime.LIMIT + 1} characters", id="large"),
+        pytest.param("x" * (crd.LIMIT + 1), f"{crd.LIMIT + 1} characters", id="large"),
         pytest.param("[" * 100_000, "within each other without end", id="nested"),
         pytest.param("{a: " * 100_000, "within each other without end", id="nested mappings"),
         pytest.param("".join(" " * i + "a:\n" for i in range(1200)), "within each other without end", id="indented"),
@@ -849,7 +849,7 @@ def test_environment_of_something_else(runtime_classes: t.Any, environment_varia
 
 def test_every_field_of_the_schema_is_acted_on() -> None:
     """A field sets a variable, says that it is not used, or is one of those that the conversion reads by itself."""
-    read = {"runtimeClasses", "runtimeClassNames", "defaultRuntimeClassName", *_ccruntime._HOOKS}
-    fields = _ccruntime._CONFIG.fields
-    assert {name for name, field in fields.items() if not (name in _ccruntime._VARIABLES or field.unused)} == read
-    assert set(_ccruntime._VARIABLES) <= set(fields)
+    read = {"runtimeClasses", "runtimeClassNames", "defaultRuntimeClassName", *crd._HOOKS}
+    fields = crd._CONFIG.fields
+    assert {name for name, field in fields.items() if not (name in crd._VARIABLES or field.unused)} == read
+    assert set(crd._VARIABLES) <= set(fields)
