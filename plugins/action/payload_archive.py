@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _docker
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._action import RuntimeAction
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._payload import docker
 
 
 class ActionModule(RuntimeAction):
@@ -29,9 +29,9 @@ class ActionModule(RuntimeAction):
             }
         )
         path = os.path.abspath(options["path"])
-        daemon = _docker.Daemon(self.show, options["docker_host"])
+        daemon = docker.Daemon(self.show, options["docker_host"])
         image = daemon.image(options["image"], "never" if self._task.check_mode else options["pull"])
-        changed = not _docker.holds(path, image["Id"])
+        changed = not docker.holds(path, image["Id"])
         if changed and not self._task.check_mode:
             daemon.save(options["image"], path, image["Size"])
         return {"changed": changed, "path": path, "digest": image["Id"], "architecture": image["Architecture"]}

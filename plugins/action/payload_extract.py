@@ -40,12 +40,12 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import (
     _engine_config,
     _looked,
-    _plain,
     _sent,
     _toml,
 )
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._action import RuntimeAction
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._once import once
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._payload import decompress
 
 #: The temporary directory of this run of ansible-playbook, which all its processes share.
 _RUN_TMP: str = t.cast(t.Any, constants).DEFAULT_LOCAL_TMP
@@ -138,13 +138,13 @@ class ActionModule(RuntimeAction):
                 "Leave it out, or save the image on the node and name it docker-archive:FILE.",
             )
         # Its library takes longer to load than all else here.
-        from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _docker
+        from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._payload import docker
 
-        daemon = _docker.Daemon(self.show)
+        daemon = docker.Daemon(self.show)
         known: dict[str, t.Any] = json.loads(
             once(_RUN_TMP, str(reference), lambda: json.dumps(daemon.image(reference.path)))
         )
-        identity = _docker.identity(known)
+        identity = docker.identity(known)
         # A digest that is asked for may be one that only the archive tells: it is checked with that.
         found = self.node("payload_extract", task_vars, **{**options, "identities": [identity], "digest": ""})
         if found["found"] != "absent" and options.get("digest", "") in ("", found["digest"], identity["digest"]):
@@ -269,7 +269,7 @@ def _files_to_send(
     for layers that it gets decompressed, because it does not read ``zstd``, their digests then."""
     directory = os.path.isdir(source.path)
     with tempfile.TemporaryDirectory(dir=_RUN_TMP) as made:
-        converted = {} if zstd else _plain.layers(source, image, made, limits)
+        converted = {} if zstd else decompress.layers(source, image, made, limits)
         plain = {digest: new for digest, (_path, new) in converted.items()}
         files = {
             "" if isinstance(source, _tarball.Tarball) else layer.member: converted[layer.digest][0]
