@@ -40,12 +40,11 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import (
     _engine_config,
     _looked,
-    _sent,
     _toml,
 )
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._action import RuntimeAction
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._once import once
-from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._payload import decompress
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._payload import decompress, leftovers
 
 #: The temporary directory of this run of ansible-playbook, which all its processes share.
 _RUN_TMP: str = t.cast(t.Any, constants).DEFAULT_LOCAL_TMP
@@ -200,12 +199,12 @@ class ActionModule(RuntimeAction):
         if self._connection._shell.tmpdir is None:
             self._make_tmp_path()
         parent = os.path.dirname(str(self._connection._shell.tmpdir).rstrip("/"))
-        old = f"-maxdepth 1 -name '{_sent.START}*' -user \"$(id -u)\" -mmin +1440"
+        old = f"-maxdepth 1 -name '{leftovers.START}*' -user \"$(id -u)\" -mmin +1440"
         listed = self._tell_node(
             f"cd {self._quoted(parent)} && {{ find . {old} -exec rm -rf {{}} +; ls; }} 2>/dev/null"
         )
-        made = self._connection._shell.join_path(parent, _sent.name())
-        left = " ".join(self._quoted(parent, name) for name in _sent.abandoned(listed.split()))
+        made = self._connection._shell.join_path(parent, leftovers.name())
+        left = " ".join(self._quoted(parent, name) for name in leftovers.abandoned(listed.split()))
         # What is somebody else's stays.
         self._tell_node(f"rm -rf {left} 2>/dev/null; mkdir -m 700 {self._quoted(made)}")
         return str(made)

@@ -12,11 +12,11 @@ import subprocess
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _sent
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._payload import leftovers
 
 
 def of_process(process: int) -> str:
-    return _sent.name().replace(f"-{os.getpid()}-", f"-{process}-")
+    return leftovers.name().replace(f"-{os.getpid()}-", f"-{process}-")
 
 
 def test_only_what_a_dead_process_of_this_machine_has_left_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,14 +27,14 @@ def test_only_what_a_dead_process_of_this_machine_has_left_is_abandoned(monkeypa
         elsewhere.setattr(platform, "node", lambda: "another-machine")
         foreign = of_process(process.pid)
     others = [
-        _sent.name(),
+        leftovers.name(),
         of_process(os.getppid()),
         foreign,
         dead.replace(str(process.pid), "no-number"),
         "ansible-tmp-1795654567.7-3758-917",
     ]
-    assert _sent.abandoned([*others, dead]) == [dead]
+    assert leftovers.abandoned([*others, dead]) == [dead]
 
 
 def test_names_are_new_each_time() -> None:
-    assert _sent.name() != _sent.name()
+    assert leftovers.name() != leftovers.name()
