@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the tests of this folder do to a node: what a user does with ansible-playbook, and a look at the node afterwards."""
+"""What the tests of this folder do to a node: what a user does with ansible-playbook, and a look at the node afterwards.
+
+The testbed (tests/nodes) is imported: a process for each of a thousand looks would cost minutes.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +20,12 @@ from pathlib import Path
 
 import yaml
 
+import nodes as testbed_nodes
+import pods as testbed_pods
+import reset as testbed_reset
+
 ROOT = Path(__file__).resolve().parents[2]
 TESTBED = [sys.executable, str(ROOT / "tests/nodes/testbed")]
-
-
-def testbed(*words: str, check: bool = True) -> str:
-    """Run a command of the testbed and return what it prints."""
-    done = subprocess.run([*TESTBED, *words], capture_output=True, text=True, check=False)
-    if check and done.returncode != 0:
-        raise AssertionError(f"testbed {' '.join(words)}: {done.stdout}{done.stderr}")
-    return done.stdout
 
 
 def eventually(holds: t.Callable[[], bool], timeout: float = 90) -> None:
@@ -54,16 +53,25 @@ class Node:
 
     def __init__(self, name: str, directory: Path) -> None:
         self.name = name
-        self.inventory: dict[str, t.Any] = yaml.safe_load(testbed("inventory", name))
         self._directory = directory
+        #: Whether a test has done anything here since the last reset.
+        self.used = False
+        self._find()
+
+    def _find(self) -> None:
+        self.inventory = self.inventory_as("root")
+        self._enter = testbed_nodes.enter(self.name)
+
+    def inventory_as(self, user: t.Literal["root", "admin"]) -> dict[str, t.Any]:
+        """Return an inventory that connects as one of the node's users; admin needs sudo."""
+        sudo = [self.name] if user == "admin" else []
+        return t.cast("dict[str, t.Any]", yaml.safe_load(testbed_nodes.inventory([self.name], sudo)))
 
     def play(
         self, playbook: str, *words: str, inventory: t.Mapping[str, t.Any] | None = None, **variables: t.Any
     ) -> Run:
         """Run one of the four playbooks as a user does."""
-        how = self._how(playbook, words, inventory, variables)
-        done = subprocess.run(**how, capture_output=True, text=True, check=False)
-        return Run(done.returncode, done.stdout + done.stderr)
+        return self._play([playbook], words, inventory, variables)
 
     def install(self, archive: str | list[str], **variables: t.Any) -> str:
         """Install a payload and return the output of the run, which must succeed."""
@@ -71,36 +79,74 @@ class Node:
         assert run.status == 0, run.output
         return run.output
 
+    def remove(self, inventory: t.Mapping[str, t.Any] | None = None, **variables: t.Any) -> str:
+        """Uninstall and clean up with one start of ansible-playbook, which must succeed; return its output."""
+        run = self._play(["uninstall", "cleanup"], (), inventory, variables)
+        assert run.status == 0, run.output
+        return run.output
+
     @contextlib.contextmanager
     def started(self, playbook: str, **variables: t.Any) -> t.Iterator[subprocess.Popen[bytes]]:
         """Start a playbook in a process group of its own, and go on."""
-        how = self._how(playbook, (), None, variables)
+        how = self._how([playbook], (), None, variables)
         with subprocess.Popen(
             **how, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as process:
             yield process
 
+    def _play(
+        self,
+        playbooks: t.Sequence[str],
+        words: t.Sequence[str],
+        inventory: t.Mapping[str, t.Any] | None,
+        variables: t.Mapping[str, t.Any],
+    ) -> Run:
+        how = self._how(playbooks, words, inventory, variables)
+        done = subprocess.run(**how, capture_output=True, text=True, check=False)
+        return Run(done.returncode, done.stdout + done.stderr)
+
     def _how(
         self,
-        playbook: str,
+        playbooks: t.Sequence[str],
         words: t.Sequence[str],
         inventory: t.Mapping[str, t.Any] | None,
         variables: t.Mapping[str, t.Any],
     ) -> dict[str, t.Any]:
+        self.used = True
         path = self._directory / "inventory.yml"
         path.write_text(yaml.safe_dump(dict(inventory if inventory is not None else self.inventory), sort_keys=False))
-        argv = ["ansible-playbook", str(ROOT / "playbooks" / f"{playbook}.yml"), "-i", str(path)]
+        paths = [str(ROOT / "playbooks" / f"{playbook}.yml") for playbook in playbooks]
+        argv = ["ansible-playbook", *paths, "-i", str(path)]
         # One line for each message, however long.
         environment = {**os.environ, "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
         return {"args": [*argv, "-e", json.dumps(variables), *words], "cwd": ROOT, "env": environment}
 
-    def sh(self, script: str, check: bool = True) -> str:
-        """Run a script on the node."""
-        return testbed("exec", self.name, "--", "sh", "-c", script, check=check)
+    def execute(self, *command: str, statuses: t.Collection[int] = (0,)) -> str:
+        """Run a command on the node, which must end with one of these statuses, and return what it prints."""
+        self.used = True
+        done = subprocess.run([*self._enter, *command], capture_output=True, text=True, check=False)
+        assert done.returncode in statuses, f"{command} ended with {done.returncode}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def sh(self, script: str) -> str:
+        """Run a script on the node, which must succeed."""
+        return self.execute("sh", "-c", script)
+
+    def found(self, script: str) -> str:
+        """Run a search (grep, which, pgrep) and return what it prints: with status 1 it has found nothing, with another it failed."""
+        return self.execute("sh", "-c", script, statuses=(0, 1))
+
+    def paths(self, *patterns: str) -> list[str]:
+        """Return what is there of paths, or patterns of a shell."""
+        words = " ".join(patterns)
+        return self.sh(
+            f'for path in {words}; do if [ -e "$path" ] || [ -L "$path" ]; then echo "$path"; fi; done'
+        ).split()
 
     def snapshot(self) -> dict[str, t.Any]:
         """Return what the node's file system is like."""
-        return t.cast("dict[str, t.Any]", json.loads(testbed("snapshot", self.name)))
+        self.used = True
+        return t.cast("dict[str, t.Any]", json.loads(testbed_nodes.snapshot_of(self.name)))
 
     def engine(self) -> str:
         """Return what changes with every start of the engine."""
@@ -112,28 +158,51 @@ class Node:
 
     def cut_power(self) -> None:
         """Cut the node's power and boot it again; its address may be another one afterwards."""
-        testbed("reboot", self.name)
-        self.inventory = yaml.safe_load(testbed("inventory", self.name))
+        testbed_nodes.reboot(self.name)
+        self._find()
+
+    def reset(self) -> None:
+        """Put the node back to what it was when it came up, without the collection."""
+        if self.used:
+            testbed_reset.reset(self.name)
+            self.used = False
 
     def remembers(self) -> bool:
         """Tell whether the collection has left anything on the node."""
-        return bool(self.sh("ls -d /var/lib/confidential-containers /opt/.conf* 2>/dev/null", check=False).strip())
+        return bool(self.paths("/var/lib/confidential-containers", "/opt/.conf*"))
 
     def pod(self, handler: str, *command: str) -> str:
         """Run a command in a pod (by default one that tells what its kernel said), and return what it prints."""
-        return testbed("pod", self.name, handler, "--", *(command or ("dmesg",)))
+        return self._pod(handler, command or ("dmesg",), keep=False).output
 
-    def pod_that_stays(self, handler: str) -> str:
-        """Start a pod that runs on, and return its name as the collection tells it."""
-        name = testbed("pod", self.name, handler, "--keep").split()[-1]
-        return next(line.split()[1] for line in testbed("pods", self.name).splitlines() if name[:12] in line)
+    def pod_that_stays(self, handler: str, *command: str) -> str:
+        """Start a pod that runs on, run a command in it, and return the pod's ID."""
+        return self._pod(handler, command, keep=True).pod
+
+    def _pod(self, handler: str, command: t.Sequence[str], keep: bool) -> testbed_pods.Done:
+        self.used = True
+        done = testbed_pods.run(self.name, handler, command, keep)
+        assert done.code == 0, done
+        return done
+
+    def name_of_pod(self, pod: str) -> str:
+        """Return a pod's name as the collection tells it."""
+        return next(row.split("\t")[1] for row in testbed_pods.rows(self.name) if row.endswith(f"\t{pod}"))
+
+    def in_pod(self, pod: str, *command: str) -> str:
+        """Run a command in a pod that stays."""
+        (done,) = testbed_pods.run_in(self.name, [pod], command or ("dmesg",))
+        assert done.code == 0, done
+        return done.output
 
     def remove_pods(self) -> None:
         """Remove the test's pods."""
-        testbed("rmpods", self.name)
+        testbed_pods.remove_all(self.name)
 
 
 def inventory_of(nodes: t.Sequence[Node]) -> dict[str, t.Any]:
     """Return the inventory of several nodes, in this order."""
+    for node in nodes:
+        node.used = True
     hosts = {node.name: node.inventory["coco_nodes"]["hosts"][node.name] for node in nodes}
     return {"coco_nodes": {**nodes[0].inventory["coco_nodes"], "hosts": hosts}}

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import yaml
 
-from ansible_collections.confidential_containers.runtime.tests.integration.harness import testbed
+from host import need
 
+PROGRAMS = {"docker-registry": "docker-registry", "skopeo": "skopeo", "htpasswd": "apache2-utils", "openssl": "openssl"}
 USER, PASSWORD = "robot$coco", "pa:ss wörd \"'"
 
 
@@ -60,7 +61,8 @@ class Registry:
 @contextlib.contextmanager
 def serve(directory: Path, tls: bool, password: bool) -> t.Iterator[Registry]:
     """Run a registry with its data in a directory."""
-    testbed("need", "docker-registry", "skopeo", "htpasswd=apache2-utils", "openssl")
+    for program, package in PROGRAMS.items():
+        need(program, package)
     directory.mkdir(exist_ok=True)
     ip = address()
     with socket.socket() as probe:

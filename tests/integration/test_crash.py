@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.tests.integration import harness
 from ansible_collections.confidential_containers.runtime.tests.integration.harness import ROOT, Node
 
 PROGRAM = Path(__file__).with_name("crash_node.py")
@@ -34,7 +33,7 @@ class Crashes:
             node.sh(f"mkdir -p /root/crash && cat > /root/crash/{path.name} <<'END'\n{path.read_text()}\nEND")
 
     def do(self, *words: str) -> str:
-        return harness.testbed("exec", self.node.name, "--", "python3", "/root/crash/crash_node.py", *words)
+        return self.node.execute("python3", "/root/crash/crash_node.py", *words)
 
     def look(self) -> t.Any:
         return json.loads(self.do("look"))

@@ -43,8 +43,7 @@ def test_schema_3(schema_3: Node, payload: dict[str, str]) -> None:
     assert "Starting gVisor" in node.pod("kata-qemu")
     assert node.pod("runc", "echo", "plain") == "plain\n"
 
-    for playbook in ("uninstall", "cleanup"):
-        assert node.play(playbook).status == 0
+    node.remove()
     assert node.snapshot() == before
 
 
@@ -63,8 +62,7 @@ def test_drop_ins_that_are_imported_already(schema_3: Node, payload: dict[str, s
     assert "  kata-clh  " in node.play("status").output
     assert "left out: kata-qemu not asked for" in node.play("status").output
 
-    for playbook in ("uninstall", "cleanup"):
-        assert node.play(playbook).status == 0
+    node.remove()
     assert node.snapshot() == before
 
 
@@ -74,9 +72,7 @@ def test_drop_in_that_the_admin_removed(nodes: list[Node], payload: dict[str, st
     before = node.snapshot()
     assert node.play("install", coco_payload=f"oci-archive:{payload['oci_archive']}").status == 0
     node.sh("rm /etc/containerd/conf.d/99-confidential-containers.toml && systemctl restart containerd")
-    for playbook in ("uninstall", "cleanup"):
-        run = node.play(playbook)
-        assert run.status == 0, run.output
+    node.remove()
     assert node.snapshot() == before
 
 
@@ -107,8 +103,7 @@ def test_unit_with_variables(unit_with_variables: Node, archive: str) -> None:
     assert "kata-qemu" in node.sh(f"cat {OTHER}")
     assert node.snapshot()[CONFIG] == before[CONFIG]
     assert "Starting gVisor" in node.pod("kata-qemu")
-    for playbook in ("uninstall", "cleanup"):
-        assert node.play(playbook).status == 0
+    node.remove()
     assert node.snapshot() == before
 
     engine = node.engine()
@@ -166,8 +161,6 @@ def test_second_engine(second_engine: Node, archive: str) -> None:
     assert "Found that containerd.service (process " in run.output, run.output
     node.sh(f"sed -i 's#/../containerd/containerd.sock#/two.sock#' {TWO}")
 
-    for playbook in ("uninstall", "cleanup"):
-        run = node.play(playbook, coco_engine_unit="two")
-        assert run.status == 0, run.output
+    node.remove(coco_engine_unit="two")
     assert node.snapshot() == before
     assert node.engine() == first

@@ -11,7 +11,6 @@ import typing as t
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.tests.integration import harness
 from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node
 
 CONFIG = "/etc/containerd/config.toml"
@@ -27,12 +26,6 @@ def configured(node: Node, script: str) -> t.Iterator[None]:
         yield
     finally:
         node.sh("rm -r /etc/containerd && mv /root/containerd /etc/containerd && systemctl restart containerd")
-
-
-def uninstalled(node: Node) -> None:
-    for playbook in ("uninstall", "cleanup"):
-        run = node.play(playbook)
-        assert run.status == 0, run.output
 
 
 def test_row_5_a_disabled_cri(each: Node, archive: str) -> None:
@@ -51,7 +44,7 @@ def test_row_5_a_disabled_cri(each: Node, archive: str) -> None:
         assert each.play("install", coco_payload=archive, coco_enable_cri=True).recap(each.name, "changed") == 0
         assert each.engine() == engine
 
-        uninstalled(each)
+        each.remove()
         assert each.snapshot() == before
         assert "cri" not in each.sh("ctr plugins ls id==cri")
 
@@ -62,10 +55,10 @@ def test_a_handler_of_the_users_own(each: Node, archive: str) -> None:
     before = each.snapshot()
     each.install(archive, coco_handler_overrides=own)
     assert "Starting gVisor" in each.pod("kata-mine")
-    harness.testbed("rmpods", each.name)
+    each.remove_pods()
     each.install(archive, coco_handlers=["kata-qemu"])
     assert "kata-mine" not in each.sh("containerd config dump")
-    uninstalled(each)
+    each.remove()
     assert each.snapshot() == before
 
     run = each.play("install", coco_payload=archive, coco_handler_overrides={"kata-mine": {"pod_annotations": ["x"]}})
@@ -94,7 +87,7 @@ def test_snapshotters(each: Node, archive: str) -> None:
     dump = each.sh("containerd config dump")
     assert "runtime_platforms.kata" not in dump
     assert "nydus" not in dump
-    uninstalled(each)
+    each.remove()
     assert each.snapshot() == before
 
 
@@ -111,11 +104,11 @@ def test_a_handler_of_the_users_with_our_name(each: Node, archive: str, edited: 
 
         each.install(archive, coco_conflicts="keep_aside")
         assert "Starting gVisor" in each.pod("kata-qemu")
-        harness.testbed("rmpods", each.name)
+        each.remove_pods()
         assert each.play("install", coco_payload=archive, coco_conflicts="keep_aside").recap(each.name, "changed") == 0
         if edited:
             each.sh(f"echo '# since' >> {CONFIG}")
-        uninstalled(each)
+        each.remove()
         assert each.sh(f"cat {CONFIG}") == text + ("# since\n" if edited else "")
         if not edited:
             assert each.snapshot() == before
@@ -135,9 +128,9 @@ def test_a_cri_section_in_a_drop_in(each: Node, archive: str) -> None:
         for handler in ("kata-qemu", "nvidia", "runc"):
             assert f"runtimes.{handler}]" in each.sh("containerd config dump")
         assert "Starting gVisor" in each.pod("kata-qemu")
-        harness.testbed("rmpods", each.name)
+        each.remove_pods()
         assert each.play("install", coco_payload=archive).recap(each.name, "changed") == 0
-        uninstalled(each)
+        each.remove()
         assert each.snapshot() == before
 
 
@@ -151,7 +144,7 @@ def test_uninstall_after_config_migrate(nodes: list[Node], archive: str) -> None
         node.sh(
             f"containerd config migrate > /root/new && cat /root/new > {CONFIG} && rm /root/new && systemctl restart containerd"
         )
-        uninstalled(node)
+        node.remove()
         assert "kata" not in node.sh(f"cat {CONFIG}")
         assert "Confidential" not in node.sh(f"cat {CONFIG}")
         assert node.sh("containerd config dump") == migrated_dump(node, migrated)

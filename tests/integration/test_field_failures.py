@@ -64,7 +64,7 @@ def test_row_3_a_handler_that_is_dropped(nodes: list[Node], archive: str) -> Non
     for node in nodes:
         node.install(archive, coco_handler_overrides={"kata-clh": {"snapshotter": "native"}})
         node.install(archive, coco_handlers=["kata-qemu"])
-        configured = node.sh(f"cat {CONFIG} {DROP_IN} 2>/dev/null", check=False)
+        configured = node.sh(f"cat {' '.join(node.paths(CONFIG, DROP_IN))}")
         assert "kata-qemu" in configured
         assert "kata-clh" not in configured
         assert "runtime_platforms" not in configured
@@ -99,7 +99,7 @@ def test_row_9_a_file_that_went_while_the_engine_ran(nodes: list[Node], archive:
 def test_row_12_pods_that_use_a_handler(node: Node, archive: str) -> None:
     """Uninstall, and an install without their handler, are refused with their names."""
     node.install(archive)
-    harness.testbed("pod", node.name, "kata-clh", "--keep")
+    node.pod_that_stays("kata-clh")
     engine = node.engine()
     for run in (node.play("uninstall"), node.play("install", coco_payload=archive, coco_handlers=["kata-qemu"])):
         assert run.status != 0

@@ -74,12 +74,11 @@ def around(node: Node) -> dict[str, t.Any]:
     return {path: entry for path, entry in node.snapshot().items() if not path.startswith("/var/lib/confidential-con")}
 
 
-def processes(node: Node) -> str:
+def processes(node: Node) -> list[str]:
     """Return what is left of an installer on a node."""
-    return node.sh(
-        "systemctl list-units --all --no-legend 'confidential-containers*'; ls -d /run/confidential-containers/* "
-        "/run/systemd/system/confidential* /var/lib/confidential-containers/root",
-        check=False,
+    units = node.sh("systemctl list-units --all --no-legend 'confidential-containers*'").splitlines()
+    return units + node.paths(
+        "/run/confidential-containers/*", "/run/systemd/system/confidential*", "/var/lib/confidential-containers/root"
     )
 
 
@@ -160,14 +159,12 @@ def test_what_is_remembered_is_enough_to_uninstall(node: Node, archive: str) -> 
     assert node.sh("ls /usr/local/bin").split() == ["containerd-shim-kata-qemu-v2"]
     run = node.play("install", coco_payload=archive)
     assert "Found an installation with coco_installer=payload" in run.output
-    pod = node.pod_that_stays("kata-qemu")
+    pod = node.name_of_pod(node.pod_that_stays("kata-qemu"))
     run = node.play("uninstall")
     assert run.status != 0
     assert pod in run.output
     node.remove_pods()
-    for playbook in ("uninstall", "cleanup"):
-        run = node.play(playbook)
-        assert run.status == 0, run.output
+    node.remove()
     assert node.snapshot() == before
 
 
@@ -215,9 +212,8 @@ def test_ways_to_install(node: Node, archive: str, way: str) -> None:
     node.install(archive, **variables)
     assert "Starting gVisor" in node.pod("kata-clh")
     assert not processes(node)
-    assert not node.sh("pgrep -f '^sleep 3600'", check=False)
-    for playbook in ("uninstall", "cleanup"):
-        assert node.play(playbook).status == 0
+    assert not node.found("pgrep -f '^sleep 3600'")
+    node.remove()
     assert node.snapshot() == before
 
 
@@ -386,7 +382,7 @@ def test_hooks(node: Node, archive: str) -> None:
     for playbook in ("uninstall", "cleanup"):
         run = node.play(playbook, **variables)
         assert run.status == 0, run.output
-        assert not node.sh("ls /etc/systemd/system/hook.service", check=False)
+        assert not node.paths("/etc/systemd/system/hook.service")
     assert node.snapshot() == before
 
 
@@ -406,14 +402,13 @@ def test_an_interruption(node: Node, archive: str, how: str) -> None:
             process.kill()
         else:
             node.sh("systemctl kill --signal=SIGKILL confidential-containers-transaction.service")
-    eventually(lambda: not node.sh("ls -d /var/lib/confidential-containers/journal", check=False))
+    eventually(lambda: not node.paths("/var/lib/confidential-containers/journal"))
     assert "nightly-runc" in node.sh("containerd config dump")
     assert "plain" in node.pod("", "echo", "plain")
     assert not node.sh("systemctl list-units --all --no-legend 'confidential-containers*'")
     node.install(archive, coco_installer="payload")
     assert "Starting gVisor" in node.pod("kata-qemu")
-    for playbook in ("uninstall", "cleanup"):
-        assert node.play(playbook).status == 0
+    node.remove()
     assert node.snapshot() == before
     node.sh("rm /usr/local/bin/theirs")
 
@@ -452,12 +447,11 @@ def test_the_same_payload_natively_and_by_its_own_script(nodes: list[Node], arch
         found[installer] = (
             files,
             handlers(node),
-            node.sh("ls /usr/local/bin; ls /etc/containerd /etc/containerd/conf.d", check=False),
+            node.paths("/usr/local/bin/*", "/etc/containerd/*", "/etc/containerd/conf.d/*"),
         )
         for handler in wanted:
             assert "Starting gVisor" in node.pod(handler)
-        for playbook in ("uninstall", "cleanup"):
-            assert node.play(playbook).status == 0
+        node.remove()
     native, payload = found["native"], found["payload"]
     assert native[0] == payload[0]
     assert sorted(native[1]) == sorted(payload[1]) == wanted

@@ -19,6 +19,7 @@ import pytest
 from ansible_collections.confidential_containers.runtime.tests.integration import harness
 from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node
 from ansible_collections.confidential_containers.runtime.tests.integration.payloads import unpacked
+from host import Failure
 
 PREFIX = "/opt/confidential-containers"
 SERVED = ["kata-clh", "kata-qemu"]
@@ -44,7 +45,7 @@ def rebuilt(payload_v2: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 
 def look(node: Node) -> t.Any:
     """Look at the programs below the prefix, and the processes that they are or were started as."""
-    return json.loads(harness.testbed("exec", node.name, "--", *_program("look", f"{PREFIX}/bin")))
+    return json.loads(node.execute(*_program("look", f"{PREFIX}/bin")))
 
 
 def _program(*words: str) -> list[str]:
@@ -74,7 +75,7 @@ def starting_pods(node: Node, handlers: t.Sequence[str]) -> t.Iterator[list[str]
         for handler in itertools.takewhile(lambda _handler: not ended.is_set(), itertools.cycle(handlers)):
             try:
                 said.append(node.pod(handler))
-            except AssertionError as error:
+            except (AssertionError, Failure) as error:
                 said.append(str(error))
 
     thread = threading.Thread(target=start)
@@ -112,8 +113,8 @@ def test_an_upgrade_under_load(each: Node, archive: str, rebuilt: str, tmp_path:
     check_calls(calls, pods, swapped, outage(node) if restart else None)
     sandboxes = check_sandboxes(before, after)
     for pod, handler in pods.items():
-        assert "Starting gVisor" in harness.testbed("podexec", node.name, pod)
-        assert harness.testbed("podexec", node.name, pod, "--", "cat", "/memory") == f"{handler}\n"
+        assert "Starting gVisor" in node.in_pod(pod)
+        assert node.in_pod(pod, "cat", "/memory") == f"{handler}\n"
 
     for handler in [*SERVED, "kata-qemu-nvidia-cpu"] if restart else SERVED:
         stay(node, handler)
@@ -124,17 +125,16 @@ def test_an_upgrade_under_load(each: Node, archive: str, rebuilt: str, tmp_path:
         assert not any("deleted" in path for path in facts["maps"])
 
     assert node.sh(f"ls {PREFIX}/libexec/nydusd")
-    assert not node.sh(f"ls -d {PREFIX}/share/bash-completion", check=False)
+    assert not node.paths(f"{PREFIX}/share/bash-completion")
     assert node.play("install", coco_payload=rebuilt, **variables).recap(node.name, "changed") == 0
     assert node.starts() == starts + restart
-    harness.testbed("rmpods", node.name)
+    node.remove_pods()
     harness.eventually(lambda: not look(node)["processes"])
 
 
 def stay(node: Node, handler: str) -> str:
     """Start a pod that stays, and remembers its handler; return its ID."""
-    words = ("sh", "-c", f"echo {handler} > /memory")
-    return harness.testbed("pod", node.name, handler, "--keep", "--", *words).split()[-1]
+    return node.pod_that_stays(handler, "sh", "-c", f"echo {handler} > /memory")
 
 
 def outage(node: Node) -> tuple[float, float]:

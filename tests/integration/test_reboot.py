@@ -57,13 +57,13 @@ COMMITTED = Moment("/var/lib/confidential-containers/receipt.json", "enter", f"g
 def install_until(node: Node, archive: str, reached: str) -> None:
     """Install, cut the power once ``reached`` succeeds, and wait until the booted node has ended the run by itself."""
     with node.started("install", coco_payload=archive) as run:
-        eventually(lambda: "yes" in node.sh(f"test -e {JOURNAL} && {reached} && echo yes", check=False))
+        eventually(lambda: "yes" in node.sh(f"if test -e {JOURNAL} && {reached}; then echo yes; fi"))
         assert "enabled" in node.sh(f"systemctl is-enabled {UNIT}")
         node.cut_power()
         os.killpg(run.pid, signal.SIGKILL)
-    eventually(lambda: not node.sh(f"ls {JOURNAL}", check=False))
-    eventually(lambda: not node.sh(f"ls /etc/systemd/system/{UNIT}", check=False))
-    assert node.sh("ls /etc/systemd/system/multi-user.target.wants | grep confidential", check=False) == ""
+    eventually(lambda: not node.paths(JOURNAL))
+    eventually(lambda: not node.paths(f"/etc/systemd/system/{UNIT}"))
+    assert not node.paths("/etc/systemd/system/multi-user.target.wants/*confidential*")
 
 
 def assert_as_before(node: Node, before: dict[str, t.Any]) -> None:

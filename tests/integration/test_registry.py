@@ -33,21 +33,33 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Registry]:
         yield registry
 
 
+#: Files come and go in /run, which grep calls a failure.
+SEARCH = """
+import contextlib, os, sys
+word, *places = sys.argv[1:]
+for place in places:
+    for directory, _names, files in os.walk(place):
+        for path in (os.path.join(directory, name) for name in files):
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.isfile(path) and word.encode() in open(path, "rb").read():
+                    print(path)
+"""
+
+
 def store(node: Node) -> str:
     """Return what the content store holds, and for whom."""
     return node.sh(
-        f"ctr namespaces ls -q; find {STORE} -type f; ls -d /run/confidential-containers.* | grep -v lock", check=False
+        f"ctr namespaces ls -q; find {STORE} -type f; find /run -maxdepth 1 -name 'confidential-containers.[!l]*'"
     )
 
 
 def secrets(node: Node) -> int:
     """Return in how many places the password is."""
     word = PASSWORD.split()[0]
-    found = node.sh(
-        f"grep -rlF -- {word!r} /var/lib/confidential-containers /etc /run /root /tmp; journalctl | grep -F -- {word!r}",
-        check=False,
+    found = node.execute(
+        "python3", "-c", SEARCH, word, "/var/lib/confidential-containers", "/etc", "/run", "/root", "/tmp"
     )
-    return len(found.splitlines())
+    return len(found.splitlines()) + node.sh("journalctl").count(word)
 
 
 def refused(run: Run, *texts: str) -> None:
@@ -220,8 +232,7 @@ def test_the_engine_s_own_mirror(nodes: list[Node], tmp_path: Path, payload: dic
             node.sh("systemctl restart containerd")
             run = node.play("install", coco_payload="registry.example.org/coco/payload:v1")
             assert run.status == 0, run.output
-            for playbook in ("uninstall", "cleanup"):
-                assert node.play(playbook).status == 0
+            node.remove()
         finally:
             node.sh("rm -r /etc/containerd; mv /root/before /etc/containerd; systemctl restart containerd")
 

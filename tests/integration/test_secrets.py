@@ -62,8 +62,7 @@ def guarded(node: Node) -> t.Iterator[Node]:
         node.sh(f"cat >> {path} <<'END'\n{text}\nEND")
     node.sh(restart)
     yield node
-    for playbook in ("uninstall", "cleanup"):
-        assert node.play(playbook).status == 0
+    node.remove()
     node.sh(
         f"mv /root/config.toml {CONFIG_FILE}; rm -r {hosts.rpartition('/')[0]} {unit.rpartition('/')[0]}; {restart}"
     )

@@ -21,7 +21,6 @@ import pytest
 import yaml
 import zstandard
 
-from ansible_collections.confidential_containers.runtime.tests.integration import harness
 from ansible_collections.confidential_containers.runtime.tests.integration.harness import ROOT, Node
 from ansible_collections.confidential_containers.runtime.tests.integration.payloads import (
     BUILT_FOR,
@@ -95,7 +94,7 @@ def test_every_source_from_the_controller(node: Node, root: Path, payload: dict[
         f"dir:{root}",
         f"docker-daemon:{payload['image']}",
     ]
-    assert not node.sh("which zstd", check=False)  # libzstd.so.1 does, and is everywhere
+    assert not node.found("which zstd")  # libzstd.so.1 does, and is everywhere
     for source in sources:
         assert "serves kata-clh, kata-qemu" in node.install(source)
     assert node.play("install", coco_payload=sources[-1]).recap(node.name, "changed") == 0
@@ -111,7 +110,7 @@ def test_a_user_who_needs_sudo_sends_a_directory(node: Node, payload: dict[str, 
         f"oci-archive:{payload['oci_archive']}",
         f"oci:{tmp_path}/layout:v1",
     )
-    inventory = yaml.safe_load(harness.testbed("inventory", "--sudo", node.name))
+    inventory = node.inventory_as("admin")
     place = {"ansible_remote_tmp": "$HOME/.ansible/elsewhere"}
     run = node.play("install", inventory=inventory, coco_payload=f"oci:{tmp_path}/layout:v1", **place)
     assert run.status == 0, run.output
@@ -189,16 +188,13 @@ def test_another_prefix(nodes: list[Node], archive: str, number: int) -> None:
     before = node.snapshot()
     node.install(archive, coco_prefix="/srv/coco/v1")
     assert "Starting gVisor" in node.pod("kata-qemu")
-    assert not node.sh("ls -d /opt/confidential-containers", check=False)
-    assert "/opt/confidential-containers" not in node.sh(
-        "grep -r /opt/conf /srv/coco/v1/share /etc/containerd", check=False
-    )
+    assert not node.paths("/opt/confidential-containers")
+    assert not node.found("grep -r /opt/conf /srv/coco/v1/share /etc/containerd")
     run = node.play("install", coco_payload=archive, coco_prefix="/srv/coco/v1")
     assert run.recap(node.name, "changed") == 0
     run = node.play("install", coco_payload=archive)
     assert "one below /srv/coco/v1" in run.output
-    for playbook in ("uninstall", "cleanup"):
-        assert node.play(playbook).status == 0
+    node.remove()
     assert node.snapshot() == before
 
 
@@ -251,10 +247,9 @@ def test_the_eras_of_opt_kata(nodes: list[Node], kata: Path, tmp_path: Path) -> 
         assert "below /opt/kata" in output, (era, output)
         assert "Starting gVisor" in node.pod("kata-qemu"), era
     assert node.play("install", coco_payload=payload).recap(node.name, "changed") == 0
-    assert not node.sh("ls -d /opt/confidential-containers", check=False)
+    assert not node.paths("/opt/confidential-containers")
     assert sorted(node.sh("ls -A /opt/kata").split()) == ["bin", "libexec", "share"]
-    for playbook in ("uninstall", "cleanup"):
-        assert node.play(playbook).status == 0
+    node.remove()
     assert node.snapshot() == before
 
 
@@ -285,10 +280,10 @@ def test_components(node: Node, kata: Path, tmp_path: Path) -> None:
         image.layer(tar(file(f"{ARTIFACTS}/shim-components.json", json.dumps(manifest).encode()))),
     ]
     payload = f"oci-archive:{image.write(tmp_path / 'components.tar', image.image(*layers))}"
-    assert not node.sh("which zstd", check=False)
+    assert not node.found("which zstd")
     node.install(payload, coco_handlers=["kata-qemu"])
     assert "Starting gVisor" in node.pod("kata-qemu")
-    assert not node.sh("ls /opt/kata/libexec", check=False)
+    assert not node.paths("/opt/kata/libexec")
     # A Python that somebody has built without the libraries for them: the controller decompresses for it.
     node.sh(
         "mkdir /root/without && cd /root/without && for name in _ctypes _lzma _bz2; do echo 'raise ImportError' > $name.py; done"
@@ -360,8 +355,7 @@ def test_damage_that_only_a_digest_tells_and_a_payload_that_is_kept(
     assert node.play("uninstall").status == 0
     node.install(source["coco_payload"], coco_keep_payload=True)
     assert "Starting gVisor" in node.pod("kata-qemu")
-    for playbook in ("uninstall", "cleanup"):
-        assert node.play(playbook).status == 0
+    node.remove()
     assert node.snapshot() == before
 
 
@@ -392,8 +386,7 @@ def test_enclave_cc(nodes: list[Node], root: Path, tmp_path: Path, number: int) 
         assert node.play("install", coco_payload=payload).recap(node.name, "changed") == 0
     finally:
         node.sh("rm /dev/sgx_enclave")
-    for playbook in ("uninstall", "cleanup"):
-        assert node.play(playbook).status == 0
+    node.remove()
     assert node.snapshot() == before
 
 
@@ -449,7 +442,7 @@ def test_artifacts_that_the_file_system_keeps_as_they_are(node: Node, archive: s
         assert f"Found {prefix}/bin/runsc, immutable" in run.output
         assert node.engine() == engine
     assert node.play("uninstall").status == 0
-    assert not node.sh(f"ls -d {prefix}", check=False)
+    assert not node.paths(prefix)
 
 
 def test_nothing_is_asked_or_sent_twice(node: Node, archive: str) -> None:

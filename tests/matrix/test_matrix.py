@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.confidential_containers.runtime.tests.integration import harness
+import nodes as testbed_nodes
 from ansible_collections.confidential_containers.runtime.tests.integration.harness import ROOT
 from ansible_collections.confidential_containers.runtime.tests.matrix.configurations import (
     CONFIGURATIONS,
@@ -51,9 +51,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Path]:
     """One playbook over all nodes: a file of results for each cell."""
     directory = tmp_path_factory.mktemp("matrix")
     suites = {name(version): SUITES[version] for _configuration, version in CELLS}
-    harness.testbed("up", *(f"{node}={suite}" for node, suite in suites.items()))
+    testbed_nodes.up(suites)
     try:
-        inventory = yaml.safe_load(harness.testbed("inventory", *suites))
+        inventory = yaml.safe_load(testbed_nodes.inventory(list(suites), []))
         for node, variables in inventory["coco_nodes"]["hosts"].items():
             variables["matrix_cells"] = [
                 dataclasses.asdict(configuration) for configuration, version in CELLS if name(version) == node
@@ -65,7 +65,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Path]:
         assert done.returncode == 0, done.stdout[-5000:] + done.stderr
         yield directory
     finally:
-        harness.testbed("down", *suites)
+        testbed_nodes.down(list(suites))
 
 
 def name(version: str) -> str:

@@ -16,10 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import images
-from host import Failure, cache, lock, log, need, run
+from host import HERE, Failure, cache, lock, log, need, run
 
 LABEL = "coco-test-node"  # marks the containers that are ours to remove
 READY = "/run/testbed-ready"  # in a node that came all the way up
+BASELINE = "/var/cache/testbed"  # in a node: what it was when it came up, and the program that puts it back
 
 # What a command in a node finds around itself: nothing of the host's.
 ENVIRONMENT = (
@@ -64,6 +65,11 @@ def enter(name: str, *command: str) -> list[str]:
 
 def execute(name: str, *command: str, stdin: bytes | None = None, timeout: float = 120) -> str:
     return run(*enter(name, *command), stdin=stdin, timeout=timeout)
+
+
+def snapshot_of(name: str) -> str:
+    """What a node's file system holds, as JSON."""
+    return execute(name, "python3", "-", stdin=(HERE / "snapshot.py").read_bytes())
 
 
 def up(wanted: dict[str, str]) -> None:
@@ -125,9 +131,21 @@ def _prepare(name: str, suite: str, key: Path) -> None:
         keys = f"{home}/.ssh/authorized_keys"
         execute(name, "sh", "-c", f"cat > {keys} && chmod 0600 {keys} && chown {user}: {keys}", stdin=public)
     _eventually(name, "sshd does not answer", lambda: _ssh_answers(name))
-    _eventually(name, "containerd's CRI plugin is not ok", lambda: _cri_is_ok(name))
+    wait_for_cri(name)
     _import_pod_image(name, suite)
+    _keep_baseline(name)
     execute(name, "touch", READY)
+
+
+def wait_for_cri(name: str) -> None:
+    _eventually(name, "containerd's CRI plugin is not ok", lambda: _cri_is_ok(name))
+
+
+def _keep_baseline(name: str) -> None:
+    for program in ("baseline.py", "snapshot.py"):
+        path = f"{BASELINE}/{program}"
+        execute(name, "sh", "-c", f"mkdir -p {BASELINE} && cat > {path}", stdin=(HERE / program).read_bytes())
+    execute(name, "python3", f"{BASELINE}/baseline.py", "keep")
 
 
 def _eventually(name: str, otherwise: str, holds: t.Callable[[], bool], timeout: float = 90) -> None:

@@ -67,8 +67,17 @@ def _one_line(text: str | None) -> str:
     return " ".join((text or "no reason given").split())
 
 
-def run(name: str, handler: str, command: t.Sequence[str], keep: bool) -> int:
-    """Start a pod and run a command in its container; its output is ours, and its exit code."""
+class Done(t.NamedTuple):
+    """A command that has ended in a pod."""
+
+    pod: str
+    code: int = 0
+    output: str = ""
+    errors: str = ""
+
+
+def run(name: str, handler: str, command: t.Sequence[str], keep: bool) -> Done:
+    """Start a pod and run a command in its container."""
     cri = Cri(name)
     api = cri.api
     pod_name = f"testbed-{uuid.uuid4().hex[:8]}"
@@ -94,32 +103,28 @@ def run(name: str, handler: str, command: t.Sequence[str], keep: bool) -> int:
     try:
         made = cri("CreateContainer", pod_sandbox_id=pod, config=container, sandbox_config=config).container_id
         cri("StartContainer", container_id=made)
-        code = _exec(cri, made, command)
+        done = _exec(cri, pod, made, command)
     except BaseException:
         with contextlib.suppress(Failure):  # the first error is the one to tell
             _remove(cri, pod)
         raise
-    if keep:
-        print(pod)
-    else:
+    if not keep:
         _remove(cri, pod)
-    return code
+    return done
 
 
-def _exec(cri: Cri, container: str, command: t.Sequence[str]) -> int:
+def _exec(cri: Cri, pod: str, container: str, command: t.Sequence[str]) -> Done:
     if not command:
-        return 0
+        return Done(pod)
     done = cri("ExecSync", container_id=container, cmd=list(command))
-    sys.stdout.write(done.stdout.decode(errors="replace"))
-    sys.stderr.write(done.stderr.decode(errors="replace"))
-    return int(done.exit_code)
+    output, errors = (text.decode(errors="replace") for text in (done.stdout, done.stderr))
+    return Done(pod, int(done.exit_code), output, errors)
 
 
-def run_in(name: str, pods: t.Sequence[str], command: t.Sequence[str]) -> int:
-    """Run a command in each of these running pods; return the first exit code that is not 0."""
+def run_in(name: str, pods: t.Sequence[str], command: t.Sequence[str]) -> list[Done]:
+    """Run a command in each of these running pods."""
     cri = Cri(name)
-    codes = [_exec(cri, _container(cri, pod), command) for pod in pods]
-    return next(filter(None, codes), 0)
+    return [_exec(cri, pod, _container(cri, pod), command) for pod in pods]
 
 
 def keep_running_in(name: str, pods: t.Sequence[str], command: t.Sequence[str]) -> None:
