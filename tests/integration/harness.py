@@ -47,6 +47,10 @@ class Run(t.NamedTuple):
         line = next(line for line in self.output.splitlines() if line.startswith(f"{node} ") and " ok=" in line)
         return int(line.split(f"{word}=")[1].split()[0])
 
+    def of(self, host: str) -> str:
+        """Return what this run says of one host."""
+        return "\n".join(line for line in self.output.splitlines() if f"[{host}" in line)
+
 
 class Node:
     """A node, and its inventory."""
@@ -198,6 +202,13 @@ class Node:
     def remove_pods(self) -> None:
         """Remove the test's pods."""
         testbed_pods.remove_all(self.name)
+
+
+def aliases(node: Node, variables: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+    """Return an inventory in which a node has many names, each with variables of its own: many runs for one start."""
+    host = node.inventory["coco_nodes"]["hosts"][node.name]
+    hosts = {name: {**host, **own} for name, own in variables.items()}
+    return {"coco_nodes": {**node.inventory["coco_nodes"], "hosts": hosts}}
 
 
 def inventory_of(nodes: t.Sequence[Node]) -> dict[str, t.Any]:

@@ -28,7 +28,7 @@ def configured(node: Node, script: str) -> t.Iterator[None]:
         node.sh("rm -r /etc/containerd && mv /root/containerd /etc/containerd && systemctl restart containerd")
 
 
-def test_row_5_a_disabled_cri(each: Node, archive: str) -> None:
+def test_a_disabled_cri(each: Node, archive: str) -> None:
     """Docker's package disables the CRI: refused before anything changes, or enabled, and disabled again."""
     with configured(each, f'printf \'disabled_plugins = ["cri"]\\n#root = "/x"\\n\' > {CONFIG}'):
         before = each.snapshot()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node, Run
+from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node, Run, aliases
 
 
 def refused(run: Run, *texts: str) -> None:
@@ -24,86 +24,97 @@ def refused(run: Run, *texts: str) -> None:
         assert text in run.output
 
 
-@pytest.mark.parametrize(
-    ("variables", "texts"),
-    [
-        pytest.param({}, ["Expected coco_payload to be set", "-e coco_payload="], id="no payload"),
-        pytest.param({"coco_payload": ""}, ["coco_payload as one of docker:", "Found nothing"], id="empty payload"),
-        pytest.param({"coco_payload": "docker://x/y@sha256:0"}, ["'sha256:0' as its digest"], id="a wrong digest"),
-        pytest.param(
-            {"coco_payload": "docker-daemon:x", "coco_payload_on": "node"},
-            ["coco_payload_on=controller"],
-            id="a Docker engine on the node",
-        ),
-        pytest.param({"coco_payload": "tarball:/etc"}, ["Found a directory", "dir:/etc"], id="no tarball"),
-        pytest.param({"coco_payload": "oci:/etc"}, ["neither index.json nor manifest.json"], id="no OCI layout"),
-        pytest.param({"coco_payload": "dir:/etc/ssh"}, ["Found other files only"], id="no payload in the directory"),
-        pytest.param({"coco_prefix": "opt/kata"}, ["which is relative"], id="relative prefix"),
-        pytest.param({"coco_prefix": "/opt/$kata"}, ["with '$' in it"], id="a prefix that a shell reads"),
-        pytest.param({"coco_prefix": "/"}, ["which is shared with others"], id="the root as prefix"),
-        pytest.param({"coco_prefix": "/usr/lib/kata"}, ["in a directory of the system"], id="a prefix of the system's"),
-        pytest.param(
-            {"coco_limits": {"bytes": 1000}}, ["more than 1000 bytes", "coco_limits"], id="too large a payload"
-        ),
-        pytest.param({"coco_limits": {"members": -1}}, ["positive numbers in coco_limits"], id="no limit"),
-        pytest.param({"coco_payload": "oci-archive:"}, ["no path after oci-archive:"], id="no path"),
-        pytest.param({"coco_payload": "oci-archive:/no/such"}, ["Found no such file"], id="no file"),
-        pytest.param({"coco_payload": "oci-archive:/etc"}, ["Found a directory"], id="a directory"),
-        pytest.param({"coco_payload": "oci-archive:/etc/passwd"}, ["no plain tar archive"], id="no archive"),
-        pytest.param({"coco_paylod": "x"}, ["Found coco_paylod (did you mean coco_payload?)"], id="misspelt variable"),
-        pytest.param({"coco_drain": True}, ["coco_drain", "later version"], id="variable of a later version"),
-        pytest.param(
-            {"coco_config_mode": "maybe"}, ["coco_config_mode", "auto, drop_in, in_place"], id="unknown value"
-        ),
-        pytest.param({"coco_engine": "k3s"}, ["coco_engine", "auto, containerd"], id="unsupported engine"),
-        pytest.param({"coco_config_mode": "drop_in"}, ["replace the whole CRI section"], id="drop-in on 1.x"),
-        pytest.param({"coco_engine_unit": "nope.service"}, ["no unit nope.service"], id="unknown unit"),
-        pytest.param(
-            {"coco_engine_timeout": "soon"},
-            ["coco_engine_timeout to be a whole number", "Found the text 'soon'"],
-            id="wrong type",
-        ),
-        pytest.param({"coco_engine_timeout": 1}, ["coco_engine_timeout", "at least 10"], id="too short a time"),
-        pytest.param({"coco_engine_config": "config.toml"}, ["an absolute path in coco_engine_config"], id="relative"),
-        pytest.param({"coco_serial": "abc"}, ["numbers or percentages above 0 in coco_serial"], id="batches"),
-        pytest.param({"coco_hosts": "nobody"}, ["group nobody", "Found none"], id="empty group"),
-        pytest.param(
-            {"coco_payload_digest": "sha256:" + "0" * 64}, ["with digest sha256:000", "manifest"], id="digest"
-        ),
-        pytest.param({"coco_payload_digest": "1234"}, ["64 hexadecimal digits", "Found '1234'"], id="no digest"),
-        pytest.param({"coco_serial": 0}, ["numbers or percentages above 0 in coco_serial"], id="no batch"),
-        pytest.param({"coco_handlers": ["kata-nope"]}, ["no configuration for kata-nope"], id="unknown handler"),
-        pytest.param({"coco_handlers": "kata-nope,kata-no"}, ["no configuration for kata-nope, kata-no"], id="text"),
-        pytest.param({"coco_handlers": ["kata-qemu-snp"]}, ["needs AMD SEV-SNP"], id="handler without its needs"),
-        pytest.param({"coco_prefix": "/opt"}, ["which is shared with others"], id="a prefix that is shared"),
-    ],
-)
-def test_variables(node: Node, payload: dict[str, str], variables: dict[str, t.Any], texts: list[str]) -> None:
+#: By name: what is set beside a payload that is right, and what the message says.
+WRONG: dict[str, tuple[dict[str, t.Any], list[str]]] = {
+    "no payload": ({"coco_payload": None}, ["Expected coco_payload to be set", "-e coco_payload="]),
+    "empty payload": ({"coco_payload": ""}, ["coco_payload as one of docker:", "Found nothing"]),
+    "a wrong digest": ({"coco_payload": "docker://x/y@sha256:0"}, ["'sha256:0' as its digest"]),
+    "a Docker engine on the node": (
+        {"coco_payload": "docker-daemon:x", "coco_payload_on": "node"},
+        ["coco_payload_on=controller"],
+    ),
+    "no tarball": ({"coco_payload": "tarball:/etc"}, ["Found a directory", "dir:/etc"]),
+    "no OCI layout": ({"coco_payload": "oci:/etc"}, ["neither index.json nor manifest.json"]),
+    "no payload in the directory": ({"coco_payload": "dir:/etc/ssh"}, ["Found other files only"]),
+    "relative prefix": ({"coco_prefix": "opt/kata"}, ["which is relative"]),
+    "a prefix that a shell reads": ({"coco_prefix": "/opt/$kata"}, ["with '$' in it"]),
+    "the root as prefix": ({"coco_prefix": "/"}, ["which is shared with others"]),
+    "a prefix of the system's": ({"coco_prefix": "/usr/lib/kata"}, ["in a directory of the system"]),
+    "too large a payload": ({"coco_limits": {"bytes": 1000}}, ["more than 1000 bytes", "coco_limits"]),
+    "no limit": ({"coco_limits": {"members": -1}}, ["positive numbers in coco_limits"]),
+    "no path": ({"coco_payload": "oci-archive:"}, ["no path after oci-archive:"]),
+    "no file": ({"coco_payload": "oci-archive:/no/such"}, ["Found no such file"]),
+    "a directory": ({"coco_payload": "oci-archive:/etc"}, ["Found a directory"]),
+    "no archive": ({"coco_payload": "oci-archive:/etc/passwd"}, ["no plain tar archive"]),
+    "misspelt variable": ({"coco_paylod": "x"}, ["Found coco_paylod (did you mean coco_payload?)"]),
+    "variable of a later version": ({"coco_drain": True}, ["coco_drain", "later version"]),
+    "unknown value": ({"coco_config_mode": "maybe"}, ["coco_config_mode", "auto, drop_in, in_place"]),
+    "unsupported engine": ({"coco_engine": "k3s"}, ["coco_engine", "auto, containerd"]),
+    "drop-in on 1.x": ({"coco_config_mode": "drop_in"}, ["replace the whole CRI section"]),
+    "unknown unit": ({"coco_engine_unit": "nope.service"}, ["no unit nope.service"]),
+    "wrong type": (
+        {"coco_engine_timeout": "soon"},
+        ["coco_engine_timeout to be a whole number", "Found the text 'soon'"],
+    ),
+    "too short a time": ({"coco_engine_timeout": 1}, ["coco_engine_timeout", "at least 10"]),
+    "relative": ({"coco_engine_config": "config.toml"}, ["an absolute path in coco_engine_config"]),
+    "digest": ({"coco_payload_digest": "sha256:" + "0" * 64}, ["with digest sha256:000", "manifest"]),
+    "no digest": ({"coco_payload_digest": "1234"}, ["64 hexadecimal digits", "Found '1234'"]),
+    "unknown handler": ({"coco_handlers": ["kata-nope"]}, ["no configuration for kata-nope"]),
+    "text": ({"coco_handlers": "kata-nope,kata-no"}, ["no configuration for kata-nope, kata-no"]),
+    "handler without its needs": ({"coco_handlers": ["kata-qemu-snp"]}, ["needs AMD SEV-SNP"]),
+    "a prefix that is shared": ({"coco_prefix": "/opt"}, ["which is shared with others"]),
+    "unknown key of a handler": (
+        {"coco_handler_overrides": {"kata-qemu": {"runtime_tpye": "x"}}},
+        ["coco_handler_overrides"],
+    ),
+    "not root": ({"ansible_user": "admin"}, ["Expected to be root on the node", "--become"]),
+}
+#: Those that Ansible wants to know before it knows hosts.
+WRONG_FOR_THE_PLAY: dict[str, tuple[dict[str, t.Any], list[str]]] = {
+    "batches": ({"coco_serial": "abc"}, ["numbers or percentages above 0 in coco_serial"]),
+    "empty group": ({"coco_hosts": "nobody"}, ["group nobody", "Found none"]),
+    "no batch": ({"coco_serial": 0}, ["numbers or percentages above 0 in coco_serial"]),
+}
+
+
+def refuse_all(node: Node, archive: str, wrong: t.Mapping[str, tuple[dict[str, t.Any], list[str]]]) -> None:
+    """Check each of these with one start: each is another host to Ansible, and the same node."""
+    hosts = {name.replace(" ", "-"): {"coco_payload": archive, **variables} for name, (variables, _) in wrong.items()}
+    # A connection carries no more than ten sessions.
+    run = node.play("install", "--forks=8", inventory=aliases(node, hosts), coco_serial="100%")
+    for name, (_variables, texts) in wrong.items():
+        host = name.replace(" ", "-")
+        assert run.recap(host, "failed") == 1, name
+        refused(Run(run.status, run.of(host)), *texts)
+
+
+def test_variables(node: Node, archive: str) -> None:
     before = node.snapshot()
-    good = {} if not variables else {"coco_payload": f"oci-archive:{payload['oci_archive']}"}
-    refused(node.play("install", **{**good, **variables}), *texts)
+    refuse_all(node, archive, WRONG)
     assert node.snapshot() == before
 
 
-@pytest.mark.parametrize(
-    ("overrides", "sent"),
-    [
-        ({"kata-nope": {"runtime_path": "/x"}}, True),
-        ({"kata-qemu": {"io_type": "fifo"}}, True),
-        ({"kata-qemu": {"runtime_tpye": "x"}}, False),
-    ],
-)
-def test_overrides_are_refused_before_anything_is_installed(
-    node: Node, payload: dict[str, str], overrides: dict[str, t.Any], sent: bool
-) -> None:
+@pytest.mark.parametrize("name", WRONG_FOR_THE_PLAY)
+def test_variables_of_the_play(node: Node, archive: str, name: str) -> None:
+    variables, texts = WRONG_FOR_THE_PLAY[name]
+    before = node.snapshot()
+    refused(node.play("install", coco_payload=archive, **variables), *texts)
+    assert node.snapshot() == before
+
+
+def test_overrides_that_only_the_payload_tells_wrong(node: Node, archive: str) -> None:
+    """The payload is on the node by then, and nothing of it is installed."""
     engine = node.engine()
-    if not sent:
-        node.sh("rm -rf /opt/.confidential-containers /var/lib/confidential-containers")
-    run = node.play("install", coco_payload=f"oci-archive:{payload['oci_archive']}", coco_handler_overrides=overrides)
-    refused(run, "coco_handler_overrides")
+    key, found = "coco_handler_overrides", ["coco_handler_overrides"]
+    wrong = {
+        "a handler that the payload lacks": ({key: {"kata-nope": {"runtime_path": "/x"}}}, found),
+        "a value that the engine lacks": ({key: {"kata-qemu": {"io_type": "fifo"}}}, found),
+    }
+    refuse_all(node, archive, wrong)
     assert node.engine() == engine
-    assert node.remembers() == sent
-    assert "confidential-containers/bin" not in node.sh("find /opt -path '*/confidential-containers/bin'")
+    assert node.remembers()
+    assert node.sh("find /opt -path '*/confidential-containers/bin'") == ""
 
 
 def test_a_plan_and_a_run_where_there_is_no_room(node: Node, payload: dict[str, str]) -> None:
@@ -121,41 +132,27 @@ def test_a_plan_and_a_run_where_there_is_no_room(node: Node, payload: dict[str, 
         node.sh("umount /mnt/small && rmdir /mnt/small")
 
 
-def test_image_without_artifacts(node: Node, tmp_path: Path) -> None:
-    archive = tmp_path / "busybox.tar"
-    subprocess.run(["docker", "save", "--output", str(archive), "localhost/testbed/busybox"], check=True)
-    before = node.snapshot()
-    run = node.play("install", coco_payload=f"docker-archive:{archive}")
-    refused(run, "Expected a payload with the artifacts of the runtime", "Found other files only")
-    assert node.snapshot() == before
-
-
-def test_truncated_archive(node: Node, payload: dict[str, str], tmp_path: Path) -> None:
-    archive = tmp_path / "truncated.tar"
-    whole = Path(payload["oci_archive"]).read_bytes()
-    archive.write_bytes(whole[: len(whole) // 2])
-    before = node.snapshot()
-    refused(node.play("install", coco_payload=f"oci-archive:{archive}"), "unexpected end of data")
-    assert node.snapshot() == before
-
-
-def test_tampered_layer(node: Node, payload: dict[str, str], tmp_path: Path) -> None:
-    archive = tmp_path / "tampered.tar"
+def test_archives_that_are_no_payload(node: Node, payload: dict[str, str], archive: str, tmp_path: Path) -> None:
+    other, truncated, tampered = (tmp_path / f"{name}.tar" for name in ("other", "truncated", "tampered"))
+    subprocess.run(["docker", "save", "--output", str(other), "localhost/testbed/busybox"], check=True)
     data = bytearray(Path(payload["oci_archive"]).read_bytes())
+    truncated.write_bytes(data[: len(data) // 2])
     data[len(data) // 2] ^= 1  # in the middle of the largest layer
-    archive.write_bytes(data)
+    tampered.write_bytes(data)
     before = node.snapshot()
-    refused(
-        node.play("install", coco_payload=f"oci-archive:{archive}"), "Expected layer sha256:", "Nothing was installed"
-    )
+    wrong = {
+        "without artifacts": (
+            {"coco_payload": f"docker-archive:{other}"},
+            ["Expected a payload with the artifacts of the runtime", "Found other files only"],
+        ),
+        "truncated": ({"coco_payload": f"oci-archive:{truncated}"}, ["unexpected end of data"]),
+        "tampered with": (
+            {"coco_payload": f"oci-archive:{tampered}"},
+            ["Expected layer sha256:", "Nothing was installed"],
+        ),
+    }
+    refuse_all(node, archive, wrong)
     assert node.snapshot() == before
-
-
-def test_not_root(node: Node, payload: dict[str, str]) -> None:
-    inventory = copy.deepcopy(node.inventory)
-    inventory["coco_nodes"]["hosts"][node.name]["ansible_user"] = "admin"
-    run = node.play("install", inventory=inventory, coco_payload=f"oci-archive:{payload['oci_archive']}")
-    refused(run, "Expected to be root on the node", "--become")
 
 
 def test_variable_that_a_play_cannot_see(node: Node, payload: dict[str, str]) -> None:
@@ -221,9 +218,3 @@ def test_file_of_the_users_in_our_place(node: Node, payload: dict[str, str]) -> 
     assert {key: value for key, value in node.snapshot().items() if staged not in key} == {
         key: value for key, value in before.items() if staged not in key and "/var/lib/confidential" not in key
     }
-    node.sh("rm -r /opt/confidential-containers")
-
-
-def test_cleanup_of_an_installed_node(node: Node, payload: dict[str, str]) -> None:
-    assert node.play("install", coco_payload=f"oci-archive:{payload['oci_archive']}").status == 0
-    refused(node.play("cleanup"), "Expected a node from which the runtime is uninstalled", "runtime.uninstall")
