@@ -4,7 +4,7 @@
 
 """Which part of a large set one run of the tests takes: another one each time, and the same again with ``COCO_SEED``.
 
-``make nightly`` takes all of each: ``COCO_CRASH``, ``COCO_FUZZ``, ``COCO_MATRIX`` and ``COCO_VERSIONS`` are ``all``.
+``make nightly`` takes all of each: ``COCO_CRASH``, ``COCO_FUZZ``, ``COCO_MATRIX``, ``COCO_REMOVALS`` and ``COCO_VERSIONS`` are ``all``.
 """
 
 from __future__ import annotations
@@ -27,3 +27,8 @@ def chance(purpose: str) -> random.Random:
 def is_whole(what: str) -> bool:
     """Tell whether all of a set was asked for."""
     return os.environ.get(f"COCO_{what}") == "all"
+
+
+def takes(what: str, purpose: str, one_in: int) -> bool:
+    """Tell whether one of many is in this run's sample."""
+    return is_whole(what) or chance(purpose).randrange(one_in) == 0

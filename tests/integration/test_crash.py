@@ -4,24 +4,23 @@
 
 """A transaction that is killed at any of its system calls: its unit ends it, all or nothing, without waiting for anyone.
 
-``COCO_CRASH=all`` (``make crash``) tries every call of installation, upgrade and uninstallation; otherwise a sample.
+``COCO_CRASH=all`` (``make crash``) tries every call of installation, upgrade and uninstallation; otherwise a sample, at
+other points in every run.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import typing as t
 from pathlib import Path
 
-import pytest
-
+from ansible_collections.confidential_containers.runtime.tests import sample
 from ansible_collections.confidential_containers.runtime.tests.integration.harness import ROOT, Node
 
 PROGRAM = Path(__file__).with_name("crash_node.py")
 CRI = ROOT / "plugins/module_utils/_cri.py"
 #: Of all points, every which one is tried where not all are.
-SAMPLE = 1 if os.environ.get("COCO_CRASH") == "all" else 12
+STEP = 1 if sample.is_whole("CRASH") else 12
 
 
 class Crashes:
@@ -46,7 +45,8 @@ class Crashes:
         assert "ended without a result" in run.output, run.output
         whole = json.loads(self.do("calls"))
         assert whole["starts"] == 1
-        points = [f"{call}:{n}" for call, count in whole["calls"].items() for n in range(1, count + 1)][::SAMPLE]
+        points = [f"{call}:{n}" for call, count in whole["calls"].items() for n in range(1, count + 1)]
+        points = points[sample.chance(f"crash {playbook}").randrange(STEP) :: STEP]
         assert points
         seen = set()
         for line in self.do("kill", json.dumps(before["served"]), *points).splitlines():
@@ -77,15 +77,8 @@ def differences(one: t.Any, two: t.Any) -> list[str]:
     return [*files, *(f"serves {look['served']}" for look in (one, two) if one["served"] != two["served"])]
 
 
-@pytest.fixture(params=[0, 1], ids=["containerd-1.7", "containerd-2.1"])
-def crashes(request: pytest.FixtureRequest, nodes: list[Node]) -> t.Iterator[Crashes]:
-    crashes = Crashes(nodes[request.param])
-    yield crashes
-    crashes.do("release")
-    crashes.node.sh("rm -r /root/crash")
-
-
-def test_killed_at_any_call(crashes: Crashes, payload: dict[str, str], payload_v2: dict[str, str]) -> None:
+def test_killed_at_any_call(each: Node, payload: dict[str, str], payload_v2: dict[str, str]) -> None:
+    crashes = Crashes(each)
     clean = crashes.look()
     crashes.survive("install", coco_payload=f"oci-archive:{payload['oci_archive']}")
     crashes.survive("install", coco_payload=f"oci-archive:{payload_v2['oci_archive']}")

@@ -16,15 +16,13 @@ CONFIG = "/etc/containerd/config.toml"
 
 
 @pytest.fixture
-def schema_3(nodes: list[Node]) -> t.Iterator[Node]:
+def schema_3(nodes: list[Node]) -> Node:
     """A node with containerd 2.1, whose admin has migrated the configuration to schema 3."""
     node = nodes[1]
     node.sh(
-        f"cp -a {CONFIG} /root/config.toml && containerd config migrate > /root/migrated.toml "
-        f"&& cat /root/migrated.toml > {CONFIG} && systemctl restart containerd"
+        f"containerd config migrate > /root/migrated.toml && cat /root/migrated.toml > {CONFIG} && systemctl restart containerd"
     )
-    yield node
-    node.sh(f"mv /root/config.toml {CONFIG} && rm /root/migrated.toml && systemctl restart containerd")
+    return node
 
 
 def test_schema_3(schema_3: Node, payload: dict[str, str]) -> None:
@@ -81,7 +79,7 @@ UNIT = "/run/systemd/system/containerd.service.d"
 
 
 @pytest.fixture
-def unit_with_variables(node: Node) -> t.Iterator[Node]:
+def unit_with_variables(node: Node) -> Node:
     """A node whose unit has its options from a file, behind another program; containerd's usual file is not read."""
     drop_in = (
         "[Service]\\nEnvironmentFile=-/etc/default/containerd\\nExecStart=\\n"
@@ -91,8 +89,7 @@ def unit_with_variables(node: Node) -> t.Iterator[Node]:
         f"cp -a {CONFIG} {OTHER} && mkdir -p {UNIT} && printf '{drop_in}' > {UNIT}/other.conf && echo "
         f"'OPTIONS=\"-l info -config {OTHER}\"' > /etc/default/containerd && systemctl daemon-reload && systemctl restart containerd"
     )
-    yield node
-    node.sh(f"rm -r {UNIT} {OTHER} /etc/default/containerd && systemctl daemon-reload && systemctl restart containerd")
+    return node
 
 
 def test_unit_with_variables(unit_with_variables: Node, archive: str) -> None:

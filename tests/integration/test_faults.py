@@ -55,17 +55,14 @@ def test_what_the_admin_mends_by_hand_stays(node: Node, archive: str) -> None:
     finally:
         node.sh(f"rm -r {directory} && systemctl daemon-reload")
     node.sh(f"cat > {CONFIG} <<'END'\n{mended}END\nsystemctl reset-failed containerd; systemctl restart containerd")
-    try:
-        starts = node.starts()
-        output = node.install(archive)
-        assert f"{CONFIG}: changed by somebody else" in output
-        assert node.starts() == starts + 1
-        assert "# mended by me" in node.sh(f"cat {CONFIG}")
-        assert "Starting gVisor" in node.pod("kata-qemu")
-        assert node.play("uninstall").status == 0
-        assert node.sh(f"cat {CONFIG}") == mended
-    finally:
-        node.sh(f"cat > {CONFIG} <<'END'\n{before}END\nsystemctl restart containerd")
+    starts = node.starts()
+    output = node.install(archive)
+    assert f"{CONFIG}: changed by somebody else" in output
+    assert node.starts() == starts + 1
+    assert "# mended by me" in node.sh(f"cat {CONFIG}")
+    assert "Starting gVisor" in node.pod("kata-qemu")
+    assert node.play("uninstall").status == 0
+    assert node.sh(f"cat {CONFIG}") == mended
 
 
 @pytest.fixture
@@ -85,11 +82,11 @@ def interrupted(node: Node, archive: str, tmp_path: Path) -> Node:
     playbook.write_text(yaml.safe_dump([{"hosts": "coco_nodes", "gather_facts": False, "tasks": tasks}]))
     run = node.play(str(playbook.with_suffix("")))
     assert run.status == 0, run.output
-    assert "interrupted run" in node.play("status").output
     return node
 
 
 def test_interrupted_run_is_ended_by_the_next_install(interrupted: Node, archive: str) -> None:
+    assert "interrupted run" in interrupted.play("status").output
     interrupted.install(archive)
     assert "Starting gVisor" in interrupted.pod("kata-qemu")
     assert interrupted.sh("ls -A /opt").split() == ["confidential-containers", "containerd"]
@@ -130,13 +127,10 @@ def test_killed_transfer(node: Node, archive: str) -> None:
 def test_no_room_for_a_transfer(node: Node, archive: str) -> None:
     before = node.snapshot()
     node.sh("mkdir -p /root/.ansible/tmp && mount -t tmpfs -o size=4m tmpfs /root/.ansible/tmp")
-    try:
-        run = node.play("install", coco_payload=archive)
-        assert run.status != 0
-        assert "room for the payload in /root/.ansible/tmp" in run.output
-        assert not node.paths(SENT)
-    finally:
-        node.sh("umount /root/.ansible/tmp")
+    run = node.play("install", coco_payload=archive)
+    assert run.status != 0
+    assert "room for the payload in /root/.ansible/tmp" in run.output
+    assert not node.paths(SENT)
     assert node.snapshot() == before
 
 
@@ -201,12 +195,10 @@ def test_engine_that_breaks_its_cri(node: Node, archive: str) -> None:
 def test_configuration_that_cannot_be_written(node: Node, archive: str, mount: str) -> None:
     before, engine = node.snapshot(), node.engine()
     node.sh(mount)
-    try:
-        run = node.play("install", coco_payload=archive)
-        assert run.status != 0
-        assert "rolled back" in run.output, run.output
-    finally:
-        node.sh("umount /etc/containerd; rm -rf /run/full")
+    run = node.play("install", coco_payload=archive)
+    assert run.status != 0
+    assert "rolled back" in run.output, run.output
+    node.sh("umount /etc/containerd; rm -rf /run/full")
     assert node.snapshot() == before
     assert node.engine() == engine
     assert not node.remembers()
@@ -217,14 +209,9 @@ def test_engine_at_its_start_limit(node: Node, archive: str) -> None:
     directory = "/run/systemd/system/containerd.service.d"
     limit = "[Unit]\\nStartLimitBurst=2\\nStartLimitIntervalSec=1h\\n"
     node.sh(f"mkdir -p {directory} && printf '{limit}' > {directory}/limit.conf && systemctl daemon-reload")
-    try:
-        node.sh(
-            "for n in 1 2 3; do systemctl restart containerd || break; done; systemctl reset-failed containerd; true"
-        )
-        node.sh("systemctl restart containerd && systemctl restart containerd")
-        node.install(archive)
-    finally:
-        node.sh(f"rm -r {directory} && systemctl daemon-reload && systemctl reset-failed containerd")
+    node.sh("for n in 1 2 3; do systemctl restart containerd || break; done; systemctl reset-failed containerd; true")
+    node.sh("systemctl restart containerd && systemctl restart containerd")
+    node.install(archive)
     assert "Starting gVisor" in node.pod("kata-qemu")
 
 
@@ -242,13 +229,10 @@ def test_edit_of_the_admins_stays(node: Node, archive: str) -> None:
     )
     node.install(archive)
     node.sh(f"printf '# seen by me\\n{edit}' >> {CONFIG} && systemctl restart containerd")
-    try:
-        assert "changed=0" in node.install(archive)
-        assert node.play("uninstall").status == 0
-        expected = before + "# seen by me\n" + edit.replace("\\n", "\n")
-        assert node.sh(f"cat {CONFIG}") == expected
-    finally:
-        node.sh(f"cat > {CONFIG} <<'END'\n{before}END\nsystemctl restart containerd")
+    assert "changed=0" in node.install(archive)
+    assert node.play("uninstall").status == 0
+    expected = before + "# seen by me\n" + edit.replace("\\n", "\n")
+    assert node.sh(f"cat {CONFIG}") == expected
 
 
 def test_plan_of_an_uninstallation(node: Node, archive: str) -> None:
@@ -300,8 +284,6 @@ def test_configuration_file_that_the_admin_edited_is_kept(node: Node, archive: s
     status = node.play("status").output
     assert f"left as you edited them: {path}" in status
     assert " uninstalled " in status
-    # Since the cleanup, the file's directories are the user's, too.
-    node.sh("rm -r /opt/confidential-containers")
 
 
 def test_failed_node_starts_no_further_batch(nodes: list[Node], archive: str) -> None:
@@ -309,18 +291,15 @@ def test_failed_node_starts_no_further_batch(nodes: list[Node], archive: str) ->
     inventory = inventory_of([bad, good])
     # Nodes of one batch go on to their end, whatever happens to the others …
     bad.sh("systemctl stop containerd")
-    try:
-        together = good.play("install", inventory=inventory, coco_payload=archive, coco_serial=2)
-        assert (together.recap(bad.name, "failed"), together.recap(good.name, "failed")) == (1, 0)
-        assert "Starting gVisor" in good.pod("kata-clh")
-        assert good.play("uninstall").status == 0
-        # … and a batch after a failed one does not begin.
-        apart = good.play("install", inventory=inventory, coco_payload=archive)
-        assert apart.status != 0
-        assert apart.recap(bad.name, "failed") == 1
-        assert f"{good.name} " not in apart.output.split("PLAY RECAP")[1]
-    finally:
-        bad.sh("systemctl start containerd")
+    together = good.play("install", inventory=inventory, coco_payload=archive, coco_serial=2)
+    assert (together.recap(bad.name, "failed"), together.recap(good.name, "failed")) == (1, 0)
+    assert "Starting gVisor" in good.pod("kata-clh")
+    good.reset()
+    # … and a batch after a failed one does not begin.
+    apart = good.play("install", inventory=inventory, coco_payload=archive)
+    assert apart.status != 0
+    assert apart.recap(bad.name, "failed") == 1
+    assert f"{good.name} " not in apart.output.split("PLAY RECAP")[1]
 
 
 def test_file_that_changes_between_reading_and_writing(node: Node, tmp_path: Path) -> None:
@@ -342,11 +321,8 @@ def test_file_that_changes_between_reading_and_writing(node: Node, tmp_path: Pat
     playbook.write_text(yaml.safe_dump([play]))
     before = node.engine()
     run = node.play(str(playbook.with_suffix("")))
-    try:
-        assert run.status != 0
-        assert f"{CONFIG} as it was read a moment ago" in run.output
-        assert node.sh(f"tail -n 1 {CONFIG}") == "# theirs\n"
-        assert node.engine() == before
-        assert not node.remembers()
-    finally:
-        node.sh(f"mv {CONFIG}.kept {CONFIG}")
+    assert run.status != 0
+    assert f"{CONFIG} as it was read a moment ago" in run.output
+    assert node.sh(f"tail -n 1 {CONFIG}") == "# theirs\n"
+    assert node.engine() == before
+    assert not node.remembers()

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import typing as t
 
 import pytest
@@ -18,35 +17,30 @@ V2 = '[plugins."io.containerd.grpc.v1.cri".containerd.runtimes'
 DEFAULTS = "/opt/confidential-containers/share/defaults/kata-containers"
 
 
-@contextlib.contextmanager
-def configured(node: Node, script: str) -> t.Iterator[None]:
-    """Let the admin of a node change the engine's configuration, and take that back in the end."""
-    node.sh(f"cp -a /etc/containerd /root/containerd && {script} && systemctl restart containerd")
-    try:
-        yield
-    finally:
-        node.sh("rm -r /etc/containerd && mv /root/containerd /etc/containerd && systemctl restart containerd")
+def configured(node: Node, script: str) -> None:
+    """Let the admin of a node change the engine's configuration."""
+    node.sh(f"{script} && systemctl restart containerd")
 
 
 def test_a_disabled_cri(each: Node, archive: str) -> None:
     """Docker's package disables the CRI: refused before anything changes, or enabled, and disabled again."""
-    with configured(each, f'printf \'disabled_plugins = ["cri"]\\n#root = "/x"\\n\' > {CONFIG}'):
-        before = each.snapshot()
-        run = each.play("install", coco_payload=archive)
-        assert run.status != 0
-        assert "disabled_plugins" in run.output
-        assert "coco_enable_cri=true" in run.output
-        assert each.snapshot() == before
+    configured(each, f'printf \'disabled_plugins = ["cri"]\\n#root = "/x"\\n\' > {CONFIG}')
+    before = each.snapshot()
+    run = each.play("install", coco_payload=archive)
+    assert run.status != 0
+    assert "disabled_plugins" in run.output
+    assert "coco_enable_cri=true" in run.output
+    assert each.snapshot() == before
 
-        each.install(archive, coco_enable_cri=True)
-        assert "ok" in each.sh("ctr plugins ls id==cri")
-        engine = each.engine()
-        assert each.play("install", coco_payload=archive, coco_enable_cri=True).recap(each.name, "changed") == 0
-        assert each.engine() == engine
+    each.install(archive, coco_enable_cri=True)
+    assert "ok" in each.sh("ctr plugins ls id==cri")
+    engine = each.engine()
+    assert each.play("install", coco_payload=archive, coco_enable_cri=True).recap(each.name, "changed") == 0
+    assert each.engine() == engine
 
-        each.remove()
-        assert each.snapshot() == before
-        assert "cri" not in each.sh("ctr plugins ls id==cri")
+    each.remove()
+    assert each.snapshot() == before
+    assert "cri" not in each.sh("ctr plugins ls id==cri")
 
 
 def test_a_handler_of_the_users_own(each: Node, archive: str) -> None:
@@ -95,23 +89,23 @@ def test_snapshotters(each: Node, archive: str) -> None:
 def test_a_handler_of_the_users_with_our_name(each: Node, archive: str, edited: bool) -> None:
     """Refused, or kept aside and given back, also in a file that was edited since."""
     theirs = f'\\n{V2}.kata-qemu]   # mine\\nruntime_type = "io.containerd.runc.v2"\\n'
-    with configured(each, f"printf '{theirs}' >> {CONFIG}"):
-        before, text = each.snapshot(), each.sh(f"cat {CONFIG}")
-        run = each.play("install", coco_payload=archive)
-        assert run.status != 0
-        assert f"kata-qemu in {CONFIG}" in run.output
-        assert "coco_conflicts=keep_aside" in run.output
+    configured(each, f"printf '{theirs}' >> {CONFIG}")
+    before, text = each.snapshot(), each.sh(f"cat {CONFIG}")
+    run = each.play("install", coco_payload=archive)
+    assert run.status != 0
+    assert f"kata-qemu in {CONFIG}" in run.output
+    assert "coco_conflicts=keep_aside" in run.output
 
-        each.install(archive, coco_conflicts="keep_aside")
-        assert "Starting gVisor" in each.pod("kata-qemu")
-        each.remove_pods()
-        assert each.play("install", coco_payload=archive, coco_conflicts="keep_aside").recap(each.name, "changed") == 0
-        if edited:
-            each.sh(f"echo '# since' >> {CONFIG}")
-        each.remove()
-        assert each.sh(f"cat {CONFIG}") == text + ("# since\n" if edited else "")
-        if not edited:
-            assert each.snapshot() == before
+    each.install(archive, coco_conflicts="keep_aside")
+    assert "Starting gVisor" in each.pod("kata-qemu")
+    each.remove_pods()
+    assert each.play("install", coco_payload=archive, coco_conflicts="keep_aside").recap(each.name, "changed") == 0
+    if edited:
+        each.sh(f"echo '# since' >> {CONFIG}")
+    each.remove()
+    assert each.sh(f"cat {CONFIG}") == text + ("# since\n" if edited else "")
+    if not edited:
+        assert each.snapshot() == before
 
 
 def test_a_cri_section_in_a_drop_in(each: Node, archive: str) -> None:
@@ -122,33 +116,33 @@ def test_a_cri_section_in_a_drop_in(each: Node, archive: str) -> None:
         f"&& printf '\\n{V2}.nvidia]\\nruntime_type = \"io.containerd.runc.v2\"\\n' >> {nvidia} "
         f"&& sed -i '/^imports/d' {CONFIG} && sed -i \"1i imports = ['/etc/containerd/conf.d/*.toml']\" {CONFIG}"
     )
-    with configured(each, script):
-        before = each.snapshot()
-        each.install(archive)
-        for handler in ("kata-qemu", "nvidia", "runc"):
-            assert f"runtimes.{handler}]" in each.sh("containerd config dump")
-        assert "Starting gVisor" in each.pod("kata-qemu")
-        each.remove_pods()
-        assert each.play("install", coco_payload=archive).recap(each.name, "changed") == 0
-        each.remove()
-        assert each.snapshot() == before
+    configured(each, script)
+    before = each.snapshot()
+    each.install(archive)
+    for handler in ("kata-qemu", "nvidia", "runc"):
+        assert f"runtimes.{handler}]" in each.sh("containerd config dump")
+    assert "Starting gVisor" in each.pod("kata-qemu")
+    each.remove_pods()
+    assert each.play("install", coco_payload=archive).recap(each.name, "changed") == 0
+    each.remove()
+    assert each.snapshot() == before
 
 
 def test_uninstall_after_config_migrate(nodes: list[Node], archive: str) -> None:
     """containerd 2.1 has migrated the file, our drop-in inlined: only what is ours goes, the user's backup stays."""
     node = nodes[1]
-    with configured(node, f"cp {CONFIG} {CONFIG}.bak"):
-        migrated = node.sh("containerd config migrate")
-        backup = node.sh(f"cat {CONFIG}.bak")
-        node.install(archive)
-        node.sh(
-            f"containerd config migrate > /root/new && cat /root/new > {CONFIG} && rm /root/new && systemctl restart containerd"
-        )
-        node.remove()
-        assert "kata" not in node.sh(f"cat {CONFIG}")
-        assert "Confidential" not in node.sh(f"cat {CONFIG}")
-        assert node.sh("containerd config dump") == migrated_dump(node, migrated)
-        assert node.sh(f"ls /etc/containerd; cat {CONFIG}.bak") == f"config.toml\nconfig.toml.bak\n{backup}"
+    configured(node, f"cp {CONFIG} {CONFIG}.bak")
+    migrated = node.sh("containerd config migrate")
+    backup = node.sh(f"cat {CONFIG}.bak")
+    node.install(archive)
+    node.sh(
+        f"containerd config migrate > /root/new && cat /root/new > {CONFIG} && rm /root/new && systemctl restart containerd"
+    )
+    node.remove()
+    assert "kata" not in node.sh(f"cat {CONFIG}")
+    assert "Confidential" not in node.sh(f"cat {CONFIG}")
+    assert node.sh("containerd config dump") == migrated_dump(node, migrated)
+    assert node.sh(f"ls /etc/containerd; cat {CONFIG}.bak") == f"config.toml\nconfig.toml.bak\n{backup}"
 
 
 def migrated_dump(node: Node, text: str) -> str:

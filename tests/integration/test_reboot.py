@@ -11,8 +11,6 @@ import os
 import signal
 import typing as t
 
-import pytest
-
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files
 from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node, eventually
 
@@ -76,9 +74,8 @@ def assert_as_before(node: Node, before: dict[str, t.Any]) -> None:
     assert node.pod("runc", "echo", "plain") == "plain\n"
 
 
-@pytest.mark.parametrize("number", [0, 1], ids=["1.7", "2.1"])
-def test_power_cut_while_the_engine_restarts(nodes: list[Node], archive: str, number: int) -> None:
-    node = nodes[number]
+def test_power_cut_while_the_engine_restarts(each: Node, archive: str) -> None:
+    node = each
     with slow_with_our_handlers(node, 15):
         before = node.snapshot()
         install_until(node, archive, f"grep -q restarting {JOURNAL}")
@@ -87,19 +84,17 @@ def test_power_cut_while_the_engine_restarts(nodes: list[Node], archive: str, nu
     assert "Starting gVisor" in node.pod("kata-qemu")
 
 
-@pytest.mark.parametrize("number", [0, 1], ids=["1.7", "2.1"])
-def test_power_cut_between_writing_and_restarting(nodes: list[Node], archive: str, number: int) -> None:
-    node = nodes[number]
+def test_power_cut_between_writing_and_restarting(each: Node, archive: str) -> None:
+    node = each
     before = node.snapshot()
     WRITTEN.hold(node)
     install_until(node, archive, WRITTEN.reached)
     assert_as_before(node, before)
 
 
-@pytest.mark.parametrize("number", [0, 1], ids=["1.7", "2.1"])
-def test_power_cut_after_the_commit(nodes: list[Node], archive: str, number: int) -> None:
+def test_power_cut_after_the_commit(each: Node, archive: str) -> None:
     """The boot finishes what was committed: the next run has nothing left to do."""
-    node = nodes[number]
+    node = each
     COMMITTED.hold(node)
     install_until(node, archive, COMMITTED.reached)
     assert "Starting gVisor" in node.pod("kata-qemu")

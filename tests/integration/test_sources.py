@@ -182,9 +182,8 @@ def send(node: Node, content: bytes, path: str) -> None:
         node.sh(f"echo {encoded[start : start + size]} | base64 -d >> {path}")
 
 
-@pytest.mark.parametrize("number", [0, 1], ids=["1.7", "2.1"])
-def test_another_prefix(nodes: list[Node], archive: str, number: int) -> None:
-    node = nodes[number]
+def test_another_prefix(each: Node, archive: str) -> None:
+    node = each
     before = node.snapshot()
     node.install(archive, coco_prefix="/srv/coco/v1")
     assert "Starting gVisor" in node.pod("kata-qemu")
@@ -359,10 +358,9 @@ def test_damage_that_only_a_digest_tells_and_a_payload_that_is_kept(
     assert node.snapshot() == before
 
 
-@pytest.mark.parametrize("number", [0, 1], ids=["1.7", "2.1"])
-def test_enclave_cc(nodes: list[Node], root: Path, tmp_path: Path, number: int) -> None:
+def test_enclave_cc(each: Node, root: Path, tmp_path: Path) -> None:
     """Natively, where SGX is; the shim finds its configuration by a link outside of the prefix."""
-    node = nodes[number]
+    node = each
     before = node.snapshot()
     place = "opt/enclave-cc-artifacts"
     shim = (root / ARTIFACTS / BUILT_FOR / "bin/containerd-shim-kata-v2").read_bytes()

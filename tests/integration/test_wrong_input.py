@@ -8,24 +8,15 @@ from __future__ import annotations
 
 import copy
 import subprocess
-import typing as t
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node, Run, aliases
-
-
-def refused(run: Run, *texts: str) -> None:
-    """Check that a run failed with these texts, in the user's words."""
-    assert run.status != 0, run.output
-    assert "Traceback" not in run.output
-    for text in texts:
-        assert text in run.output
-
+from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node
+from ansible_collections.confidential_containers.runtime.tests.integration.refusals import Wrong, refuse_all, refused
 
 #: By name: what is set beside a payload that is right, and what the message says.
-WRONG: dict[str, tuple[dict[str, t.Any], list[str]]] = {
+WRONG: Wrong = {
     "no payload": ({"coco_payload": None}, ["Expected coco_payload to be set", "-e coco_payload="]),
     "empty payload": ({"coco_payload": ""}, ["coco_payload as one of docker:", "Found nothing"]),
     "a wrong digest": ({"coco_payload": "docker://x/y@sha256:0"}, ["'sha256:0' as its digest"]),
@@ -71,27 +62,16 @@ WRONG: dict[str, tuple[dict[str, t.Any], list[str]]] = {
     "not root": ({"ansible_user": "admin"}, ["Expected to be root on the node", "--become"]),
 }
 #: Those that Ansible wants to know before it knows hosts.
-WRONG_FOR_THE_PLAY: dict[str, tuple[dict[str, t.Any], list[str]]] = {
+WRONG_FOR_THE_PLAY: Wrong = {
     "batches": ({"coco_serial": "abc"}, ["numbers or percentages above 0 in coco_serial"]),
     "empty group": ({"coco_hosts": "nobody"}, ["group nobody", "Found none"]),
     "no batch": ({"coco_serial": 0}, ["numbers or percentages above 0 in coco_serial"]),
 }
 
 
-def refuse_all(node: Node, archive: str, wrong: t.Mapping[str, tuple[dict[str, t.Any], list[str]]]) -> None:
-    """Check each of these with one start: each is another host to Ansible, and the same node."""
-    hosts = {name.replace(" ", "-"): {"coco_payload": archive, **variables} for name, (variables, _) in wrong.items()}
-    # A connection carries no more than ten sessions.
-    run = node.play("install", "--forks=8", inventory=aliases(node, hosts), coco_serial="100%")
-    for name, (_variables, texts) in wrong.items():
-        host = name.replace(" ", "-")
-        assert run.recap(host, "failed") == 1, name
-        refused(Run(run.status, run.of(host)), *texts)
-
-
 def test_variables(node: Node, archive: str) -> None:
     before = node.snapshot()
-    refuse_all(node, archive, WRONG)
+    refuse_all(node, {"coco_payload": archive}, WRONG)
     assert node.snapshot() == before
 
 
@@ -111,7 +91,7 @@ def test_overrides_that_only_the_payload_tells_wrong(node: Node, archive: str) -
         "a handler that the payload lacks": ({key: {"kata-nope": {"runtime_path": "/x"}}}, found),
         "a value that the engine lacks": ({key: {"kata-qemu": {"io_type": "fifo"}}}, found),
     }
-    refuse_all(node, archive, wrong)
+    refuse_all(node, {"coco_payload": archive}, wrong)
     assert node.engine() == engine
     assert node.remembers()
     assert node.sh("find /opt -path '*/confidential-containers/bin'") == ""
@@ -120,16 +100,13 @@ def test_overrides_that_only_the_payload_tells_wrong(node: Node, archive: str) -
 def test_a_plan_and_a_run_where_there_is_no_room(node: Node, payload: dict[str, str]) -> None:
     """Said before anything is sent, in a plan, too."""
     node.sh("mkdir -p /mnt/small && mount -t tmpfs -o size=30m tmpfs /mnt/small")
-    try:
-        before = node.snapshot()
-        for words in (["--check"], []):
-            run = node.play(
-                "install", *words, coco_payload=f"oci-archive:{payload['oci_archive']}", coco_prefix="/mnt/small/coco"
-            )
-            refused(run, "room for the payload in /mnt/small", "30 MiB")
-        assert node.snapshot() == before
-    finally:
-        node.sh("umount /mnt/small && rmdir /mnt/small")
+    before = node.snapshot()
+    for words in (["--check"], []):
+        run = node.play(
+            "install", *words, coco_payload=f"oci-archive:{payload['oci_archive']}", coco_prefix="/mnt/small/coco"
+        )
+        refused(run, "room for the payload in /mnt/small", "30 MiB")
+    assert node.snapshot() == before
 
 
 def test_archives_that_are_no_payload(node: Node, payload: dict[str, str], archive: str, tmp_path: Path) -> None:
@@ -151,7 +128,7 @@ def test_archives_that_are_no_payload(node: Node, payload: dict[str, str], archi
             ["Expected layer sha256:", "Nothing was installed"],
         ),
     }
-    refuse_all(node, archive, wrong)
+    refuse_all(node, {"coco_payload": archive}, wrong)
     assert node.snapshot() == before
 
 
@@ -190,14 +167,11 @@ def test_no_containerd(node: Node, payload: dict[str, str]) -> None:
     ids=["schema 3 on 1.7", "no TOML"],
 )
 def test_configuration_that_cannot_be_edited(node: Node, payload: dict[str, str], edit: str, texts: list[str]) -> None:
-    node.sh(f"cp -a /etc/containerd/config.toml /root/config.toml && sed -i '{edit}' /etc/containerd/config.toml")
-    try:
-        engine, before = node.engine(), node.sh("sha256sum /etc/containerd/config.toml; ls /opt")
-        run = node.play("install", coco_payload=f"oci-archive:{payload['oci_archive']}")
-        refused(run, *texts)
-        assert (node.engine(), node.sh("sha256sum /etc/containerd/config.toml; ls /opt")) == (engine, before)
-    finally:
-        node.sh("mv /root/config.toml /etc/containerd/config.toml")
+    node.sh(f"sed -i '{edit}' /etc/containerd/config.toml")
+    engine, before = node.engine(), node.sh("sha256sum /etc/containerd/config.toml; ls /opt")
+    run = node.play("install", coco_payload=f"oci-archive:{payload['oci_archive']}")
+    refused(run, *texts)
+    assert (node.engine(), node.sh("sha256sum /etc/containerd/config.toml; ls /opt")) == (engine, before)
 
 
 def test_file_of_the_users_in_our_place(node: Node, payload: dict[str, str]) -> None:
