@@ -10,6 +10,7 @@ import json
 import shutil
 import subprocess
 import typing as t
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
