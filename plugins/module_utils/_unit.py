@@ -27,7 +27,8 @@ _PATH = f"/etc/systemd/system/{NAME}"
 _WANTED = f"/etc/systemd/system/multi-user.target.wants/{NAME}"
 #: What is there of it while a run is open, temporary names included.
 PATHS = (_PATH, _WANTED, _files.temporary(_PATH), _files.temporary(_WANTED))
-_PACKAGE = __name__.rpartition(".")[0]
+#: The package of the node's half, in which this file may be in a room.
+_PACKAGE = Refusal.__module__.rpartition(".")[0]
 _MAIN = f"from {_PACKAGE}._handover import main\n\nmain()\n"
 
 # Not Type=oneshot: systemd before 244 restarts none. What was killed is started again and finds the journal; what failed has
@@ -114,13 +115,12 @@ def _program() -> bytes:
         parts = _PACKAGE.split(".")
         for depth in range(len(parts)):
             archive.writestr("/".join([*parts[: depth + 1], "__init__.py"]), "")
-        loaded = {name for name in sys.modules if name.startswith(f"{_PACKAGE}._")}
-        brought = {module.name for module in pkgutil.iter_modules(sys.modules[_PACKAGE].__path__, f"{_PACKAGE}.")}
-        for name in sorted(loaded | brought):
+        for module in pkgutil.walk_packages(sys.modules[_PACKAGE].__path__, f"{_PACKAGE}."):
             # The one file that needs Ansible.
-            if name != f"{_PACKAGE}._module":
-                loader = t.cast("t.Any", importlib.util.find_spec(name)).loader
-                archive.writestr(f"{name.replace('.', '/')}.py", loader.get_source(name))
+            if module.name != f"{_PACKAGE}._module":
+                path = module.name.replace(".", "/") + ("/__init__.py" if module.ispkg else ".py")
+                loader = t.cast("t.Any", importlib.util.find_spec(module.name)).loader
+                archive.writestr(path, loader.get_source(module.name))
     return buffer.getvalue()
 
 

@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -37,3 +39,27 @@ def test_a_run_that_is_over_is_not_undone_for_it(journal: Path) -> None:
     assert "Connection timed out" in _unit.disable(str(journal))
     assert not journal.exists()
     assert _unit.disable(str(journal)) == ""
+
+
+_ALL = """
+import importlib, os, sys, zipfile
+sys.path.insert(0, {program!r})
+for name in zipfile.ZipFile({program!r}).namelist():
+    if name != "__main__.py":
+        importlib.import_module(name[:-3].replace("/", ".").replace(".__init__", ""))
+assert all(module.__file__.startswith({program!r}) for name, module in sys.modules.items() if name.startswith("ansible_coll"))
+"""
+
+
+def test_the_program_needs_nothing_but_python(tmp_path: Path) -> None:
+    """Every file of it, rooms included, is imported from it alone: neither site-packages nor the environment nor Ansible."""
+    program = tmp_path / "transaction.zip"
+    program.write_bytes(_unit._program())
+    names = zipfile.ZipFile(program).namelist()
+    package = Refusal.__module__.rpartition(".")[0].replace(".", "/")
+    source = Path(_unit.__file__).parents[[path.name for path in Path(_unit.__file__).parents].index("module_utils")]
+    files = {f"{package}/{path.relative_to(source)}" for path in source.rglob("*.py")} - {f"{package}/_module.py"}
+    assert files <= set(names)
+    argv = [sys.executable, "-S", "-I", "-c", _ALL.format(program=str(program))]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -10,7 +10,6 @@ import json
 import shutil
 import subprocess
 import typing as t
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
