@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import typing as t
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _progress
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import progress
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._action import RuntimeAction
 
 
@@ -21,5 +21,5 @@ class ActionModule(RuntimeAction):
         if isinstance(options.get("environment"), dict):
             options["environment"] = json.dumps(options["environment"])
         return self.watched(
-            lambda: self.node("payload_command", task_vars, **options), f"cat {_progress.PATH}", _progress.parse
+            lambda: self.node("payload_command", task_vars, **options), f"cat {progress.PATH}", progress.parse
         )

@@ -24,7 +24,6 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _layers,
     _layouts,
     _module,
-    _progress,
     _reference,
     _shims,
     _tarball,
@@ -36,6 +35,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._a
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._module import LIMITS
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import progress
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import Reference
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import (
     _engine_config,
@@ -125,7 +125,7 @@ class ActionModule(RuntimeAction):
     def _extract(self, task_vars: dict[str, t.Any], options: dict[str, t.Any]) -> dict[str, t.Any]:
         """Let the node work, and show how far it is."""
         return self.watched(
-            lambda: self.node("payload_extract", task_vars, **options), f"cat {_progress.PATH}", _progress.parse
+            lambda: self.node("payload_extract", task_vars, **options), f"cat {progress.PATH}", progress.parse
         )
 
     def _daemon(self, reference: Reference, options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:

@@ -14,12 +14,12 @@ from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _dump,
-    _files,
     _module,
     _startable,
     _validate,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.files import sha256
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import (
     _engine_config,
     _looked,
@@ -190,7 +190,7 @@ def _encoded(text: str | None) -> str | None:
 def _file(edit: _engine_config.Edit) -> dict[str, t.Any]:
     return {
         "path": edit.path,
-        "expected": "" if edit.now is None else _files.sha256(edit.now.encode()),
+        "expected": "" if edit.now is None else sha256(edit.now.encode()),
         "content": _encoded(edit.wanted),
         "before": _encoded(edit.without),
         "builtin": dict(edit.builtin),

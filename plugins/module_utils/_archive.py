@@ -24,7 +24,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._b
     TarFiles,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._files import sha256
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.files import sha256
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import (
     DIGEST,
     PATHS,

@@ -15,9 +15,10 @@ import stat
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files, _layouts, _mounts
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _layouts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Swap
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, mounts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
 
 if t.TYPE_CHECKING:
@@ -38,7 +39,7 @@ def staging(prefix: str) -> str:
         anchor = os.path.dirname(anchor)
     places = [os.path.join(directory, _WORKING) for directory in (anchor, prefix) if os.path.isdir(directory)]
     for place in places:
-        if _mounts.of(place) == _mounts.of(prefix):
+        if mounts.of(place) == mounts.of(prefix):
             return place
     raise Refusal(
         f"a working directory on the mount of {prefix}, from which artifacts get there by rename",
@@ -49,7 +50,7 @@ def staging(prefix: str) -> str:
 
 def refuse_mounts(prefix: str, tree: Tree | None) -> None:
     """Refuse a mount below the prefix where files of a tree lie or go; anywhere, where the tree is not known yet."""
-    _mounts.refuse_below(prefix, None if tree is None else [path for path in tree if tree[path]["type"] != "directory"])
+    mounts.refuse_below(prefix, None if tree is None else [path for path in tree if tree[path]["type"] != "directory"])
 
 
 def sign(path: str, entry: Entry) -> Entry:
@@ -78,7 +79,7 @@ def look(path: str, entry: Entry | None, verify: bool = False) -> str:
     if not stat.S_ISREG(found.st_mode) or found.st_size != entry["size"] or not _may_do_the_same(path, found, entry):
         return "changed"
     untouched = (found.st_mtime_ns, found.st_ino) == (entry.get("mtime_ns"), entry.get("inode"))
-    return "ours" if (untouched and not verify) or _files.sha256_file(path) == entry["digest"] else "changed"
+    return "ours" if (untouched and not verify) or files.sha256_file(path) == entry["digest"] else "changed"
 
 
 def _may_do_the_same(path: str, found: os.stat_result, entry: Entry) -> bool:
@@ -92,7 +93,7 @@ def _may_do_the_same(path: str, found: os.stat_result, entry: Entry) -> bool:
 
 def _capability(path: str) -> bytes:
     try:
-        return _meaning(os.getxattr(path, _files.CAPABILITY, follow_symlinks=False))
+        return _meaning(os.getxattr(path, files.CAPABILITY, follow_symlinks=False))
     except OSError:  # the file has none, or its file system knows none
         return b""
 
@@ -178,7 +179,7 @@ def plan(
     Where another file of the user's stands in our place, it is to be kept aside, or raises a refusal.
     """
     refuse_mounts(prefix, {**old, **new})
-    result = Plan(directories=_files.missing_directories(prefix) if new else [])
+    result = Plan(directories=files.missing_directories(prefix) if new else [])
     for path in sorted(set(old) | set(new)):
         target = os.path.join(prefix, path)
         entry = new.get(path)
@@ -240,7 +241,7 @@ def _refuse_immutable(prefix: str, plan: Plan) -> None:
     changed = [os.path.join(prefix, path) for path in (*plan["replace"], *plan["remove"], *plan.kept)]
     made = [*(os.path.join(prefix, path) for path in plan["add"]), *plan.directories]
     touched = {*changed, *(os.path.dirname(path) for path in (*changed, *made))}
-    found = sorted(filter(_files.is_immutable, touched))
+    found = sorted(filter(files.is_immutable, touched))
     if found:
         more = f" and {len(found) - 3} more" if len(found) > 3 else ""
         raise Refusal(
@@ -263,12 +264,12 @@ def swap(run: Swap) -> None:
         os.chmod(directory, stat.S_IMODE(os.stat(staged).st_mode) if inside else 0o755)
     for path in run.replace:
         aside = os.path.join(run.aside, path)
-        _files.make_directories(os.path.dirname(aside), mode=0o700)
+        files.make_directories(os.path.dirname(aside), mode=0o700)
         os.link(os.path.join(prefix, path), aside, follow_symlinks=False)
         os.rename(os.path.join(run.staged, path), os.path.join(prefix, path))
     for path in run.add:
         os.rename(os.path.join(run.staged, path), os.path.join(prefix, path))
-    _files.sync_filesystem(prefix)
+    files.sync_filesystem(prefix)
 
 
 def put_back(run: Swap) -> list[str]:
@@ -287,8 +288,8 @@ def put_back(run: Swap) -> list[str]:
         # What is given back already is the user's.
         theirs = path in edited or (path in run.kept and not os.path.lexists(place + _KEPT))
         if not theirs and not os.path.lexists(os.path.join(run.staged, path)):
-            _files.remove_file(place)
-    _files.remove_empty_directories(run.directories)
+            files.remove_file(place)
+    files.remove_empty_directories(run.directories)
     give_back(prefix, run.kept)
     _clear(run)
     return edited
@@ -308,7 +309,7 @@ def _is_edited(run: Swap, path: str) -> bool:
 def prune(run: Swap) -> None:
     """Remove what the new state no longer has, and what was kept aside; may be repeated."""
     for path in run.remove:
-        _files.remove_file(os.path.join(run.prefix, path))
+        files.remove_file(os.path.join(run.prefix, path))
     _clear(run)
 
 
@@ -332,5 +333,5 @@ def staying(receipt: Receipt) -> list[str]:
 def _clear(run: Swap) -> None:
     for working in (run.aside, run.staged):
         if working:
-            _files.remove_tree(working)
-            _files.remove_empty_directories([os.path.dirname(working)])
+            files.remove_tree(working)
+            files.remove_empty_directories([os.path.dirname(working)])

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _contracts,
     _cri,
-    _files,
     _kept,
     _probe,
     _record,
@@ -30,7 +29,13 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Limits
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._progress import Progress
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.files import (
+    make_directories,
+    remove_file,
+    remove_tree,
+    require_room,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.progress import Progress
 
 #: Commands whose work is judged by what they leave: a failure after it is only told. Real ones end with removing the directory
 #: on which the artifacts are mounted, which no system lets them.
@@ -100,11 +105,11 @@ def prepared(
     root: str, kept: _kept.Kept, order: Order, engine: Engine, binds: t.Sequence[_volumes.Bind]
 ) -> _service.Command:
     """Make the command's root file system in ``root``, and return what to start in it."""
-    _files.remove_tree(root)
-    _files.make_directories(root, mode=0o755)
+    remove_tree(root)
+    make_directories(root, mode=0o755)
     (image,) = kept.images()
     total = sum(layer.size or 0 for layer in image.layers)
-    _files.require_room(root, total, "the payload's root file system")
+    require_room(root, total, "the payload's root file system")
     progress, what = Progress(), f"unpacked for {order.command}"
     _rootfs.unpack(kept, image, root, Limits(**order.limits), lambda done: progress.tell(what, done, total))
     for bind in binds:
@@ -162,8 +167,8 @@ def _stub(root: str, places: t.Sequence[str], binds: t.Sequence[_volumes.Bind], 
     for path in present or paths[:1]:
         # Where it is a link, what it leads to may be more than a kubectl.
         place = os.path.join(_rootfs.resolve(root, os.path.dirname(path)), os.path.basename(path))
-        _files.remove_file(place)
-        _files.make_directories(os.path.dirname(place))
+        remove_file(place)
+        make_directories(os.path.dirname(place))
         with open(place, "x", encoding="utf-8") as stream:
             stream.write(_STUB.format(version=engine.version_text))
             os.fchmod(stream.fileno(), 0o755)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 
 T = t.TypeVar("T")
 
@@ -24,7 +24,7 @@ def read(
 
     ``schemas``: those that are understood, the present one first; None: documents that do not say theirs.
     """
-    plain = _files.read_json(path)
+    plain = files.read_json(path)
     if plain is None:
         return None
     if not isinstance(plain, dict):
@@ -34,7 +34,7 @@ def read(
         return make(plain)
     except _NO_SUCH_DOCUMENT as error:
         raise Refusal(
-            f"a {what} in {path} as this collection wrote it", f"{type(error).__name__}: {error}", _files.damaged(path)
+            f"a {what} in {path} as this collection wrote it", f"{type(error).__name__}: {error}", files.damaged(path)
         ) from error
 
 
@@ -48,5 +48,5 @@ def _refuse_schema(path: str, what: str, schemas: t.Sequence[int | None], plain:
         f"schema {schema}, written by version {plain.get('collection')} of this collection"
         if newer
         else f"schema {schema!r}, which no version of this collection writes",
-        "Use that version of the collection, or a newer one, on this node." if newer else _files.damaged(path),
+        "Use that version of the collection, or a newer one, on this node." if newer else files.damaged(path),
     )

@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _components,
-    _files,
     _layouts,
     _streams,
     _tar,
@@ -29,6 +28,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Image
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Layers, Limits, Visit
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._relocate import Relocation
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._tarball import Source
 
@@ -47,7 +47,7 @@ _LARGE = 256 << 10
 _LARGEST_TEXT = 4 << 20
 _PLACEHOLDER = b"PLACEHOLDER_FOR_DISTRO_"
 #: The only extended attribute that artifacts have, and how a tar archive says it.
-_IN_TAR = f"SCHILY.xattr.{_files.CAPABILITY}"
+_IN_TAR = f"SCHILY.xattr.{files.CAPABILITY}"
 #: ELF's e_machine, in the spelling of image manifests.
 _MACHINES = {21: "ppc64le", 22: "s390x", 62: "amd64", 183: "arm64"}
 
@@ -436,14 +436,14 @@ class _Unpacker:
                 for block in iter(lambda: stream.read(_BLOCK), b""):
                     digest.update(block)
                     size += len(block)
-                    _files.write_with_holes(target, block)
+                    files.write_with_holes(target, block)
                 target.truncate(size)
                 os.fchmod(target.fileno(), mode)
                 if "capability" in entry:
-                    os.setxattr(target.fileno(), _files.CAPABILITY, bytes.fromhex(entry["capability"]))
+                    os.setxattr(target.fileno(), files.CAPABILITY, bytes.fromhex(entry["capability"]))
                 os.utime(target.fileno(), (member.mtime, member.mtime))
                 if size >= _LARGE:
-                    _files.begin_writing(target)
+                    files.begin_writing(target)
         entry.update(size=size, digest=f"sha256:{digest.hexdigest()}")
         return entry
 

@@ -22,7 +22,6 @@ from dataclasses import asdict, dataclass
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _documents,
-    _files,
     _state,
     _transaction,
     _unit,
@@ -31,6 +30,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._c
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
 if t.TYPE_CHECKING:
@@ -109,9 +109,9 @@ def _result_path(run: str) -> str:
 def leave_request(state: State, journal: Journal, request: Request) -> None:
     """Open the run, and leave a request for the unit."""
     _transaction.begin(state, journal)
-    _files.make_directories(_DIRECTORY, mode=0o700)
-    _files.remove_file(_result_path(request.run))
-    _files.write_json(_REQUEST, request.plain())
+    files.make_directories(_DIRECTORY, mode=0o700)
+    files.remove_file(_result_path(request.run))
+    files.write_json(_REQUEST, request.plain())
 
 
 def carried_out(run: str) -> dict[str, t.Any]:
@@ -124,7 +124,7 @@ def carried_out(run: str) -> dict[str, t.Any]:
             _unit.start()
             _unit.wait(lambda: os.path.exists(path))
         result = _result(path)
-        _files.remove_file(path)
+        files.remove_file(path)
     if result is None:
         raise Refusal(
             f"{_unit.NAME} to carry out this run ({run})",
@@ -154,7 +154,7 @@ def _listening(run: str) -> t.Iterator[None]:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
-        _files.remove_file(path)
+        files.remove_file(path)
         os.close(descriptor)
 
 
@@ -191,8 +191,8 @@ def unheard() -> str:
         result = _result(path)
         if result is None or _is_listened_for(result.run):
             continue
-        _files.remove_file(path)
-        _files.remove_file(_listener(result.run))
+        files.remove_file(path)
+        files.remove_file(_listener(result.run))
         found = str(result.refusal) if result.refusal is not None else found
     return found
 
@@ -231,7 +231,7 @@ def _attend(state: State) -> int:
             request = _requested()
         finally:
             # Only once: a process that is killed from here on is started again, finds no request, and undoes what was done.
-            _files.remove_file(_REQUEST)
+            files.remove_file(_REQUEST)
         run = request.run if request else ""
         journal = Journal.find(state)
         run = run or (journal.run if journal else "")
@@ -277,7 +277,7 @@ def _end(state: State, run: str) -> t.NoReturn:
 def _leave(result: Result) -> None:
     """Leave the result of a run for the module that waits for it, or for the next run."""
     if result.run:
-        _files.make_directories(_DIRECTORY, mode=0o700)
-        _files.write_json(_result_path(result.run), result.plain())
+        files.make_directories(_DIRECTORY, mode=0o700)
+        files.write_json(_result_path(result.run), result.plain())
     said = "carried out" if result.refusal is None else "refused, rolled back or interrupted; the next run says why"
     sys.stdout.write(f"run {result.run or 'none'}: {said}\n")

@@ -13,8 +13,9 @@ from __future__ import annotations
 import os
 import re
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files, _toml_text
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _toml_text
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 
 _FILE = "hosts.toml"
 _TEXT = r"""(?:"([^"\\]*)"|'([^']*)')"""
@@ -56,7 +57,7 @@ def copy(source: str, root: str, host: str) -> None:
         with open(path, encoding="utf-8", errors="replace") as stream:
             write(root, host, without_mirrors(stream.read(), host, path))
     for target in (os.path.join(root, name) for name in names(host)):
-        _files.make_directories(target, mode=0o700)
+        files.make_directories(target, mode=0o700)
         for name in set(os.listdir(source)) - {_FILE}:  # named relative to it, or certificates without such a file
             os.symlink(os.path.join(source, name), os.path.join(target, name))
 
@@ -64,8 +65,8 @@ def copy(source: str, root: str, host: str) -> None:
 def write(root: str, host: str, text: str) -> None:
     """Write a registry's file below ``root``: it may hold what only root is to see."""
     for directory in (os.path.join(root, name) for name in names(host)):
-        _files.make_directories(directory, mode=0o700)
-        _files.write_atomically(os.path.join(directory, _FILE), text.encode(), mode=0o600)
+        files.make_directories(directory, mode=0o700)
+        files.write_atomically(os.path.join(directory, _FILE), text.encode(), mode=0o600)
 
 
 def without_mirrors(text: str, host: str, path: str) -> str:

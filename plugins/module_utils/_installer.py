@@ -23,7 +23,6 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _contracts,
     _cri,
     _dump,
-    _files,
     _kept,
     _payloads,
     _probe,
@@ -43,7 +42,8 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._j
     Journal,
     Stage,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._progress import Progress
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.progress import Progress
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import (
     CommandDone,
     Difference,
@@ -213,17 +213,17 @@ def finish(state: State, journal: Journal) -> None:
     for path, item in left.items():
         original, copy = _original(state, path), _record.saved(_store(state), path)
         if item["before"] and item["before"]["type"] != "directory" and not os.path.lexists(original):
-            _files.make_directories(os.path.dirname(original), mode=0o700)
+            files.make_directories(os.path.dirname(original), mode=0o700)
             os.rename(copy, original)
     state.write_receipt(receipt)
     # A path that is as before again has no bytes of before: the next command finds its own.
     for original in _record.index([_original(state, "")]):
         path = original[len(_original(state, "")) :]
         if path not in left and not os.path.isdir(original):
-            _files.remove_file(original)
+            files.remove_file(original)
     _tidy(state, journal)
     _payloads.forget(state)
-    _files.sync([state.directory, *(entry["path"] for entry in _created(journal))])
+    files.sync([state.directory, *(entry["path"] for entry in _created(journal))])
     journal.close()
 
 
@@ -238,7 +238,7 @@ def roll_back(state: State, journal: Journal) -> list[str]:
         journal.close()
         return []
     # What fills the disk goes first: putting back takes some room.
-    _files.remove_tree(_root(state))
+    files.remove_tree(_root(state))
     _stop_units(path for path, (before, _after) in _record.changes(_store(state)).items() if before is None)
     seen = _record.seen(_store(state)) if undo.seen is None else undo.seen
     if undo.seen is None:
@@ -254,7 +254,7 @@ def roll_back(state: State, journal: Journal) -> list[str]:
     # One that was started since all is back needs no other start.
     if changed or not _serves(engine, serve) or (start != undo.invocation and start == undo.back):
         _probe.restart(engine, serve, max(undo.timeout, _probe.PATIENCE))
-    _files.sync([state.directory, *(entry["path"] for entry in undo.created)])
+    files.sync([state.directory, *(entry["path"] for entry in undo.created)])
     journal.close()
     return [f"{path}: changed by somebody else since this run had failed, and left as found." for path in kept]
 
@@ -313,7 +313,7 @@ def _tidy(state: State, journal: Journal) -> None:
     """Remove what only the command needed; what it was given and is still empty is made again for the next one."""
     Progress().end()
     for directory in (_root(state), _working(state)):
-        _files.remove_tree(directory)
+        files.remove_tree(directory)
     recorded = journal.receipt.installer.left if journal.receipt else {}
     _volumes.remove_created([entry for entry in _created(journal) if entry["path"] not in recorded])
 

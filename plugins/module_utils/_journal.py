@@ -18,8 +18,14 @@ import typing as t
 import uuid
 from dataclasses import dataclass, field
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _documents, _files
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _documents
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.files import (
+    fsync_directory,
+    make_directories,
+    remove_file,
+    write_json,
+)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import COLLECTION_VERSION, State
 
@@ -226,14 +232,14 @@ class Journal:
         self.receipt = receipt or self.receipt
         self.committed = self.committed if committed is None else committed
         self._state.create()
-        _files.make_directories(self._state.journal, mode=0o700)
-        _files.write_json(_path(self._state), self.plain())
+        make_directories(self._state.journal, mode=0o700)
+        write_json(_path(self._state), self.plain())
 
     def close(self) -> None:
         """End the run. What lies beside the journal is removed afterwards: see ``_transaction``."""
-        _files.remove_file(_path(self._state))
+        remove_file(_path(self._state))
         if os.path.isdir(self._state.journal):
-            _files.fsync_directory(self._state.journal)
+            fsync_directory(self._state.journal)
 
 
 def _path(state: State) -> str:

@@ -14,10 +14,11 @@ import tarfile
 import typing as t
 from dataclasses import asdict
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _contracts, _files
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _contracts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Image, Layer
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Layers, Limits
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._tarball import Source
 
@@ -74,7 +75,7 @@ def find(state: State, digest: str) -> Kept | None:
     """Return the kept image with this among its digests."""
     for name in os.listdir(state.payloads) if os.path.isdir(state.payloads) else ():
         directory = os.path.join(state.payloads, name)
-        record = _files.read_json(os.path.join(directory, "payload.json"))
+        record = files.read_json(os.path.join(directory, "payload.json"))
         if record and "layers" in record and digest in record["chain"]:
             return Kept(directory, record)
     return None
@@ -86,7 +87,7 @@ def keep(
     """Keep an image. It is recorded when all of its layers are verified; the caller removes what a failure leaves."""
     directory = directory_of(state, image.digest)
     state.create()
-    _files.make_directories(directory, mode=0o700)
+    files.make_directories(directory, mode=0o700)
     found: set[str] = set()
 
     def visit(member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
@@ -97,7 +98,7 @@ def keep(
     layers = Layers(t.cast("Source", copying), image, limits, progress)
     for layer in image.layers:
         layers.read(layer, visit)
-    _files.sync_filesystem(directory)
+    files.sync_filesystem(directory)
     record = {
         "digest": image.digest,
         "digest_kind": image.digest_kind,
@@ -112,7 +113,7 @@ def keep(
         "staged": "",
         "keep": True,
     }
-    _files.write_json(os.path.join(directory, "payload.json"), record)
+    files.write_json(os.path.join(directory, "payload.json"), record)
     return Kept(directory, record)
 
 

@@ -10,12 +10,8 @@ import os
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
-    _artifacts,
-    _documents,
-    _files,
-    _mounts,
-)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _artifacts, _documents
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, mounts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Payload
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
@@ -69,16 +65,16 @@ def begin(state: State, digest: str, staged: str) -> None:
     if before:  # perhaps of another prefix, and somewhere else
         _remove_staged(before)
     remember(state, Staged(Payload(digest), staged))
-    _files.remove_tree(staged)
-    _files.make_directories(staged, mode=0o700)
+    files.remove_tree(staged)
+    files.make_directories(staged, mode=0o700)
 
 
 def remember(state: State, payload: Staged) -> None:
     """Record a payload; with its tree, as completely extracted and verified."""
     directory = state.payload(payload.payload.digest)
     state.create()
-    _files.make_directories(directory, mode=0o700)
-    _files.write_json(os.path.join(directory, "payload.json"), payload.plain())
+    files.make_directories(directory, mode=0o700)
+    files.write_json(os.path.join(directory, "payload.json"), payload.plain())
 
 
 def complete(state: State, name: str, payload: Staged) -> None:
@@ -86,9 +82,9 @@ def complete(state: State, name: str, payload: Staged) -> None:
     leaves one record of what is staged."""
     digest = payload.payload.digest
     discard(state, digest)  # perhaps of another prefix, and somewhere else
-    _files.write_json(os.path.join(state.payload(name), "payload.json"), payload.plain())
+    files.write_json(os.path.join(state.payload(name), "payload.json"), payload.plain())
     os.rename(state.payload(name), state.payload(digest))
-    _files.fsync_directory(state.payloads)
+    files.fsync_directory(state.payloads)
 
 
 def discard(state: State, name: str) -> None:
@@ -96,7 +92,7 @@ def discard(state: State, name: str) -> None:
     payload = _read(state.payload(name))
     if payload:
         _remove_staged(payload)
-    _files.remove_tree(state.payload(name))
+    files.remove_tree(state.payload(name))
 
 
 def find(state: State, digest: str) -> Staged | None:
@@ -119,7 +115,7 @@ def _usable(state: State) -> t.Iterator[Staged]:
 
 
 def _is_usable(payload: Staged) -> bool:
-    return os.path.isdir(payload.staged) and _mounts.of(payload.staged) == _mounts.of(payload.prefix)
+    return os.path.isdir(payload.staged) and mounts.of(payload.staged) == mounts.of(payload.prefix)
 
 
 def forget(state: State, everything: bool = False) -> None:
@@ -131,8 +127,8 @@ def forget(state: State, everything: bool = False) -> None:
             continue
         if payload:
             _remove_staged(payload)
-        _files.remove_tree(directory)
-    _files.remove_empty_directories([state.payloads, state.directory])
+        files.remove_tree(directory)
+    files.remove_empty_directories([state.payloads, state.directory])
 
 
 def waiting(state: State) -> dict[str, dict[str, t.Any]]:
@@ -143,7 +139,7 @@ def waiting(state: State) -> dict[str, dict[str, t.Any]]:
         payload = _read(directory)
         if payload and not _is_kept(payload, kept):
             place = payload.staged or directory
-            found[payload.payload.digest] = {"path": place, "bytes": _files.disk_usage(place)}
+            found[payload.payload.digest] = {"path": place, "bytes": files.disk_usage(place)}
     return found
 
 
@@ -162,8 +158,8 @@ def _read(directory: str) -> Staged | None:
 
 
 def _remove_staged(payload: Staged) -> None:
-    gone = _files.remove_tree(payload.staged)
-    _files.remove_empty_directories([os.path.dirname(payload.staged)])
+    gone = files.remove_tree(payload.staged)
+    files.remove_empty_directories([os.path.dirname(payload.staged)])
     if gone:
         # Before the record of it goes: nobody would know whose it is.
-        _files.sync([payload.staged])
+        files.sync([payload.staged])

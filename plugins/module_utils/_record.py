@@ -16,8 +16,9 @@ import stat
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _containerd, _documents, _files
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _containerd, _documents
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Difference, Left
 
 Entry = t.Dict[str, t.Any]
@@ -95,16 +96,16 @@ def take(store: str, roots: t.Collection[str], excluded: t.Collection[str] = ())
     links = [os.path.join(os.path.realpath(os.path.dirname(root)), os.path.basename(root)) for root in roots]
     roots = outermost([*map(os.path.realpath, roots), *links])
     found = index(roots, excluded)
-    _files.remove_tree(store)
-    _files.make_directories(store, mode=0o700)
+    files.remove_tree(store)
+    files.make_directories(store, mode=0o700)
     # Guest images have holes, which the copies have, too.
     needed = sum(os.lstat(path).st_blocks * 512 for path, entry in found.items() if entry["type"] == "file")
-    _files.require_room(store, needed, "a copy of what the installer may change")
+    files.require_room(store, needed, "a copy of what the installer may change")
     present = [root for root in roots if root in found]
     if present:
         _copy(["--parents", *present], os.path.join(store, "copy"))
-    _files.sync_filesystem(store)
-    _files.write_json(_index_path(store), Recorded(roots, excluded, found).plain())
+    files.sync_filesystem(store)
+    files.write_json(_index_path(store), Recorded(roots, excluded, found).plain())
 
 
 def outermost(paths: t.Iterable[str]) -> list[str]:
@@ -163,7 +164,7 @@ def restore(store: str, seen: t.Mapping[str, Entry | None]) -> tuple[list[str], 
 
 def _is_mended(path: str, seen: Entry | None, now: Entry | None) -> bool:
     # What is missing, and directories, can be half of our own work.
-    if now is None or now["type"] == "directory" or path.endswith(_files.TEMPORARY):
+    if now is None or now["type"] == "directory" or path.endswith(files.TEMPORARY):
         return False
     return not untouched(path, seen, now)
 
@@ -175,9 +176,9 @@ def put_back(wanted: t.Mapping[str, Entry | None], copy_of: t.Callable[[str], st
         if found is not None and (before is None or before["type"] != found["type"]):
             if found["type"] == "directory":
                 # What is in it and none of ours to remove keeps it.
-                _files.remove_empty_directories([path])
+                files.remove_empty_directories([path])
             else:
-                _files.remove_file(path)
+                files.remove_file(path)
     for path in sorted(wanted):
         before = wanted[path]
         if before is not None and before["type"] == "directory":
@@ -186,8 +187,8 @@ def put_back(wanted: t.Mapping[str, Entry | None], copy_of: t.Callable[[str], st
             os.chown(path, before["uid"], before["gid"])
             os.chmod(path, before["mode"])
         elif before is not None:
-            new = _files.temporary(path)
-            _files.remove_file(new)
+            new = files.temporary(path)
+            files.remove_file(new)
             _copy(["--no-target-directory", copy_of(path)], new)
             os.rename(new, path)
     if wanted:
@@ -217,7 +218,7 @@ def signed(path: str, entry: Entry | None) -> Entry | None:
     """Return an entry that a later look can be compared with, also after somebody wrote the same bytes again."""
     if entry is None or entry["type"] != "file" or entry["size"] > _SMALL:
         return entry
-    return {**entry, "digest": _files.sha256_file(path)}
+    return {**entry, "digest": files.sha256_file(path)}
 
 
 def touched(left: Left) -> set[str]:
@@ -239,13 +240,13 @@ def untouched(path: str, after: Entry | None, now: Entry | None) -> bool:
     different = {key for key in keys if after.get(key) != now.get(key)}
     if not different or different - {"mtime_ns", "inode"} or "digest" not in after:
         return not different
-    return bool(_files.sha256_file(path) == after["digest"])
+    return bool(files.sha256_file(path) == after["digest"])
 
 
 def _copy(what: t.Sequence[str], target: str) -> None:
     """Copy with all that the system knows of files: attributes, holes, labels."""
     if what[0] == "--parents":
-        _files.make_directories(target, mode=0o700)
+        files.make_directories(target, mode=0o700)
     done = _containerd.run(["cp", "--archive", "--reflink=auto", *what, target], timeout=3600)
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines()

@@ -25,15 +25,11 @@ import time
 import typing as t
 from dataclasses import dataclass, replace
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
-    _containerd,
-    _dump,
-    _files,
-    _hosts,
-)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _containerd, _dump, _hosts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._arrivals import Arrivals
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import Reference
 
 _NAMESPACE = "confidential-containers-payload"
@@ -111,7 +107,7 @@ class Registry:
 
     def resolve(self) -> str:
         """Return the digest that the reference stands for now."""
-        return _files.sha256(self._ask("content", "fetch-object"))
+        return files.sha256(self._ask("content", "fetch-object"))
 
     @contextlib.contextmanager
     def pulled(self, architecture: str, pulling: t.Callable[[int], None]) -> t.Iterator[str]:
@@ -150,7 +146,7 @@ class Registry:
                 options += ["--user", access.username]
             if access.ca:
                 path = os.path.join(directory, "ca.crt")
-                _files.write_atomically(path, access.ca.encode(), mode=0o600)
+                files.write_atomically(path, access.ca.encode(), mode=0o600)
                 options += ["--tlscacert", path]
             yield options
 

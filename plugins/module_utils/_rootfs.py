@@ -18,10 +18,11 @@ import stat
 import tarfile
 import typing as t
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files, _streams, _tar
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _streams, _tar
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Image
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Layers, Limits
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._tarball import Source
 
 _EXPECTED = "an image that is an ordinary root file system"
@@ -82,7 +83,7 @@ def make_mount_point(root: str, path: str, directory: bool) -> str:
     """Have a directory or a file to mount something over, and return its place on the node."""
     place = resolve(root, path)
     try:
-        _files.make_directories(place if directory else os.path.dirname(place))
+        files.make_directories(place if directory else os.path.dirname(place))
         if not directory and not os.path.lexists(place):
             descriptor = _new_file(place)
             os.fchmod(descriptor, 0o644)
@@ -197,10 +198,10 @@ class _Unpacker:
         if place is None:
             place = _follow(self._root, name)
             # Each name can ask for many of them, and the archive's members do not count them.
-            self._directories -= len(_files.missing_directories(_on_node(self._root, place)))
+            self._directories -= len(files.missing_directories(_on_node(self._root, place)))
             if self._directories < 0:
                 raise self._layers.too_large(member.name, "more directories than members are allowed")
-            _files.make_directories(_on_node(self._root, place))
+            files.make_directories(_on_node(self._root, place))
             above = place
             while above:
                 self._brought.add(above)
@@ -237,7 +238,7 @@ class _Unpacker:
         except (FileNotFoundError, NotADirectoryError):
             return
         if stat.S_ISDIR(found):
-            _files.remove_tree(place)
+            files.remove_tree(place)
         else:
             os.unlink(place)
         if not stat.S_ISREG(found):
@@ -275,7 +276,7 @@ class _Unpacker:
     def _write(self, place: str, member: tarfile.TarInfo, stream: t.IO[bytes]) -> None:
         with os.fdopen(_new_file(place), "wb", buffering=0) as target:
             for block in iter(lambda: stream.read(_BLOCK), b""):
-                _files.write_with_holes(target, block)
+                files.write_with_holes(target, block)
             target.truncate()
             self._own(target.fileno(), member, member.mode & 0o777)
             try:

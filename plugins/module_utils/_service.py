@@ -18,9 +18,10 @@ import time
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _contracts, _files, _unit
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _contracts, _unit
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import run
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 
 NAME = "confidential-containers-installer.service"
 _IDENTIFIER = "confidential-containers-installer"
@@ -118,11 +119,11 @@ def environment(variables: t.Mapping[str, str]) -> str:
 
 def start(command: Command) -> str:
     """Start a command, and return what systemd calls this start of it."""
-    _files.make_directories(os.path.dirname(_ENVIRONMENT), mode=0o700)
+    files.make_directories(os.path.dirname(_ENVIRONMENT), mode=0o700)
     text = environment({**command.environment, **_SYSTEMCTL})
-    _files.write_atomically(_ENVIRONMENT, text.encode(), mode=0o600)
-    _files.make_directories(os.path.dirname(_PATH))
-    _files.write_atomically(_PATH, unit(command).encode(), mode=0o600)
+    files.write_atomically(_ENVIRONMENT, text.encode(), mode=0o600)
+    files.make_directories(os.path.dirname(_PATH))
+    files.write_atomically(_PATH, unit(command).encode(), mode=0o600)
     _unit.reload()
     began = time.time()
     done = run(["systemctl", "start", "--", NAME], timeout=120)
@@ -203,8 +204,8 @@ def remove() -> None:
         )
     run(["systemctl", "reset-failed", "--", NAME])
     for path in (_PATH, _ENVIRONMENT):
-        _files.remove_file(_files.temporary(path))
-        _files.remove_file(path)
+        files.remove_file(files.temporary(path))
+        files.remove_file(path)
     run(["systemctl", "daemon-reload"])
 
 

@@ -12,8 +12,9 @@ import os
 import time
 import typing as t
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _documents, _files, _receipt
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _documents, _receipt
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
 
 COLLECTION_VERSION = "0.1.0"
@@ -33,13 +34,13 @@ class State:
         self._receipt = os.path.join(directory, "receipt.json")
 
     def create(self) -> None:
-        _files.make_directories(self.directory, mode=0o700)
+        files.make_directories(self.directory, mode=0o700)
 
     def remove_if_empty(self) -> None:
         """Remove the directory of a node on which nothing is installed, unless it holds a payload."""
-        _files.remove_file(_files.temporary(self._receipt))
+        files.remove_file(files.temporary(self._receipt))
         if not self.receipt().is_installed:
-            _files.remove_empty_directories([self.directory])
+            files.remove_empty_directories([self.directory])
 
     def receipt(self) -> Receipt:
         """Return the receipt; an empty one where nothing was ever installed."""
@@ -48,7 +49,7 @@ class State:
     def write_receipt(self, receipt: Receipt) -> None:
         self.create()
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        _files.write_json(
+        files.write_json(
             self._receipt,
             {"installed_at": now, **receipt.plain(), "collection": COLLECTION_VERSION, "changed_at": now},
         )

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field, replace
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _artifacts,
-    _files,
     _links,
     _payloads,
     _probe,
@@ -31,6 +30,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._c
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal, Kind, Stage, Swap
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import (
     Edit,
     EngineIdentity,
@@ -177,10 +177,10 @@ def finish(state: State, journal: Journal) -> None:
     if artifacts:
         _artifacts.prune(artifacts)
         _payloads.forget(state)
-    _files.remove_empty_directories(directories - needed)
+    files.remove_empty_directories(directories - needed)
     if artifacts:
         _artifacts.give_back(artifacts.prefix, artifacts.give_back)
-    _files.sync([*(directories - needed), *_places(state, artifacts)])
+    files.sync([*(directories - needed), *_places(state, artifacts)])
     journal.close()
 
 
@@ -197,7 +197,7 @@ def roll_back(state: State, journal: Journal) -> list[str]:
         told += [f"{os.path.join(artifacts.prefix, path)}: edited since it was installed, and kept." for path in edited]
         _payloads.forget(state)
     written = [*config.files, *config.links, *config.directories] if config else []
-    _files.sync([*written, *_places(state, artifacts)])
+    files.sync([*written, *_places(state, artifacts)])
     journal.close()
     return told
 
@@ -237,7 +237,7 @@ def tidy(state: State) -> str:
     if Journal.find(state):
         return ""
     left = _unit.disable(state.journal)
-    _files.remove_tree(_validate.TRIAL)
+    files.remove_tree(_validate.TRIAL)
     state.remove_if_empty()
     return left
 
@@ -256,12 +256,12 @@ def _receipt(receipt: Receipt, journal: Journal, engine: Engine, change: Change)
     for file in change.files:
         edits.pop(file.path, None)
         if change.handlers and file.content != file.before:
-            after = "" if file.content is None else _files.sha256(file.content)
+            after = "" if file.content is None else files.sha256(file.content)
             edits[file.path] = Edit(encoded(file.before), after, file.builtin, file.disabled)
     base = _planned(journal, receipt)
     directories = set(base.directories)
     for path in [*edits, *change.links]:
-        directories.update(_files.missing_directories(os.path.dirname(path)))
+        directories.update(files.missing_directories(os.path.dirname(path)))
     return replace(
         base,
         directories=sorted(directories),
@@ -289,12 +289,12 @@ def _needed_directories(receipt: Receipt) -> set[str]:
 
 def _write(change: Change, outcome: Outcome, directories: t.Sequence[str]) -> None:
     for directory in directories:
-        _files.make_directories(directory)
+        files.make_directories(directory)
     for path, target in outcome.links.items():
-        _files.set_link(path, target)
+        files.set_link(path, target)
     for file in change.files:
         if file.content is None:
-            _files.remove_file(file.path)
-            _files.fsync_directory(os.path.dirname(file.path))
+            files.remove_file(file.path)
+            files.fsync_directory(os.path.dirname(file.path))
         else:
-            _files.write_atomically(file.path, file.content)
+            files.write_atomically(file.path, file.content)

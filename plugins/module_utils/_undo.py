@@ -14,17 +14,21 @@ import os
 import typing as t
 from dataclasses import replace
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
-    _containerd,
-    _cri,
-    _dump,
-    _files,
-    _probe,
-)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _containerd, _cri, _dump, _probe
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._change import Change, decoded, encoded
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import ConfigUndo, Journal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.files import (
+    missing_directories,
+    remove_empty_directories,
+    remove_file,
+    set_link,
+    sha256,
+    sha256_file,
+    temporary,
+    write_atomically,
+)
 
 #: Seconds that an engine which needs no restart gets to answer.
 _ANSWER = 5.0
@@ -48,7 +52,7 @@ def remember(
     directories = [
         directory
         for path in [file.path for file in change.files if file.content is not None] + [p for p in links if links[p]]
-        for directory in _files.missing_directories(os.path.dirname(path))
+        for directory in missing_directories(os.path.dirname(path))
     ]
     return ConfigUndo(
         files=files,
@@ -79,7 +83,7 @@ def take_back(journal: Journal, config: ConfigUndo) -> list[str]:
     Returns what the user has to know: which files are somebody else's by now.
     """
     decisions = {**_files_back(config), **_links_back(config)}
-    _files.remove_empty_directories(config.directories)
+    remove_empty_directories(config.directories)
     engine = config.engine
     kept = sorted(path for path, decision in decisions.items() if decision == "keep")
     if config.back is None or "put back" in decisions.values():
@@ -98,13 +102,13 @@ def _files_back(config: ConfigUndo) -> dict[str, str]:
     decisions = {}
     for path, content in config.files.items():
         before = decoded(content)
-        _files.remove_file(_files.temporary(os.path.realpath(path)))
+        remove_file(temporary(os.path.realpath(path)))
         decisions[path] = decide(_found(path), _digest(before), config.written.get(path))
         if decisions[path] == "put back":
             if before is None:
-                _files.remove_file(path)
+                remove_file(path)
             else:
-                _files.write_atomically(path, before)
+                write_atomically(path, before)
     return decisions
 
 
@@ -112,21 +116,21 @@ def _links_back(config: ConfigUndo) -> dict[str, str]:
     decisions = {}
     linked = config.linked
     for path, target in config.links.items():
-        _files.remove_file(_files.temporary(path))
+        remove_file(temporary(path))
         found = os.readlink(path) if os.path.islink(path) else _OTHER if os.path.lexists(path) else ""
         decisions[path] = decide(found, target or "", (linked[path] or "") if path in linked else None)
         if decisions[path] == "put back":
-            _files.set_link(path, target)
+            set_link(path, target)
     return decisions
 
 
 def _digest(content: bytes | None) -> str:
-    return "" if content is None else _files.sha256(content)
+    return "" if content is None else sha256(content)
 
 
 def _found(path: str) -> str:
     if os.path.isfile(path):
-        return _files.sha256_file(path)
+        return sha256_file(path)
     return _OTHER if os.path.exists(path) else ""
 
 

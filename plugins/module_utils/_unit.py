@@ -18,15 +18,15 @@ import time
 import typing as t
 import zipfile
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import UNITS, run
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 
 NAME = "confidential-containers-transaction.service"
 _PATH = f"/etc/systemd/system/{NAME}"
 _WANTED = f"/etc/systemd/system/multi-user.target.wants/{NAME}"
 #: What is there of it while a run is open, temporary names included.
-PATHS = (_PATH, _WANTED, _files.temporary(_PATH), _files.temporary(_WANTED))
+PATHS = (_PATH, _WANTED, files.temporary(_PATH), files.temporary(_WANTED))
 #: The package of the node's half, in which this file may be in a room.
 _PACKAGE = Refusal.__module__.rpartition(".")[0]
 _MAIN = f"from {_PACKAGE}._handover import main\n\nmain()\n"
@@ -51,17 +51,17 @@ WantedBy=multi-user.target
 
 def enable(directory: str) -> None:
     """Have the unit, and its program below ``directory`` (the journal's)."""
-    _files.make_directories(directory, mode=0o700)
+    files.make_directories(directory, mode=0o700)
     program = os.path.join(directory, "transaction.zip")
-    _files.write_atomically(program, _program(), mode=0o600)
+    files.write_atomically(program, _program(), mode=0o600)
     text = _UNIT.format(
         after=" ".join(unit for units in UNITS.values() for unit in units),
         python=_escaped(sys.executable),
         program=_escaped(program),
     )
-    _files.write_atomically(_PATH, text.encode())
-    _files.make_directories(os.path.dirname(_WANTED))
-    _files.set_link(_WANTED, _PATH)
+    files.write_atomically(_PATH, text.encode())
+    files.make_directories(os.path.dirname(_WANTED))
+    files.set_link(_WANTED, _PATH)
     reload()
 
 
@@ -70,8 +70,8 @@ def disable(directory: str) -> str:
 
     Returns what systemd had against it, or '': what it still has in mind of the unit does no harm.
     """
-    here = [_files.remove_file(path) for path in (_files.temporary(_WANTED), _WANTED, _files.temporary(_PATH), _PATH)]
-    _files.remove_tree(directory)
+    here = [files.remove_file(path) for path in (files.temporary(_WANTED), _WANTED, files.temporary(_PATH), _PATH)]
+    files.remove_tree(directory)
     try:
         if any(here):
             reload()

@@ -12,17 +12,16 @@ import os
 import re
 import typing as t
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
-    _containerd,
-    _cri,
-    _dump,
-    _files,
-    _probe,
-)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _containerd, _cri, _dump, _probe
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._change import Change
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Swap
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.files import (
+    remove_tree,
+    sha256_file,
+    write_atomically,
+)
 
 #: Where a new configuration is tried before it is written. Not below a directory that any engine imports from.
 TRIAL = "/run/confidential-containers.trial"
@@ -45,7 +44,7 @@ def refuse_names(change: Change) -> None:
 def refuse_stale_files(change: Change) -> None:
     """Refuse to replace a file that is no longer what the change was made from."""
     for file in change.files:
-        found = _files.sha256_file(file.path) if os.path.exists(file.path) else ""
+        found = sha256_file(file.path) if os.path.exists(file.path) else ""
         if found != file.expected:
             raise Refusal(
                 f"{file.path} as it was read a moment ago",
@@ -149,11 +148,11 @@ def refuse_left(engine: Engine, change: Change, ours: set[str], serve: t.Iterabl
 
 @contextlib.contextmanager
 def _trial(files: t.Mapping[str, bytes]) -> t.Iterator[str]:
-    _files.remove_tree(TRIAL)
+    remove_tree(TRIAL)
     os.mkdir(TRIAL, 0o700)
     try:
         for name, content in files.items():
-            _files.write_atomically(os.path.join(TRIAL, name), content, mode=0o600)
+            write_atomically(os.path.join(TRIAL, name), content, mode=0o600)
         yield os.path.join(TRIAL, "config.toml")
     finally:
-        _files.remove_tree(TRIAL)
+        remove_tree(TRIAL)

@@ -184,7 +184,6 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _containerd,
     _dump,
     _engines,
-    _files,
     _handover,
     _imports,
     _module,
@@ -196,6 +195,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._c
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._handover import Request, Task
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.files import sha256
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
@@ -208,7 +208,7 @@ def _read(state: State, engine: _containerd.Engine) -> dict[str, t.Any]:
         if path not in files:
             files[path] = _content(path)
     dump = _containerd.dump(engine, engine.config)[0]
-    digests = {path: "" if content is None else _files.sha256(content) for path, content in files.items()}
+    digests = {path: "" if content is None else sha256(content) for path, content in files.items()}
     return {
         "files": {path: encoded(content) for path, content in files.items()},
         "before": {path: edit.before for path, edit in edits.items() if edit.after == digests[path]},

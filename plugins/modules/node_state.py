@@ -62,17 +62,16 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _artifacts,
     _containerd,
-    _files,
     _handover,
     _installer,
     _module,
-    _mounts,
     _payloads,
     _registry,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._handover import Request, Task
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal, Kind
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, mounts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
@@ -106,7 +105,7 @@ def _edited(receipt: Receipt) -> list[str]:
 def _remembers(state: State) -> bool:
     """Tell whether there is anything to remove: a mount point stays, empty."""
     there = os.path.isdir(state.directory)
-    return there and (bool(os.listdir(state.directory)) or not _mounts.is_point(state.directory))
+    return there and (bool(os.listdir(state.directory)) or not mounts.is_point(state.directory))
 
 
 def _refuse_installed(state: State) -> None:
@@ -127,8 +126,8 @@ def _forget(module: AnsibleModule, state: State) -> None:
     receipt = state.receipt()
     # Where an edited file stayed, and is gone by now.
     _artifacts.give_back(receipt.prefix, receipt.kept)
-    _files.remove_empty_directories(receipt.directories)
-    _files.remove_tree(state.directory)
+    files.remove_empty_directories(receipt.directories)
+    files.remove_tree(state.directory)
 
 
 def main() -> t.NoReturn:

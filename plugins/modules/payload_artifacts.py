@@ -125,7 +125,6 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _artifacts,
     _containerd,
     _contracts,
-    _files,
     _layouts,
     _module,
     _payloads,
@@ -133,6 +132,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal, Stage, Swap
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
@@ -286,7 +286,7 @@ def _copy(staged: str, working: str) -> None:
     """Copy a payload that is kept: what is installed is renamed into its place, and may be edited there."""
     done = _containerd.run(["cp", "--archive", "--reflink=auto", "--", staged, working], timeout=3600)
     if done.returncode != 0:
-        _files.remove_tree(working)
+        files.remove_tree(working)
         raise Refusal(
             f"a second copy of the payload beside {staged}, because of coco_keep_payload",
             done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit status {done.returncode} of cp",

@@ -247,12 +247,10 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _containerd,
     _contracts,
     _extract,
-    _files,
     _kept,
     _layers,
     _layouts,
     _module,
-    _node,
     _payloads,
     _readiness,
     _reference,
@@ -267,7 +265,8 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._a
     select,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._progress import Progress
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, hardware
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.progress import Progress
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Payload
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._registry import Access, Registry
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
@@ -370,7 +369,7 @@ class Extraction:
         if not digest:  # the action plugin asks for nothing else then
             return {"changed": False, "digest": Registry(engine, self.reference, access).resolve()}
         registry = Registry(engine, self.reference.pinned(digest), access)
-        with registry.pulled(_node.architecture(), self._pulling) as store, Archive(
+        with registry.pulled(hardware.architecture(), self._pulling) as store, Archive(
             self.reference, store, digest
         ) as source:
             return self._from(source)
@@ -403,7 +402,7 @@ class Extraction:
         return self._keep(source, image, result) if self.params["whole"] else self._stage(source, image, identity)
 
     def _select(self, identities: t.Sequence[Identity]) -> Identity:
-        return select(identities, _node.architecture(), self.params["digest"])
+        return select(identities, hardware.architecture(), self.params["digest"])
 
     def _look(self, identity: Identity, unpacked: bool = False) -> dict[str, t.Any]:
         """Say what is on the node, without reading the payload. ``unpacked``: as it was already, to know its digest."""
@@ -413,8 +412,8 @@ class Extraction:
             "found": "absent",
             "digest": digest,
             "digest_kind": identity["digest_kind"],
-            "architecture": _node.architecture(),
-            "capabilities": _node.capabilities(),
+            "architecture": hardware.architecture(),
+            "capabilities": hardware.capabilities(),
             "zstd": _streams.has_zstd(),
         }
         if self.params["whole"]:
@@ -465,10 +464,10 @@ class Extraction:
     def _require_room(self, least: int) -> None:
         """Refuse what cannot fit in any place that it may go to: the layout of a payload is not known before it is read."""
         prefixes = [self.params["prefix"]] if self.params["prefix"] else [one.prefix for one in _layouts.LAYOUTS]
-        places = [(_files.missing_directories(prefix) or [f"{prefix}/x"])[0] for prefix in prefixes]
+        places = [(files.missing_directories(prefix) or [f"{prefix}/x"])[0] for prefix in prefixes]
         parents = {os.path.dirname(place) for place in places}
         largest = max(parents, key=lambda path: os.statvfs(path).f_bavail * os.statvfs(path).f_frsize)
-        _files.require_room(largest, least, "the payload", _MAKE_ROOM)
+        files.require_room(largest, least, "the payload", _MAKE_ROOM)
 
     def _require_engine(self) -> None:
         """Refuse an engine that could not take the handlers: a payload would be read for nothing."""
@@ -483,11 +482,11 @@ class Extraction:
         if components is None:
             return True
         asked, candidates = self.params["handlers"], self.params["candidates"]
-        node = (_node.architecture(), _node.capabilities())
+        node = (hardware.architecture(), hardware.capabilities())
         return components.suffice(_shims.chosen_shims(components.needed, asked, *node, candidates))
 
     def _shims_to_unpack(self, offered: t.Iterable[str]) -> list[str]:
-        node = (_node.architecture(), _node.capabilities())
+        node = (hardware.architecture(), hardware.capabilities())
         asked, own, candidates = (self.params[name] for name in ("handlers", "own_handlers", "candidates"))
         return _shims.shims_to_unpack(offered, asked, *node, own, candidates)
 
@@ -500,7 +499,7 @@ class Extraction:
         try:
             kept = _kept.keep(self.state, source, image, reference, limits, self._reading(image, "kept"))
         except BaseException:
-            _files.remove_tree(_kept.directory_of(self.state, image.digest))
+            files.remove_tree(_kept.directory_of(self.state, image.digest))
             _payloads.forget(self.state)
             raise
         return {**result, "changed": True, "contract": kept.contract_name}
@@ -508,7 +507,7 @@ class Extraction:
     def _stage(self, source: Source, image: Image, identity: Identity) -> dict[str, t.Any]:
         how = _extract.How(
             prefix=self.params["prefix"],
-            architecture=_node.architecture(),
+            architecture=hardware.architecture(),
             limits=_layers.limits_of(self.params["limits"]),
             choose=self._shims_to_unpack,
             progress=self._reading(image, "unpacked"),
@@ -541,7 +540,7 @@ class Extraction:
                 return there
             payload = self._payload(found, identity)
             result = self._result("absent", payload, found.tree)
-            _files.sync_filesystem(staged)
+            files.sync_filesystem(staged)
         except BaseException:
             _payloads.forget(self.state)
             raise
@@ -595,8 +594,8 @@ class Extraction:
         choice = _shims.choose(
             offered,
             self.params["handlers"],
-            _node.architecture(),
-            _node.capabilities(),
+            hardware.architecture(),
+            hardware.capabilities(),
             self.params["own_handlers"],
             self.params["candidates"],
         )
@@ -619,7 +618,7 @@ def _read_before(payload: Identity) -> str:
 
 def require_room(directory: str, image: Image, remedy: str) -> None:
     """Refuse a payload that cannot fit: before a byte is written, its layers' sizes are the least that it takes."""
-    _files.require_room(directory, _least(image), "the payload", remedy)
+    files.require_room(directory, _least(image), "the payload", remedy)
 
 
 def _least(image: Image) -> int:

@@ -145,7 +145,6 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _installer,
     _layouts,
     _module,
-    _node,
     _payloads,
     _readiness,
     _shims,
@@ -153,6 +152,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import hardware
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
 
 
@@ -164,7 +164,7 @@ def _excluded(receipt: Receipt) -> dict[str, str]:
     components = _components.of(payload.plain())
     offered = _shims.offered(receipt.tree, _layouts.by_name(payload.layout), receipt.prefix, components)
     absent = [handler for handler in offered if handler.name not in receipt.handlers]
-    return _shims.reasons(absent, _node.architecture(), _node.capabilities())
+    return _shims.reasons(absent, hardware.architecture(), hardware.capabilities())
 
 
 def _installation(state: _state.State, verify: bool, problems: list[str]) -> dict[str, t.Any]:
@@ -241,8 +241,8 @@ def main() -> t.NoReturn:
         return {
             "changed": False,
             **facts,
-            "architecture": _node.architecture(),
-            "capabilities": _node.capabilities(),
+            "architecture": hardware.architecture(),
+            "capabilities": hardware.capabilities(),
             **_installation(_state.State(), params["verify"], problems),
             "problems": problems,
         }

@@ -11,7 +11,7 @@ import os
 import signal
 import typing as t
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node, eventually
 
 JOURNAL = "/var/lib/confidential-containers/journal/journal.json"
@@ -43,7 +43,7 @@ class Moment(t.NamedTuple):
     def hold(self, node: Node) -> None:
         """Let the unit's next start stop there. What does it lies in /run: the next boot knows nothing of it."""
         wait = f"-e trace=rename,renameat,renameat2 -e inject=rename,renameat,renameat2:delay_{self.when}=600000000"
-        strace = f"strace -o /dev/null -P {_files.temporary(self.path)} {wait}"
+        strace = f"strace -o /dev/null -P {files.temporary(self.path)} {wait}"
         hold = f"[Service]\\nExecStart=\\nExecStart={strace} python3 -I {os.path.dirname(JOURNAL)}/transaction.zip\\n"
         node.sh(f"mkdir -p /run/systemd/system/{UNIT}.d && printf '{hold}' > /run/systemd/system/{UNIT}.d/hold.conf")
 

@@ -13,10 +13,11 @@ import shutil
 import tarfile
 import typing as t
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files, _layouts, _streams, _tar
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _layouts, _streams, _tar
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Image
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Layers, Limits
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._tarball import Source
 
 
@@ -44,7 +45,7 @@ def layers(source: Source, image: Image, directory: str, limits: Limits) -> dict
                 _unpack_members(path, limits)
             except _tar.BROKEN as error:
                 raise reading.damaged(layer, str(error)) from error
-        made[layer.digest] = (path, _files.sha256_file(path))
+        made[layer.digest] = (path, files.sha256_file(path))
     return made
 
 

@@ -15,15 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
-    _artifacts,
-    _files,
-    _layouts,
-    _mounts,
-)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _artifacts, _layouts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import Entry, Tree
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Swap
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import mounts as mounts_module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import digest_of, tree_of
 
@@ -176,7 +173,7 @@ def become_link(path: Path) -> None:
         pytest.param("file", lambda path: path.chmod(0o600), "changed", id="a file's mode"),
         pytest.param("file", lambda path: path.chmod(0o4644), "changed", id="a file, setuid"),
         pytest.param("file", lambda path: os.chown(path, 1, -1), "changed", id="a file's owner", marks=AS_ROOT),
-        pytest.param("file", lambda path: os.setxattr(path, _files.CAPABILITY, NET_RAW), "changed", id="a file's capability", marks=AS_ROOT),
+        pytest.param("file", lambda path: os.setxattr(path, files.CAPABILITY, NET_RAW), "changed", id="a file's capability", marks=AS_ROOT),
         pytest.param("file", lambda path: rewrite(path, "CONTENT"), "changed", id="a file's content"),
         pytest.param("file", lambda path: rewrite(path, "longer content", True), "changed", id="a file's size"),
         pytest.param("file", lambda path: path.unlink(), "absent", id="a file, removed"),
@@ -219,7 +216,7 @@ def test_a_capability(tmp_path: Path, installed: bytes, there: bytes | None, fou
     path.write_text("x")
     path.chmod(0o644)
     if there:
-        os.setxattr(path, _files.CAPABILITY, there)
+        os.setxattr(path, files.CAPABILITY, there)
     entry = _artifacts.sign(str(path), {**a_file("x"), "capability": installed.hex()})
     for verify in (False, True):
         assert _artifacts.look(str(path), entry, verify) == found
@@ -447,7 +444,7 @@ def test_what_the_file_system_keeps_as_it_is(
     """Refused before anything changes where it is in the way, and only there."""
     install(prefix, ON_DISK)
     tree = signed(prefix)
-    monkeypatch.setattr(_files, "is_immutable", lambda path: Path(path) == prefix / protected)
+    monkeypatch.setattr(files, "is_immutable", lambda path: Path(path) == prefix / protected)
     if named is None:
         assert _artifacts.plan(str(prefix), tree, SECOND).changes
     else:
@@ -458,7 +455,7 @@ def test_what_the_file_system_keeps_as_it_is(
 
 def test_an_immutable_file_of_the_user_s_is_not_kept_aside(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(prefix, {"bin/same": ("mine", 0o644)})
-    monkeypatch.setattr(_files, "is_immutable", lambda path: Path(path) == prefix / "bin/same")
+    monkeypatch.setattr(files, "is_immutable", lambda path: Path(path) == prefix / "bin/same")
     with pytest.raises(Refusal, match="chattr"):
         _artifacts.plan(str(prefix), {}, FIRST, keep_aside=True)
 
@@ -693,7 +690,7 @@ def test_staging_is_on_the_prefix_s_mount(
         inside = [mount for mount in mounts if f"{path}/".startswith(f"{tmp_path}/{mount}/")]
         return max(map(len, inside), default=0)
 
-    monkeypatch.setattr(_mounts, "of", of)
+    monkeypatch.setattr(mounts_module, "of", of)
     prefix = str(tmp_path / "opt/kata")
     if place:
         assert _artifacts.staging(prefix) == str(tmp_path / place)
@@ -717,7 +714,7 @@ def test_a_mount_below_the_prefix(
     prefix: Path, monkeypatch: pytest.MonkeyPatch, mount: str, old: Tree, new: Tree, refused: bool
 ) -> None:
     """Artifacts could not be renamed into it; what lies under it could not be removed."""
-    monkeypatch.setattr(_mounts, "below", lambda directory: [mount] if mount else [])
+    monkeypatch.setattr(mounts_module, "below", lambda directory: [mount] if mount else [])
     with pytest.raises(Refusal, match=f"mounted at {prefix}/{mount}") if refused else contextlib.nullcontext():
         _artifacts.plan(str(prefix), old, new)
 

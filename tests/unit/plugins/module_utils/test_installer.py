@@ -15,7 +15,6 @@ import pytest
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _command,
     _containerd,
-    _files,
     _installer,
     _probe,
     _service,
@@ -26,6 +25,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal, Kind
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
@@ -164,7 +164,7 @@ def test_all_is_durable_before_the_journal_is_closed(
     root, state = tmp_path / "etc", State(str(tmp_path / "state"))
     root.mkdir()
     synced: list[tuple[bool, set[str]]] = []
-    monkeypatch.setattr(_files, "sync", lambda paths: synced.append((Journal.find(state) is not None, set(paths))))
+    monkeypatch.setattr(files, "sync", lambda paths: synced.append((Journal.find(state) is not None, set(paths))))
 
     def work(before: set[str]) -> _command.Outcome:
         if fails:

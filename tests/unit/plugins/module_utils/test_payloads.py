@@ -12,12 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
-    _artifacts,
-    _mounts,
-    _payloads,
-)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _artifacts, _payloads
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import mounts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Payload, Receipt
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
@@ -67,7 +64,7 @@ def test_a_payload_is_not_found_where_it_cannot_be_renamed_from(
 ) -> None:
     """Something was mounted at the prefix since it was staged beside it."""
     stage(state, prefix)
-    monkeypatch.setattr(_mounts, "of", lambda path: path == str(prefix))
+    monkeypatch.setattr(mounts, "of", lambda path: path == str(prefix))
     assert _payloads.find(state, DIGEST) is None
 
 

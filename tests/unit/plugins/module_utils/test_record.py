@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files, _record
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _record
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Difference, Left
 
 
@@ -92,7 +93,7 @@ def test_what_somebody_mends_after_a_failure_stays(tmp_path: Path, root: Path) -
     (root / "link").symlink_to("conf.d")
     seen = _record.seen(store)
     # Rolling back failed before it came to any file, or half-way: then something of its own is there, too.
-    Path(_files.temporary(str(root / "config.toml"))).write_text("vers")
+    Path(files.temporary(str(root / "config.toml"))).write_text("vers")
     (root / "conf.d/b.toml").unlink()
     (root / "config.toml").write_text("version = 2\nmended = true\n")
     (root / "conf.d/c.toml").write_text("mine\n")
@@ -102,7 +103,7 @@ def test_what_somebody_mends_after_a_failure_stays(tmp_path: Path, root: Path) -
     assert (root / "conf.d/a.toml").read_text() == "a = 1\n"
     assert sorted(path.name for path in (root / "conf.d").iterdir()) == ["a.toml", "c.toml"]
     assert os.readlink(root / "link") == "config.toml"
-    assert not os.path.lexists(_files.temporary(str(root / "config.toml")))
+    assert not os.path.lexists(files.temporary(str(root / "config.toml")))
     assert _record.restore(store, seen) == ([], kept)
 
 
@@ -154,7 +155,7 @@ def test_outermost(paths: list[str], expected: list[str]) -> None:
 
 
 def test_a_copy_that_has_no_room(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_files, "_SPARE", 1 << 60)
+    monkeypatch.setattr(files, "_SPARE", 1 << 60)
     with pytest.raises(Refusal, match="room for a copy"):
         _record.take(str(tmp_path / "store"), [str(root)])
 

@@ -22,7 +22,6 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _artifacts,
     _containerd,
     _cri,
-    _files,
     _probe,
     _transaction,
     _undo,
@@ -33,6 +32,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._c
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal, Swap
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files as files_module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
@@ -137,7 +137,7 @@ def change_of(daemon: Daemon, after: str = AFTER, drop_in: bool = False) -> Chan
     """Return the change that serves kata-qemu, in the main file or in a file of its own."""
     path, text = (daemon.drop_in, after[len(BEFORE) :]) if drop_in else (daemon.config, after)
     before = path.read_bytes() if path.exists() else None
-    expected = "" if before is None else _files.sha256(before)
+    expected = "" if before is None else files_module.sha256(before)
     return Change(
         files=[FileChange(str(path), expected, text.encode(), before)],
         trial={"config.toml": after.encode()},
@@ -218,7 +218,7 @@ def test_an_engine_that_goes_away_while_its_pods_are_asked_for(
 
     carry_out(state, daemon, change_of(daemon))
     before = look(daemon)
-    expected = _files.sha256(daemon.config.read_bytes())
+    expected = files_module.sha256(daemon.config.read_bytes())
     files = [FileChange(str(daemon.config), expected, BEFORE.encode(), BEFORE.encode())]
     monkeypatch.setattr(_cri, "sandboxes", fail)
     with pytest.raises(
@@ -361,7 +361,7 @@ def test_a_payload_configuration_that_was_edited_stays_and_is_known(
     prefix, name = tmp_path / "opt/x", "share/defaults/kata-containers/configuration-qemu.toml"
     (prefix / name).parent.mkdir(parents=True)
     (prefix / name).write_text("mine")
-    entry = {"type": "file", "mode": 0o644, "size": 5, "digest": _files.sha256(b"ours!")}
+    entry = {"type": "file", "mode": 0o644, "size": 5, "digest": files_module.sha256(b"ours!")}
     directories = [str(path) for path in ((prefix / name).parent, prefix / "share/defaults", prefix / "share", prefix)]
     artifacts = Swap(
         prefix=str(prefix),
@@ -400,7 +400,7 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     for name in ("rename", "unlink", "rmdir"):
         monkeypatch.setattr(os, name, noted(name, getattr(os, name)))
-    monkeypatch.setattr(_files, "sync_filesystem", lambda path: events.append("sync"))
+    monkeypatch.setattr(files_module, "sync_filesystem", lambda path: events.append("sync"))
     return events
 
 
@@ -442,12 +442,12 @@ def test_all_is_durable_before_the_journal_is_closed(
 
 def test_each_file_system_is_synced_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
-    monkeypatch.setattr(_files, "sync_filesystem", lambda path: synced.append(os.stat(path).st_dev))
+    monkeypatch.setattr(files_module, "sync_filesystem", lambda path: synced.append(os.stat(path).st_dev))
     (tmp_path / "file").touch()
     places = [str(tmp_path), str(tmp_path / "file"), str(tmp_path / "no/such/x"), "/dev/shm/no/such", "/dev/shm"]
-    _files.sync(places)
+    files_module.sync(places)
     assert sorted(synced) == sorted({os.stat(path).st_dev for path in (tmp_path, "/dev/shm")})
-    _files.sync([])
+    files_module.sync([])
     assert len(synced) <= 2
 
 

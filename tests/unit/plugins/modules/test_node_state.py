@@ -15,13 +15,13 @@ import pytest
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _containerd,
-    _files,
     _handover,
     _installer,
     _module,
     _registry,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import (
     Installer,
     Payload,
@@ -104,8 +104,8 @@ def test_files_of_a_payload_are_gone_for_good_before_their_record(
     staged, record = tmp_path / "opt/.work/staged", Path(node.state.payload("sha256:1"), "payload.json")
     staged.mkdir(parents=True)
     record.parent.mkdir(parents=True)
-    _files.write_json(str(record), {"digest": "sha256:1", "staged": str(staged)})
+    files.write_json(str(record), {"digest": "sha256:1", "staged": str(staged)})
     found: list[tuple[bool, bool]] = []
-    monkeypatch.setattr(_files, "sync_filesystem", lambda path: found.append((staged.exists(), record.exists())))
+    monkeypatch.setattr(files, "sync_filesystem", lambda path: found.append((staged.exists(), record.exists())))
     node_state.main()
     assert found == [(False, True)]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from ansible.errors import AnsibleConnectionFailure
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _progress
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.progress import Progress, parse
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _watch
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._once import once
 
@@ -74,20 +74,20 @@ def test_work_that_is_not_counted() -> None:
 
 def test_progress_in_a_file(tmp_path: Path) -> None:
     path = tmp_path / "progress"
-    progress = _progress.Progress(str(path))
+    progress = Progress(str(path))
     progress.tell("pulled", 1, 2)
-    assert _progress.parse(path.read_text()) == ("pulled", 1, 2)
+    assert parse(path.read_text()) == ("pulled", 1, 2)
     assert path.stat().st_mode & 0o777 == 0o644
     progress.tell("pulled", 2, 2)  # too soon
-    assert _progress.parse(path.read_text()) == ("pulled", 1, 2)
+    assert parse(path.read_text()) == ("pulled", 1, 2)
     progress.end()
     assert list(tmp_path.iterdir()) == []
-    _progress.Progress("/no/such/directory/x").tell("pulled", 1)
+    Progress("/no/such/directory/x").tell("pulled", 1)
 
 
 @pytest.mark.parametrize("text", ["", "cat: no such file", "[]", "{}", '{"what": "x", "done": null, "total": 1}'])
 def test_no_progress(text: str) -> None:
-    assert _progress.parse(text) is None
+    assert parse(text) is None
 
 
 def test_once(tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _node, _shims
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _shims
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import hardware
 
 
 def test_all_that_can_be_seen_is_looked_for() -> None:
-    assert set(_node.capabilities()) == {name for name, (_title, visible) in _shims.CAPABILITIES.items() if visible}
+    assert set(hardware.capabilities()) == {name for name, (_title, visible) in _shims.CAPABILITIES.items() if visible}
 
 
 @pytest.mark.parametrize(
@@ -31,8 +32,8 @@ def test_all_that_can_be_seen_is_looked_for() -> None:
 def test_a_gpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vendor: str, kind: str, driver: str, found: bool
 ) -> None:
-    monkeypatch.setattr(_node, "_PCI", str(tmp_path / "devices"))
-    assert _node.capabilities()["gpu"] is False
+    monkeypatch.setattr(hardware, "_PCI", str(tmp_path / "devices"))
+    assert hardware.capabilities()["gpu"] is False
     (tmp_path / "devices/0000:00:00.0").mkdir(parents=True)  # nothing to read in it
     device = tmp_path / "devices/0000:01:00.0"
     device.mkdir()
@@ -41,4 +42,4 @@ def test_a_gpu(
     if driver:
         (tmp_path / "drivers" / driver).mkdir(parents=True)
         (device / "driver").symlink_to(tmp_path / "drivers" / driver)
-    assert _node.capabilities()["gpu"] is found
+    assert hardware.capabilities()["gpu"] is found

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files, _mounts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, mounts
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
     ],
 )
 def test_a_line_of_the_kernel_s_table(line: bytes, mount: tuple[int, str]) -> None:
-    assert _mounts.parse(line + b"\n" + line) == [mount, mount]
+    assert mounts.parse(line + b"\n" + line) == [mount, mount]
 
 
 @pytest.mark.parametrize(
@@ -46,32 +46,32 @@ def test_a_line_of_the_kernel_s_table(line: bytes, mount: tuple[int, str]) -> No
     ],
 )
 def test_mounts_that_cover_paths(paths: list[str], covering: list[str]) -> None:
-    assert _mounts.covering(["share/kata-containers", "file"], paths) == covering
+    assert mounts.covering(["share/kata-containers", "file"], paths) == covering
 
 
 def test_a_path_that_is_not_there_is_where_its_parent_is() -> None:
-    assert _mounts.of("/proc/not/there") == _mounts.of("/proc")
-    assert _mounts.of("/proc") != _mounts.of("/")
-    assert _mounts.is_point("/proc")
-    assert not _mounts.is_point("/proc/self")
+    assert mounts.of("/proc/not/there") == mounts.of("/proc")
+    assert mounts.of("/proc") != mounts.of("/")
+    assert mounts.is_point("/proc")
+    assert not mounts.is_point("/proc/self")
 
 
 def test_what_is_below_a_directory() -> None:
-    assert "proc" in _mounts.below("/")
-    assert _mounts.below("/proc/self/task") == []
+    assert "proc" in mounts.below("/")
+    assert mounts.below("/proc/self/task") == []
 
 
 def test_a_refusal_names_the_mounts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_mounts, "below", lambda directory: ["a", "b", "c", "d"])
+    monkeypatch.setattr(mounts, "below", lambda directory: ["a", "b", "c", "d"])
     with pytest.raises(Refusal, match=r"mounted at /opt/kata/a, /opt/kata/b, /opt/kata/c and 1 more"):
-        _mounts.refuse_below("/opt/kata")
-    _mounts.refuse_below("/opt/kata", ["x/a"])
+        mounts.refuse_below("/opt/kata")
+    mounts.refuse_below("/opt/kata", ["x/a"])
 
 
 def test_no_mount_is_looked_at_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nothing was ever installed there is no prefix, and a mount whose server hangs is nobody's business."""
-    monkeypatch.delattr(_mounts, "below")
-    _mounts.refuse_below("/", [])
+    monkeypatch.delattr(mounts, "below")
+    mounts.refuse_below("/", [])
 
 
 IN_A_NAMESPACE = """
@@ -115,4 +115,4 @@ def test_bind_mounts_of_one_file_system(tmp_path: Path) -> None:
     }
     assert [path.name for path in (tmp_path / "disk").iterdir()] == ["a b"]
     assert not list((tmp_path / "disk/a b").iterdir())
-    assert not _files.remove_tree(str(tmp_path / "nothing"))
+    assert not files.remove_tree(str(tmp_path / "nothing"))

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
 
@@ -28,11 +28,11 @@ def mode(path: Path) -> int:
 @pytest.mark.parametrize("data", [b"", b"abc", bytes(3 << 20)], ids=["empty", "short", "long"])
 def test_digests(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "x").write_bytes(data)
-    assert _files.sha256_file(str(tmp_path / "x")) == _files.sha256(data)
+    assert files.sha256_file(str(tmp_path / "x")) == files.sha256(data)
 
 
 def test_the_digest_of_nothing() -> None:
-    assert _files.sha256(b"") == "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    assert files.sha256(b"") == "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
 @pytest.mark.parametrize("bits", [0o600, 0o640, 0o644, 0o755])
@@ -42,7 +42,7 @@ def test_a_file_is_replaced_and_keeps_its_mode(tmp_path: Path, bits: int) -> Non
     path.chmod(bits)
     inode = path.stat().st_ino
     with path.open("rb") as reader:
-        _files.write_atomically(str(path), b"new", mode=0o666)
+        files.write_atomically(str(path), b"new", mode=0o666)
         assert reader.read() == b"old"
     assert (path.read_bytes(), mode(path)) == (b"new", bits)
     assert path.stat().st_ino != inode
@@ -54,7 +54,7 @@ def test_a_file_keeps_its_owner(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"old")
     os.chown(path, 1234, 4321)
-    _files.write_atomically(str(path), b"new")
+    files.write_atomically(str(path), b"new")
     assert (path.stat().st_uid, path.stat().st_gid) == (1234, 4321)
 
 
@@ -65,7 +65,7 @@ def test_a_file_keeps_its_extended_attributes(tmp_path: Path) -> None:
         os.setxattr(path, "user.label", b"ours")
     except OSError:
         pytest.skip("a file system without extended attributes")
-    _files.write_atomically(str(path), b"new")
+    files.write_atomically(str(path), b"new")
     assert os.getxattr(path, "user.label") == b"ours"
 
 
@@ -123,10 +123,10 @@ def test_an_attribute_that_cannot_be_kept_is_refused(
         with pytest.raises(
             Refusal, match=rf"x to keep its extended attribute {next(iter(old))}.*{os.strerror(refuses)}"
         ):
-            _files.write_atomically(str(path), b"new")
+            files.write_atomically(str(path), b"new")
         assert path.read_bytes() == b"old"
     else:
-        _files.write_atomically(str(path), b"new")
+        files.write_atomically(str(path), b"new")
         assert path.read_bytes() == b"new"
         assert attributes.new == outcome
     assert os.listdir(tmp_path) == ["x"]
@@ -142,18 +142,18 @@ def test_attributes_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.Mo
     path = tmp_path / "x"
     path.write_bytes(b"old")
     monkeypatch.setattr(os, "listxattr", fail(errno.ENOTSUP))
-    _files.write_atomically(str(path), b"new")
+    files.write_atomically(str(path), b"new")
     monkeypatch.setattr(os, "listxattr", fail(errno.EIO))
     with pytest.raises(OSError, match="Input/output"):
-        _files.write_atomically(str(path), b"newer")
+        files.write_atomically(str(path), b"newer")
     assert path.read_bytes() == b"new"
 
 
 def test_a_new_file_has_the_mode_that_is_asked_for(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
-        _files.write_atomically(str(tmp_path / "x"), b"new")
-        _files.write_atomically(str(tmp_path / "y"), b"new", mode=0o600)
+        files.write_atomically(str(tmp_path / "x"), b"new")
+        files.write_atomically(str(tmp_path / "y"), b"new", mode=0o600)
     finally:
         os.umask(before)
     assert [mode(tmp_path / name) for name in "xy"] == [0o644, 0o600]
@@ -167,7 +167,7 @@ def test_a_link_stays_and_its_target_is_written(tmp_path: Path, present: bool) -
     if present:
         target.write_bytes(b"old")
         target.chmod(0o600)
-    _files.write_atomically(str(path), b"new")
+    files.write_atomically(str(path), b"new")
     assert (os.readlink(path), target.read_bytes()) == ("d/target", b"new")
     assert mode(target) == (0o600 if present else 0o644)
     assert os.listdir(tmp_path / "d") == ["target"]
@@ -176,21 +176,21 @@ def test_a_link_stays_and_its_target_is_written(tmp_path: Path, present: bool) -
 def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     with pytest.raises(OSError, match="directory"):
-        _files.write_atomically(str(tmp_path / "x"), b"new")
+        files.write_atomically(str(tmp_path / "x"), b"new")
     assert os.listdir(tmp_path) == ["x"]
     with pytest.raises(FileNotFoundError):
-        _files.write_atomically(str(tmp_path / "missing/x"), b"new")
+        files.write_atomically(str(tmp_path / "missing/x"), b"new")
 
 
 def test_temporary_files_are_nothing_that_an_engine_imports() -> None:
-    assert not _files.TEMPORARY.endswith((".toml", ".conf"))
+    assert not files.TEMPORARY.endswith((".toml", ".conf"))
 
 
 def test_json(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
-    assert _files.read_json(str(path)) is None
-    _files.write_json(str(path), {"b": 1, "a": ["ü"]})
-    assert _files.read_json(str(path)) == {"a": ["ü"], "b": 1}
+    assert files.read_json(str(path)) is None
+    files.write_json(str(path), {"b": 1, "a": ["ü"]})
+    assert files.read_json(str(path)) == {"a": ["ü"], "b": 1}
     assert mode(path) == 0o600
     assert json.loads(path.read_text()) == {"a": ["ü"], "b": 1}
 
@@ -199,7 +199,7 @@ def test_remove(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"")
     (tmp_path / "link").symlink_to("nowhere")
     (tmp_path / "tree/below").mkdir(parents=True)
-    for name, remove in (("x", _files.remove_file), ("link", _files.remove_file), ("tree", _files.remove_tree)):
+    for name, remove in (("x", files.remove_file), ("link", files.remove_file), ("tree", files.remove_tree)):
         assert remove(str(tmp_path / name))
         assert not remove(str(tmp_path / name))
     assert not os.listdir(tmp_path)
@@ -210,7 +210,7 @@ def test_a_tree_is_removed_without_following_links(tmp_path: Path) -> None:
     (tmp_path / "kept/x").write_bytes(b"")
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree/link").symlink_to("../kept")
-    _files.remove_tree(str(tmp_path / "tree"))
+    files.remove_tree(str(tmp_path / "tree"))
     assert os.listdir(tmp_path / "kept") == ["x"]
 
 
@@ -219,14 +219,14 @@ def test_directories(tmp_path: Path) -> None:
     expected = [str(tmp_path / name) for name in ("a", "a/b", "a/b/c")]
     before = os.umask(0o077)
     try:
-        assert _files.missing_directories(str(deep)) == expected
-        assert _files.make_directories(str(deep)) == expected
+        assert files.missing_directories(str(deep)) == expected
+        assert files.make_directories(str(deep)) == expected
     finally:
         os.umask(before)
     assert mode(tmp_path / "a") == mode(deep) == 0o755
-    assert _files.missing_directories(str(deep)) == _files.make_directories(str(deep)) == []
+    assert files.missing_directories(str(deep)) == files.make_directories(str(deep)) == []
     (tmp_path / "a/kept").write_bytes(b"")
-    assert _files.remove_empty_directories([*expected, str(tmp_path / "missing")]) == [expected[0]]
+    assert files.remove_empty_directories([*expected, str(tmp_path / "missing")]) == [expected[0]]
     assert os.listdir(tmp_path / "a") == ["kept"]
 
 
@@ -235,7 +235,7 @@ def test_directories_of_a_relative_path_have_an_end(tmp_path: Path, monkeypatch:
     before = signal.signal(signal.SIGALRM, _too_long)
     signal.setitimer(signal.ITIMER_REAL, 1.0)
     try:
-        assert _files.missing_directories("a/b") == ["a", "a/b"]
+        assert files.missing_directories("a/b") == ["a", "a/b"]
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -248,13 +248,11 @@ def _too_long(*_args: t.Any) -> None:
 def test_nothing_here_is_immutable(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to("nowhere")
-    assert not any(
-        map(_files.is_immutable, (str(tmp_path), *(f"{tmp_path}/{name}" for name in ("file", "link", "no"))))
-    )
+    assert not any(map(files.is_immutable, (str(tmp_path), *(f"{tmp_path}/{name}" for name in ("file", "link", "no")))))
 
 
 def test_syncing_what_is_there(tmp_path: Path) -> None:
-    _files.fsync_directory(str(tmp_path))
-    _files.sync_filesystem(str(tmp_path))
+    files.fsync_directory(str(tmp_path))
+    files.sync_filesystem(str(tmp_path))
     with pytest.raises(FileNotFoundError):
-        _files.sync_filesystem(str(tmp_path / "missing"))
+        files.sync_filesystem(str(tmp_path / "missing"))
