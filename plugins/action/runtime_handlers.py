@@ -12,12 +12,9 @@ import typing as t
 
 from ansible.errors import AnsibleConnectionFailure
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
-    _dump,
-    _module,
-    _startable,
-    _validate,
-)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _module, _validate
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import startable
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import dump
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.files import sha256
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import (
@@ -96,7 +93,7 @@ class ActionModule(RuntimeAction):
     ) -> dict[str, t.Any]:
         found = self._look(options, engine_options, task_vars)
         _refuse_dead(found, options)
-        unserved = not set(_dump.served(found["dump"])) <= set(found["served"])
+        unserved = not set(dump.served(found["dump"])) <= set(found["served"])
         if not (
             options["handlers"] or options["run"] or found["owned"] or found["before"] or found["links"] or unserved
         ):
@@ -152,7 +149,7 @@ def _refuse_unstartable(
         linked = path in links.values()
         names = sorted(name for name, table in handlers.items() if linked or table.get("runtime_path") == path)
         if names:
-            raise Refusal(_startable.EXPECTED.format(path=path, handlers=", ".join(names)), **flaw)
+            raise Refusal(startable.EXPECTED.format(path=path, handlers=", ".join(names)), **flaw)
 
 
 def _refuse_dead(found: dict[str, t.Any], options: dict[str, t.Any]) -> None:

@@ -18,15 +18,14 @@ from dataclasses import dataclass, field
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _contracts,
-    _cri,
     _kept,
-    _probe,
     _record,
     _rootfs,
     _service,
     _volumes,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import cri, probe
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Limits
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.files import (
@@ -176,7 +175,7 @@ def _stub(root: str, places: t.Sequence[str], binds: t.Sequence[_volumes.Bind], 
 
 def run(engine: Engine, order: Order, command: _service.Command, foreign: set[str]) -> Outcome:
     """Run the command until it has ended or done its work."""
-    invocation = _probe.invocation(engine)
+    invocation = probe.invocation(engine)
     marker = _record.look(order.finished) if order.finished else None
     progress = Progress()
     since, began = time.time(), time.monotonic()
@@ -192,12 +191,10 @@ def run(engine: Engine, order: Order, command: _service.Command, foreign: set[st
         elif _appeared(order.finished, marker) or _service.is_idle():
             how = "idle"
         elif (
-            order.command == "install"
-            and _probe.invocation(engine) != invocation
-            and _installed(engine, order, foreign)
+            order.command == "install" and probe.invocation(engine) != invocation and _installed(engine, order, foreign)
         ):
-            if _probe.invocation(engine) != served_by:
-                served_since, served_by = now, _probe.invocation(engine)
+            if probe.invocation(engine) != served_by:
+                served_since, served_by = now, probe.invocation(engine)
             how = "served" if now > served_since + _GRACE else ""
         if not how and now > began + order.timeout:
             how = "late"
@@ -246,8 +243,8 @@ def _last(said: t.Sequence[str]) -> str:
 def _installed(engine: Engine, order: Order, foreign: set[str]) -> bool:
     """Tell whether the engine serves what it should after an installation."""
     try:
-        status = _cri.status(engine.socket)
-    except _cri.CriError:
+        status = cri.status(engine.socket)
+    except cri.CriError:
         return False
     new = set(status.handlers) - foreign
     return status.ready and (set(order.handlers) <= new if order.handlers else bool(new))

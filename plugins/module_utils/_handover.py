@@ -26,8 +26,8 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _transaction,
     _unit,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._change import Change
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.change import Change
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files

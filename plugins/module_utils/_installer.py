@@ -19,23 +19,23 @@ from dataclasses import replace
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _command,
-    _containerd,
     _contracts,
-    _cri,
-    _dump,
     _kept,
     _payloads,
-    _probe,
     _reach,
     _record,
     _service,
-    _startable,
     _unit,
     _validate,
     _volumes,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._command import Order, Outcome
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import cri, probe, startable
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import (
+    dump as dump_module,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import (
     CommandUndo,
@@ -67,11 +67,11 @@ def is_done(receipt: Receipt, order: Order, engine: Engine) -> bool:
         return True
     damaged = {path for path in _record.touched(receipt.installer.left) if not _reach.configures(engine, path)}
     handlers = set(receipt.handlers)
-    if damaged or not handlers <= _configured(engine) & set(_probe.served(engine)):
+    if damaged or not handlers <= _configured(engine) & set(probe.served(engine)):
         return False
     paths, _types = _programs(engine, handlers)
     # Run once more, it will be refused by what it leaves.
-    return not any(_startable.on_mounts(_startable.shims(paths.get(name, ()))) for name in handlers)
+    return not any(startable.on_mounts(startable.shims(paths.get(name, ()))) for name in handlers)
 
 
 def check(state: State, engine: Engine, order: Order, ignore_pods: bool) -> list[_volumes.Bind]:
@@ -86,7 +86,7 @@ def check(state: State, engine: Engine, order: Order, ignore_pods: bool) -> list
     binds = _volumes.plan(order.volumes, order.mounts, _working(state))
     _volumes.missing(binds)
     # Without a CRI there is nobody to ask, and no pod.
-    if _probe.served(engine) and order.command == "uninstall":
+    if probe.served(engine) and order.command == "uninstall":
         _validate.refuse_pods(engine, set(receipt.handlers), ignore_pods)
     if order.kubectl not in ("none", "stub"):
         _check_kubeconfig(order.kubectl)
@@ -123,7 +123,7 @@ def carry_out(
     def work(before: set[str]) -> Outcome:
         _volumes.create(created)
         command = _command.prepared(_root(state), kept, order, engine, binds)
-        invocation = _probe.invocation(engine)
+        invocation = probe.invocation(engine)
         outcome = _command.run(engine, order, command, before - owned)
         _settle(engine, order, outcome, before - owned, invocation, timeout)
         return outcome
@@ -148,7 +148,7 @@ def restore_left(
         bring_back(state)
         configured = _configured(engine)
         restarted = not _serves(engine, configured)
-        return Outcome(restarted=restarted, served=_probe.restart(engine, configured, timeout) if restarted else ())
+        return Outcome(restarted=restarted, served=probe.restart(engine, configured, timeout) if restarted else ())
 
     def result(outcome: Outcome, changed: _record.Changes) -> Receipt:
         del outcome, changed
@@ -188,8 +188,8 @@ def _safely(
     """
     began = time.time()
     try:
-        before = set(_probe.served(engine)) & _configured(engine)
-        journal.record(command=CommandUndo(list(created), engine, sorted(before), _probe.invocation(engine), timeout))
+        before = set(probe.served(engine)) & _configured(engine)
+        journal.record(command=CommandUndo(list(created), engine, sorted(before), probe.invocation(engine), timeout))
         _record.take(_store(state), roots, _unit.PATHS)
         outcome = work(before)
         changed = _record.changes(_store(state))
@@ -247,13 +247,13 @@ def roll_back(state: State, journal: Journal) -> list[str]:
     _tidy(state, journal)
     engine = undo.engine
     _unit.reload()
-    start = _probe.invocation(engine)
+    start = probe.invocation(engine)
     if changed or undo.back is None:
         undo = _noted(journal, replace(undo, back=start))
     serve = _configured(engine) if kept else undo.served
     # One that was started since all is back needs no other start.
     if changed or not _serves(engine, serve) or (start != undo.invocation and start == undo.back):
-        _probe.restart(engine, serve, max(undo.timeout, _probe.PATIENCE))
+        probe.restart(engine, serve, max(undo.timeout, probe.PATIENCE))
     files.sync([state.directory, *(entry["path"] for entry in undo.created)])
     journal.close()
     return [f"{path}: changed by somebody else since this run had failed, and left as found." for path in kept]
@@ -285,14 +285,14 @@ def edited(receipt: Receipt) -> list[str]:
 
 
 def _configured(engine: Engine) -> set[str]:
-    return set(_dump.served(_containerd.dump(engine, engine.config)[0]))
+    return set(dump_module.served(detect.dump(engine, engine.config)[0]))
 
 
 def _stop_units(paths: t.Iterable[str]) -> None:
     """Stop units whose files are about to go: their processes would stay."""
     names = [os.path.basename(path) for path in paths if _UNIT.fullmatch(path)]
     if names:
-        _containerd.run(["systemctl", "stop", "--", *names])
+        detect.run(["systemctl", "stop", "--", *names])
 
 
 def _original(state: State, path: str) -> str:
@@ -340,8 +340,8 @@ def _find(state: State, order: Order) -> _kept.Kept:
 
 def _serves(engine: Engine, handlers: t.Collection[str]) -> bool:
     try:
-        status = _cri.status(engine.socket)
-    except _cri.CriError:
+        status = cri.status(engine.socket)
+    except cri.CriError:
         return not handlers  # a CRI that was disabled
     return status.ready and set(status.handlers) == set(handlers)
 
@@ -350,21 +350,21 @@ def _settle(engine: Engine, order: Order, outcome: Outcome, foreign: set[str], i
     """Have the engine serve what it is configured with now, and judge that. Raises a refusal that says what is wrong."""
     configured = _configured(engine)
     try:
-        now = set(_cri.status(engine.socket).handlers)
+        now = set(cri.status(engine.socket).handlers)
         stale = not configured <= now or bool((now - foreign) - configured)
-    except _cri.CriError:
+    except cri.CriError:
         # A restart that is under way needs no second one.
-        now = set(_probe.probe(engine, (), timeout))
+        now = set(probe.probe(engine, (), timeout))
         stale = not configured <= now
     if stale:
         # Many scripts leave the restart to a later command; until then the engine would serve what is not there any more.
-        _probe.restart(engine, configured, timeout)
-    outcome.served = _probe.probe(engine, foreign, timeout)
-    outcome.restarted = _probe.invocation(engine) != invocation
+        probe.restart(engine, configured, timeout)
+    outcome.served = probe.probe(engine, foreign, timeout)
+    outcome.restarted = probe.invocation(engine) != invocation
     new = set(outcome.served) - foreign
     outcome.handlers = sorted(new)
     if order.command == "install":
-        _startable.refuse_configured(*_programs(engine, new))
+        startable.refuse_configured(*_programs(engine, new))
     missing = sorted(set(order.handlers) - new) if order.handlers else []
     if order.command == "install" and (missing or not new):
         raise Refusal(
@@ -382,14 +382,14 @@ def _settle(engine: Engine, order: Order, outcome: Outcome, foreign: set[str], i
 
 def _programs(engine: Engine, handlers: set[str]) -> tuple[dict[str, list[str]], dict[str, str]]:
     """Return the paths and the runtime types in the tables of handlers."""
-    dump = _containerd.dump(engine, engine.config)[0]
-    types = {name: _dump.value(lines, "runtime_type") for name, lines in _dump.handlers(dump).items()}
-    return _dump.paths(dump), {name: types[name] for name in handlers & set(types)}
+    dump = detect.dump(engine, engine.config)[0]
+    types = {name: dump_module.value(lines, "runtime_type") for name, lines in dump_module.handlers(dump).items()}
+    return dump_module.paths(dump), {name: types[name] for name in handlers & set(types)}
 
 
 def _undone(state: State, journal: Journal, engine: Engine, error: Exception, began: float) -> Refusal:
     """Roll back, and return what to tell the user; raise that where this fails, too."""
-    words = _probe.last_words(engine, began)
+    words = probe.last_words(engine, began)
     if journal.committed:
         # It could not be written. Noted with the next step of the way back, it would make the next run finish what is undone.
         journal.committed, journal.receipt = False, None

@@ -19,7 +19,7 @@ import uuid
 from dataclasses import dataclass, field
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _documents
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.files import (
     fsync_directory,
     make_directories,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._change import Change
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.change import Change
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
 

@@ -14,12 +14,8 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
-    _containerd,
-    _handover,
-    _state,
-    _transaction,
-)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _handover, _state, _transaction
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
 
@@ -35,7 +31,7 @@ ENGINE_OPTIONS: dict[str, dict[str, t.Any]] = {
     "engine_unit": {"type": "str"},
     "engine_socket": {"type": "path"},
 }
-#: For modules that look at an engine before it is changed: see ``_readiness``.
+#: For modules that look at an engine before it is changed: see ``_engine.readiness``.
 READINESS_OPTIONS: dict[str, dict[str, t.Any]] = {
     "config_mode": {"type": "str", "default": "auto", "choices": ["auto", "drop_in", "in_place"]},
     "enable_cri": {"type": "bool", "default": False},
@@ -52,9 +48,9 @@ RESTART_OPTIONS: dict[str, dict[str, t.Any]] = {**ENGINE_OPTIONS, "engine_timeou
 _recovered: list[str] = []
 
 
-def overrides(params: t.Mapping[str, t.Any]) -> _containerd.Overrides:
+def overrides(params: t.Mapping[str, t.Any]) -> detect.Overrides:
     """Return what the user said about the engine."""
-    return _containerd.Overrides(
+    return detect.Overrides(
         engine=params["engine"],
         config=params["engine_config"] or "",
         unit=params["engine_unit"] or "",

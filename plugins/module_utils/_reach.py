@@ -12,8 +12,9 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _engines, _imports, _layouts
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _layouts
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import imports, schemas
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._volumes import Bind
 
 #: Where an admin's units are. The node's systemd writes there, too, for a command that tells it to enable a unit.
@@ -46,7 +47,7 @@ def configurations(engine: Engine) -> list[str]:
         if os.path.basename(directory) in _ENGINES:
             found.append(directory)
         else:
-            found += [path, f"{path}.bak", os.path.dirname(_engines.drop_in_path(path)), *_imports.read(path)]
+            found += [path, f"{path}.bak", os.path.dirname(schemas.drop_in_path(path)), *imports.read(path)]
     return list(dict.fromkeys(found))
 
 

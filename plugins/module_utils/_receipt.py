@@ -76,7 +76,7 @@ class Payload:
 @dataclass(frozen=True)
 class Edit:
     """An edited file of the engine's. ``before`` (base64) is what it is to be again when nothing of ours is in it, None for no file;
-    ``after`` the digest that we gave it; ``builtin`` and ``disabled`` as in ``_change.FileChange``.
+    ``after`` the digest that we gave it; ``builtin`` and ``disabled`` as in ``_engine.change.FileChange``.
     """
 
     before: str | None

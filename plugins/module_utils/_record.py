@@ -16,7 +16,8 @@ import stat
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _containerd, _documents
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _documents
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Difference, Left
@@ -247,7 +248,7 @@ def _copy(what: t.Sequence[str], target: str) -> None:
     """Copy with all that the system knows of files: attributes, holes, labels."""
     if what[0] == "--parents":
         files.make_directories(target, mode=0o700)
-    done = _containerd.run(["cp", "--archive", "--reflink=auto", *what, target], timeout=3600)
+    done = detect.run(["cp", "--archive", "--reflink=auto", *what, target], timeout=3600)
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines()
         raise Refusal(f"a copy in {target}", lines[-1] if lines else f"exit status {done.returncode} of cp", "")

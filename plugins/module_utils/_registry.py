@@ -25,9 +25,13 @@ import time
 import typing as t
 from dataclasses import dataclass, replace
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _containerd, _dump, _hosts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._arrivals import Arrivals
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import (
+    detect,
+    registries,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.dump import sections
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import Reference
@@ -101,7 +105,7 @@ class Registry:
         self._reference = reference
         check(access)
         self._access = access
-        dump, _warnings = _containerd.dump(engine, engine.config)
+        dump, _warnings = detect.dump(engine, engine.config)
         self._settings = Settings(dump)
         self.store = os.path.join(engine.root or self._settings.root, "io.containerd.content.v1.content")
 
@@ -152,7 +156,7 @@ class Registry:
 
     def _run(self, access: Access, words: t.Sequence[str], pulling: t.Callable[[int], None] | None) -> bytes:
         """Run ctr, which talks to the registry. Returns what it prints."""
-        if not shutil.which(_containerd.ctr(self._engine)[0]):
+        if not shutil.which(detect.ctr(self._engine)[0]):
             raise Refusal(
                 f"containerd's client ctr beside {self._engine.binary} or in PATH, to pull {self._reference}",
                 "no such program",
@@ -161,7 +165,7 @@ class Registry:
         with contextlib.ExitStack() as closing:
             options = closing.enter_context(self._options(access))
             name = str(self._reference).partition("//")[2]
-            argv = _containerd.ctr(self._engine, "--namespace", _NAMESPACE, *words, *options, name)
+            argv = detect.ctr(self._engine, "--namespace", _NAMESPACE, *words, *options, name)
             terminal = subprocess.DEVNULL
             if access.username:
                 keyboard, terminal = pty.openpty()
@@ -229,20 +233,20 @@ class Registry:
 
 def clean(engine: Engine) -> None:
     """Remove all that a pull, even one that was killed, has left in an engine's content store."""
-    ctr = _containerd.ctr(engine, "--namespace", _NAMESPACE)
-    if _NAMESPACE not in _containerd.run([*ctr, "namespaces", "ls", "--quiet"]).stdout.split():
+    ctr = detect.ctr(engine, "--namespace", _NAMESPACE)
+    if _NAMESPACE not in detect.run([*ctr, "namespaces", "ls", "--quiet"]).stdout.split():
         return
     for kind, remove in (("leases", ("--sync",)), ("images", ("--sync",)), ("content", ())):
-        for name in _containerd.run([*ctr, kind, "ls", "--quiet"]).stdout.split():
-            _containerd.run([*ctr, kind, "rm", *remove, name])
-    _containerd.run([*ctr, "namespaces", "rm", _NAMESPACE])
+        for name in detect.run([*ctr, kind, "ls", "--quiet"]).stdout.split():
+            detect.run([*ctr, kind, "rm", *remove, name])
+    detect.run([*ctr, "namespaces", "rm", _NAMESPACE])
 
 
 class Settings:
     """What containerd's configuration, as its dump has it, says about registries."""
 
     def __init__(self, dump: str) -> None:
-        self._sections = _dump.sections(dump)
+        self._sections = sections(dump)
         self.root = self._text((), "root") or "/var/lib/containerd"
 
     def hosts(self, host: str, directory: str, mirrors: bool = True) -> list[str]:
@@ -250,22 +254,22 @@ class Settings:
         registry = next((header for header in self._sections if header[2:] == ("registry",)), ())
         root = os.path.join(directory, "hosts")
         for path in self._text(registry, "config_path").split(":") if registry else []:
-            source = _hosts.directory_of(path, host) if path else ""
+            source = registries.directory_of(path, host) if path else ""
             if source and mirrors:
                 return ["--hosts-dir", path]
             if source:
-                _hosts.copy(source, root, host)
+                registries.copy(source, root, host)
                 return ["--hosts-dir", root]
         made = self._translated(host, mirrors)
         if not made:
             return []
-        _hosts.write(root, host, made)
+        registries.write(root, host, made)
         return ["--hosts-dir", root]
 
     def credentials(self, host: str) -> Access | None:
         """Return what the old tables have for a registry: a name and a password, or both in one."""
         for header in self._sections:
-            if header[3:] in [("configs", name, "auth") for name in (host, _hosts.server(host))]:
+            if header[3:] in [("configs", name, "auth") for name in (host, registries.server(host))]:
                 pair = (self._text(header, "username"), self._text(header, "password"))
                 if not pair[0]:
                     with contextlib.suppress(ValueError):  # not base64
@@ -277,12 +281,12 @@ class Settings:
 
     def _translated(self, host: str, mirrors: bool) -> str:
         """Return the old tables about mirrors and certificates, which ctr does not read, as a hosts.toml; '' without any."""
-        server = f"https://{_hosts.server(host)}"
+        server = f"https://{registries.server(host)}"
         endpoints = next(
             (self._texts(header, "endpoint") for header in self._sections if header[3:] == ("mirrors", host)), []
         )
         if not mirrors:
-            endpoints = [endpoint for endpoint in endpoints if _hosts.is_own(endpoint, host)]
+            endpoints = [endpoint for endpoint in endpoints if registries.is_own(endpoint, host)]
             server = next(iter(endpoints), server)
         text = ""
         for endpoint in [*endpoints, *([] if server in endpoints else [server])]:
@@ -319,7 +323,7 @@ def _plain(quoted: str) -> str:
 
 def _proxies(engine: Engine) -> dict[str, str]:
     """Return the daemon's own settings of proxies."""
-    shown = _containerd.run(["systemctl", "show", "--property=MainPID", "--value", "--", engine.unit])
+    shown = detect.run(["systemctl", "show", "--property=MainPID", "--value", "--", engine.unit])
     try:
         with open(f"/proc/{shown.stdout.strip()}/environ", encoding="utf-8", errors="replace") as stream:
             pairs = [pair.partition("=") for pair in stream.read().split("\0")]

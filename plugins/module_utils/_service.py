@@ -19,7 +19,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _contracts, _unit
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import run
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import run
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 

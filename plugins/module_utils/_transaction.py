@@ -20,14 +20,13 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _artifacts,
     _links,
     _payloads,
-    _probe,
-    _startable,
     _undo,
     _unit,
     _validate,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._change import Change, encoded
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import probe, startable
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.change import Change, encoded
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal, Kind, Stage, Swap
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
@@ -68,7 +67,7 @@ def check(
     """
     receipt = state.receipt()
     artifacts = journal.artifacts if journal else None
-    before = set(_probe.served(engine))
+    before = set(probe.served(engine))
     owned = set(receipt.handlers)
     links = _links.changes(receipt, change)
     _validate.refuse_names(change)
@@ -78,7 +77,7 @@ def check(
     _validate.refuse_snapshotters(engine, change)
     if not dry:
         _validate.refuse_missing_artifacts(change, artifacts)
-        _startable.refuse(change.handlers, change.links, _planned(journal, receipt).prefix)
+        startable.refuse(change.handlers, change.links, _planned(journal, receipt).prefix)
     present, serve = _validate.validate(
         engine, change, owned | set(change.handlers), {*receipt.proxy_plugins, *change.proxies}
     )
@@ -109,7 +108,7 @@ def carry_out(
         _write(change, outcome, config.directories)
         if outcome.restarted:
             journal.record(config=replace(config, restarting=True))
-            outcome.served = _probe.restart(engine, outcome.served, timeout)
+            outcome.served = probe.restart(engine, outcome.served, timeout)
             _validate.refuse_left(engine, change, set(state.receipt().handlers), outcome.served)
         journal.record(committed=True)
     except Exception as error:
@@ -126,7 +125,7 @@ def carry_out(
 
 def _undone(state: State, journal: Journal, engine: Engine, error: Exception, began: float, written: bool) -> Refusal:
     """Roll back, and return what to tell the user; raise that where this fails, too."""
-    words = _probe.last_words(engine, began) if written else ""
+    words = probe.last_words(engine, began) if written else ""
     if journal.committed:
         # It could not be written, or not for sure: a process that is killed from here on goes on with the way back.
         with contextlib.suppress(OSError, Refusal):

@@ -14,9 +14,14 @@ import os
 import typing as t
 from dataclasses import replace
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _containerd, _cri, _dump, _probe
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._change import Change, decoded, encoded
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import cri, probe
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.change import (
+    Change,
+    decoded,
+    encoded,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect, dump
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import ConfigUndo, Journal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.files import (
@@ -62,7 +67,7 @@ def remember(
         directories=sorted(set(directories)),
         engine=engine,
         served=list(present),
-        invocation=_probe.invocation(engine),
+        invocation=probe.invocation(engine),
         timeout=timeout,
     )
 
@@ -87,14 +92,14 @@ def take_back(journal: Journal, config: ConfigUndo) -> list[str]:
     engine = config.engine
     kept = sorted(path for path, decision in decisions.items() if decision == "keep")
     if config.back is None or "put back" in decisions.values():
-        config = replace(config, back=_probe.invocation(engine))
+        config = replace(config, back=probe.invocation(engine))
         # Only spares a restart: a disk that is full by now does not stop the way back.
         with contextlib.suppress(OSError, Refusal):
             journal.record(config=config)
-    wanted = _dump.served(_containerd.dump(engine, engine.config)[0]) if kept else config.served
+    wanted = dump.served(detect.dump(engine, engine.config)[0]) if kept else config.served
     new = set(journal.receipt.handlers if journal.receipt else ()) - set(config.served)
     if _must_restart(config, new, wanted):
-        _probe.restart(engine, wanted, max(config.timeout, _probe.PATIENCE))
+        probe.restart(engine, wanted, max(config.timeout, probe.PATIENCE))
     return _words(kept, sorted(new & set(wanted)))
 
 
@@ -136,13 +141,13 @@ def _found(path: str) -> str:
 
 def _must_restart(config: ConfigUndo, new: t.Collection[str], wanted: t.Collection[str]) -> bool:
     """Tell whether the engine may still run with what this run had written, or does not serve what it should."""
-    start = _probe.invocation(config.engine)
+    start = probe.invocation(config.engine)
     untouched = start == config.invocation if config.invocation else not _has_loaded(config, new)
     if not untouched and start == config.back:
         return True
     # It has not read a file since before the run, or it has read those that are there now.
     try:
-        _probe.probe(config.engine, () if untouched else wanted, _ANSWER)
+        probe.probe(config.engine, () if untouched else wanted, _ANSWER)
     except Refusal:
         return True
     return False
@@ -151,8 +156,8 @@ def _must_restart(config: ConfigUndo, new: t.Collection[str], wanted: t.Collecti
 def _has_loaded(config: ConfigUndo, new: t.Collection[str]) -> bool:
     """Tell the same from the journal of a version that did not note which start of the engine it met."""
     try:
-        return bool(config.restarting or set(new) & set(_cri.status(config.engine.socket).handlers))
-    except _cri.CriError:
+        return bool(config.restarting or set(new) & set(cri.status(config.engine.socket).handlers))
+    except cri.CriError:
         return True
 
 

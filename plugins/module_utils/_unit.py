@@ -18,7 +18,10 @@ import time
 import typing as t
 import zipfile
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import UNITS, run
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import (
+    UNITS,
+    run,
+)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 

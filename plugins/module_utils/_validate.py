@@ -12,9 +12,10 @@ import os
 import re
 import typing as t
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _containerd, _cri, _dump, _probe
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._change import Change
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import cri, probe
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.change import Change
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect, dump
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Swap
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.files import (
@@ -58,9 +59,9 @@ def refuse_pods(engine: Engine, dropped: set[str], ignore: bool) -> None:
     if ignore or not dropped:
         return
     try:
-        sandboxes = _cri.sandboxes(engine.socket)
-    except _cri.CriError as error:
-        raise _probe.no_answer(engine, error) from error
+        sandboxes = cri.sandboxes(engine.socket)
+    except cri.CriError as error:
+        raise probe.no_answer(engine, error) from error
     pods = [pod for pod in sandboxes if pod.ready and pod.handler in dropped]
     if pods:
         raise Refusal(
@@ -87,7 +88,7 @@ def refuse_missing_artifacts(change: Change, artifacts: Swap | None) -> None:
 def refuse_snapshotters(engine: Engine, change: Change) -> None:
     """Refuse a handler with a snapshotter that the engine does not have: it would fail at its first pod."""
     wanted = {handler["snapshotter"] for handler in change.handlers.values() if handler.get("snapshotter")}
-    missing = sorted(wanted - set(change.proxies) - set(_probe.snapshotters(engine))) if wanted else []
+    missing = sorted(wanted - set(change.proxies) - set(probe.snapshotters(engine))) if wanted else []
     if missing:
         raise Refusal(
             "snapshotters that the engine has, or coco_proxy_plugins registers",
@@ -103,26 +104,26 @@ def validate(engine: Engine, change: Change, ours: set[str], proxies: set[str]) 
     Returns the handlers that its files have now, and those that they will have: what a restart makes it serve. Where its CRI
     is disabled, there are none.
     """
-    before, known = _containerd.dump(engine, engine.config)
-    present = _dump.served(before)
+    before, known = detect.dump(engine, engine.config)
+    present = dump.served(before)
     if not change.trial:
         refuse_left(engine, change, ours, present)
         return present, present
     with _trial(change.trial) as config:
-        after, warnings = _containerd.dump(engine, config)
-    lost = _dump.differences(before, after, ours, proxies)
+        after, warnings = detect.dump(engine, config)
+    lost = dump.differences(before, after, ours, proxies)
     if lost:
         raise Refusal(
             f"a configuration of {engine.unit} that only differs in our handlers",
             f"that these settings would change, too: {'; '.join(lost[:5])}",
             "Nothing was changed. Compare 'containerd config dump' with the file to see which setting is in the way.",
         )
-    unknown = sorted(_dump.unknown_keys(warnings) - _dump.unknown_keys(known))
+    unknown = sorted(dump.unknown_keys(warnings) - dump.unknown_keys(known))
     if unknown:
         raise Refusal(
             f"keys that containerd {engine.version_text} knows", ", ".join(unknown), "Check coco_handler_overrides."
         )
-    serve = _dump.served(after)
+    serve = dump.served(after)
     refuse_left(engine, change, ours, serve)
     masked = sorted(set(change.handlers) - set(serve))
     if masked:

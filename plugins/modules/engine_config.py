@@ -180,18 +180,17 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
-    _containerd,
-    _dump,
-    _engines,
-    _handover,
-    _imports,
-    _module,
-    _probe,
-    _startable,
-    _transaction,
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _handover, _module, _transaction
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import probe, startable
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.change import Change, encoded
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import (
+    detect,
+    imports,
+    schemas,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._change import Change, encoded
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import (
+    dump as dump_module,
+)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._handover import Request, Task
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
@@ -200,14 +199,14 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
 
-def _read(state: State, engine: _containerd.Engine) -> dict[str, t.Any]:
+def _read(state: State, engine: detect.Engine) -> dict[str, t.Any]:
     receipt = state.receipt()
     edits = receipt.edits
-    files: dict[str, bytes | None] = {**_imports.read(engine.config)}
-    for path in (engine.config, _engines.drop_in_path(engine.config), *edits):
+    files: dict[str, bytes | None] = {**imports.read(engine.config)}
+    for path in (engine.config, schemas.drop_in_path(engine.config), *edits):
         if path not in files:
             files[path] = _content(path)
-    dump = _containerd.dump(engine, engine.config)[0]
+    dump = detect.dump(engine, engine.config)[0]
     digests = {path: "" if content is None else sha256(content) for path, content in files.items()}
     return {
         "files": {path: encoded(content) for path, content in files.items()},
@@ -220,13 +219,13 @@ def _read(state: State, engine: _containerd.Engine) -> dict[str, t.Any]:
         "proxy_plugins": receipt.proxy_plugins,
         "dump": dump,
         "dead": _dead(receipt, dump),
-        "unstartable": _startable.on_mounts(
+        "unstartable": startable.on_mounts(
             {
                 *(table.get("runtime_path", "") for table in receipt.handlers.values()),
                 *receipt.links.values(),
             }
         ),
-        "served": _probe.served(engine),
+        "served": probe.served(engine),
     }
 
 
@@ -236,7 +235,7 @@ def _dead(receipt: Receipt, dump: str) -> dict[str, str]:
         return {}
     return {
         name: path
-        for name, paths in _dump.paths(dump).items()
+        for name, paths in dump_module.paths(dump).items()
         for path in paths
         if path.startswith(f"{receipt.prefix}/") and not os.path.exists(path)
     }
@@ -322,7 +321,7 @@ def main() -> t.NoReturn:
                 for words in told:
                     module.warn(words)
                 return {"changed": bool(recovered), "recovered": recovered}
-            engine = _containerd.detect(_module.overrides(params), restarting=params["state"] == "applied")
+            engine = detect.detect(_module.overrides(params), restarting=params["state"] == "applied")
             result["engine"] = engine.facts()
             if params["state"] == "read":
                 result.update(_read(state, engine))

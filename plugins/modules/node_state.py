@@ -61,13 +61,13 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _artifacts,
-    _containerd,
     _handover,
     _installer,
     _module,
     _payloads,
     _registry,
 )
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._handover import Request, Task
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal, Kind
@@ -76,10 +76,10 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
 
-def _engine(module: AnsibleModule) -> _containerd.Engine | None:
+def _engine(module: AnsibleModule) -> detect.Engine | None:
     """Return the node's engine, None where there is none (any more)."""
     try:
-        return _containerd.detect(_module.overrides(module.params), restarting=False)
+        return detect.detect(_module.overrides(module.params), restarting=False)
     except Refusal:
         return None
 

@@ -123,13 +123,13 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _artifacts,
-    _containerd,
     _contracts,
     _layouts,
     _module,
     _payloads,
     _transaction,
 )
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal, Stage, Swap
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
@@ -242,7 +242,7 @@ def _label(module: AnsibleModule, prefix: str) -> None:
     """Give artifacts the labels of their place: they were made elsewhere, and programs have others."""
     if not os.path.exists(_ENFORCING):
         return
-    done = _containerd.run(["restorecon", "-R", prefix], timeout=300)
+    done = detect.run(["restorecon", "-R", prefix], timeout=300)
     if done.returncode == 0:
         return
     refusal = Refusal(
@@ -284,7 +284,7 @@ def _back(module: AnsibleModule, state: State, journal: Journal, error: Exceptio
 
 def _copy(staged: str, working: str) -> None:
     """Copy a payload that is kept: what is installed is renamed into its place, and may be edited there."""
-    done = _containerd.run(["cp", "--archive", "--reflink=auto", "--", staged, working], timeout=3600)
+    done = detect.run(["cp", "--archive", "--reflink=auto", "--", staged, working], timeout=3600)
     if done.returncode != 0:
         files.remove_tree(working)
         raise Refusal(

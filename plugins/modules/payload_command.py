@@ -169,7 +169,6 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _command,
-    _containerd,
     _contracts,
     _handover,
     _installer,
@@ -177,6 +176,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _layers,
     _module,
 )
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._handover import Request, Task
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal, Kind
@@ -293,7 +293,7 @@ def main() -> t.NoReturn:
         result: dict[str, t.Any] = {"changed": False}
         journal = None
         with _module.session(module) as (state, recovered):
-            engine = _containerd.detect(_module.overrides(params))
+            engine = detect.detect(_module.overrides(params))
             missing = _nothing_to_run(params, state)
             if missing:
                 module.warn(missing)

@@ -244,7 +244,6 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _artifacts,
     _components,
-    _containerd,
     _contracts,
     _extract,
     _kept,
@@ -252,7 +251,6 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _layouts,
     _module,
     _payloads,
-    _readiness,
     _reference,
     _shims,
     _streams,
@@ -264,6 +262,8 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._a
     require_digest,
     select,
 )
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import readiness
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, hardware
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.progress import Progress
@@ -365,7 +365,7 @@ class Extraction:
             self._require_engine()
         if self.params["look"]:
             return {"changed": False, "found": "absent"}
-        engine = _containerd.detect(_module.overrides(self.params))
+        engine = detect.detect(_module.overrides(self.params))
         if not digest:  # the action plugin asks for nothing else then
             return {"changed": False, "digest": Registry(engine, self.reference, access).resolve()}
         registry = Registry(engine, self.reference.pinned(digest), access)
@@ -474,7 +474,7 @@ class Extraction:
         if self.params["require_engine"] and not self.params["whole"] and not self.looked:
             self.looked = True
             engine = _module.overrides(self.params)
-            _readiness.require(engine, self.params["config_mode"], self.params["enable_cri"])
+            readiness.require(engine, self.params["config_mode"], self.params["enable_cri"])
 
     def _suffices(self, payload: Payload) -> bool:
         """Tell whether all components that are needed now were unpacked."""

@@ -146,10 +146,10 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _layouts,
     _module,
     _payloads,
-    _readiness,
     _shims,
     _state,
 )
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import readiness
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import hardware
@@ -236,7 +236,7 @@ def main() -> t.NoReturn:
 
     def act() -> dict[str, t.Any]:
         params = module.params
-        facts, stand = _readiness.look(_module.overrides(params), params["config_mode"], params["enable_cri"])
+        facts, stand = readiness.look(_module.overrides(params), params["config_mode"], params["enable_cri"])
         problems = list(map(str, stand))
         return {
             "changed": False,

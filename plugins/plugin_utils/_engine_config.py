@@ -11,8 +11,18 @@ import difflib
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _dump, _engines, _imports
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engines import DROP_IN, Target
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import (
+    dump as dump_module,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import schemas
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.imports import (
+    absolute,
+    order,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.schemas import (
+    DROP_IN,
+    Target,
+)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _toml
 
@@ -44,7 +54,7 @@ class Found:
 
     @property
     def drop_in(self) -> str:
-        return _engines.drop_in_path(self.main)
+        return schemas.drop_in_path(self.main)
 
     @classmethod
     def read(cls, found: t.Mapping[str, t.Any]) -> Found:
@@ -138,7 +148,7 @@ def check_overrides(overrides: t.Mapping[str, t.Any]) -> None:
     """Refuse ``coco_handler_overrides`` that no node could take; what a node lacks for them is found out there."""
     if not isinstance(overrides, dict):
         raise Refusal("a mapping in coco_handler_overrides", type(overrides).__name__, "Write NAME: {key: value}.")
-    known = {*_engines.KEYS, "config_path", "runtime_path"}
+    known = {*schemas.KEYS, "config_path", "runtime_path"}
     for name, override in overrides.items():
         where = f"coco_handler_overrides.{name}"
         _refuse_other_types(override, where)
@@ -193,14 +203,14 @@ def _handler_table(
     for key in override:
         if key in ("config_path", "runtime_path"):
             continue
-        if key not in _engines.KEYS or not _engines.works(key, tuple(version)):
+        if key not in schemas.KEYS or not schemas.works(key, tuple(version)):
             raise Refusal(
                 f"keys that containerd {'.'.join(map(str, version))} acts on in coco_handler_overrides.{handler['name']}",
                 key,
                 "Take it out for this node; docs/engines.md lists the keys of each version.",
             )
     # A key without effect is left out: an engine that is upgraded one day would suddenly act on it.
-    table = {key: value for key, value in values.items() if key != "options" and _engines.works(key, tuple(version))}
+    table = {key: value for key, value in values.items() if key != "options" and schemas.works(key, tuple(version))}
     return {**table, "options": options} if options else table
 
 
@@ -251,11 +261,11 @@ def shim_links(
 ) -> dict[str, str]:
     """Return the links (path → target) that shims need, and those to shims, for an engine that does not act on ``runtime_path``."""
     links = {path: target for handler in handlers for path, target in handler.get("links", {}).items()}
-    if _engines.works("runtime_path", tuple(version)):
+    if schemas.works("runtime_path", tuple(version)):
         return links
     for handler in _with_own(handlers, overrides):
         handler = {**handler, **overrides.get(handler["name"], {})}
-        path = f"{_engines.SHIM_DIRECTORY}/{_engines.shim_name(handler['runtime_type'])}"
+        path = f"{schemas.SHIM_DIRECTORY}/{schemas.shim_name(handler['runtime_type'])}"
         if links.setdefault(path, handler["runtime_path"]) != handler["runtime_path"]:
             raise Refusal(
                 f"a runtime_type of its own for each shim on containerd {'.'.join(map(str, version))}",
@@ -276,7 +286,7 @@ def plan(found: Found, wanted: Wanted, trial: str) -> Plan:
         read = _read_by_engine(found.main, clean)
         target = _target(found, wanted, clean)
         mode = target.mode
-        _make_room(read, new, wanted, set(_dump.handlers(found.dump)) - set(found.ours))
+        _make_room(read, new, wanted, set(dump_module.handlers(found.dump)) - set(found.ours))
         disabled = _enable_cri(read, new, wanted)
         if not target.declared:
             new[found.main] = _toml.declare(new[found.main] or "", target.schema, found.main)
@@ -292,7 +302,7 @@ def plan(found: Found, wanted: Wanted, trial: str) -> Plan:
         )
         if mode == DROP_IN and place not in _read_by_engine(found.main, new):
             new[found.main] = _toml.add_item(
-                new[found.main] or "", "imports", _engines.drop_in_glob(found.main), found.main
+                new[found.main] or "", "imports", schemas.drop_in_glob(found.main), found.main
             )
     returned = _returned(found, wanted, new)
     edits = [
@@ -323,7 +333,7 @@ def _documents(texts: Texts) -> dict[str, dict[str, t.Any]]:
 def _read_by_engine(main: str, texts: Texts) -> list[str]:
     """Return the files that the engine reads, in its order."""
     documents = _documents(texts)
-    return _imports.order(main, lambda path: _texts_in(documents.get(path, {}), "imports"), set(documents))
+    return order(main, lambda path: _texts_in(documents.get(path, {}), "imports"), set(documents))
 
 
 def _texts_in(document: t.Mapping[str, t.Any], key: str) -> list[str]:
@@ -337,7 +347,7 @@ def _refuse_missing_imports(main: str, texts: Texts) -> None:
     documents = _documents(texts)
     for parent in _read_by_engine(main, texts):
         for pattern in _texts_in(documents.get(parent, {}), "imports"):
-            path = _imports.absolute(pattern, parent)
+            path = absolute(pattern, parent)
             if "*" not in path and path not in documents:
                 raise Refusal(
                     f"every file that {parent} imports by its plain name",
@@ -349,16 +359,16 @@ def _refuse_missing_imports(main: str, texts: Texts) -> None:
 def _target(found: Found, wanted: Wanted, clean: Texts) -> Target:
     document = _toml.parse(clean[found.main] or "", found.main)
     schema = schema_of(document)
-    if schema == 1 and found.version >= (2, 0) and _toml.lookup(document, _engines.V2[:2]):
+    if schema == 1 and found.version >= (2, 0) and _toml.lookup(document, schemas.V2[:2]):
         raise Refusal(
             f"a version in {found.main} that fits its tables",
-            f"no version, which means 1, and {'.'.join(_engines.V2[:2])}, as it is called since version = 2",
+            f"no version, which means 1, and {'.'.join(schemas.V2[:2])}, as it is called since version = 2",
             "Put 'version = 2' at the top of the file, restart containerd and check that its pods still start.",
         )
     plain = not set(document) & {"version", "plugins", "proxy_plugins", "timeouts"} and set(
         _texts_in(document, "disabled_plugins")
-    ) <= set(_engines.CRI_PLUGINS)
-    return _engines.decide(found.version, schema, wanted.mode, plain)
+    ) <= set(schemas.CRI_PLUGINS)
+    return schemas.decide(found.version, schema, wanted.mode, plain)
 
 
 def schema_of(document: t.Mapping[str, t.Any]) -> int:
@@ -373,21 +383,21 @@ def schema_of(document: t.Mapping[str, t.Any]) -> int:
 
 def _tables(target: Target, handlers: Tables, wanted: Wanted, version: Version) -> dict[_toml.Header, t.Any]:
     """Return all tables to write, by header."""
-    tables: dict[_toml.Header, t.Any] = {(*_engines.PROXIES, name): table for name, table in wanted.proxies.items()}
+    tables: dict[_toml.Header, t.Any] = {(*schemas.PROXIES, name): table for name, table in wanted.proxies.items()}
     tables.update({(*target.table, name): table for name, table in handlers.items()})
     if version >= (2, 0):
         # No version of containerd derives the one from the other.
         for name, table in wanted.handlers.items():
             if "snapshotter" in table:
-                tables[(*_engines.PLATFORMS, name)] = {"snapshotter": table["snapshotter"]}
+                tables[(*schemas.PLATFORMS, name)] = {"snapshotter": table["snapshotter"]}
     return tables
 
 
 def _headers(handlers: t.Iterable[str], proxies: t.Iterable[str]) -> list[_toml.Header]:
     """Return the headers under which handlers and proxy plugins may stand in any schema: a user may have migrated a file."""
-    parents = (*_engines.TABLES, _engines.PLATFORMS)
+    parents = (*schemas.TABLES, schemas.PLATFORMS)
     headers: list[_toml.Header] = [(*parent, name) for name in handlers for parent in parents]
-    return headers + [(*_engines.PROXIES, name) for name in proxies]
+    return headers + [(*schemas.PROXIES, name) for name in proxies]
 
 
 def _without_ours(path: str, found: Found) -> str | None:
@@ -401,7 +411,7 @@ def _without_ours(path: str, found: Found) -> str | None:
         return _without_copies(path, text, found)
     document = _toml.parse(text, path)
     headers = _headers(found.ours, found.proxies)
-    for table in _engines.TABLES:
+    for table in schemas.TABLES:
         present = _toml.lookup(document, table)
         if set(present) <= {*found.ours, *found.written}:
             # The engine has them from its defaults again, once there is no table of handlers any more.
@@ -410,7 +420,7 @@ def _without_ours(path: str, found: Found) -> str | None:
     for plugin in found.disabled.get(path, ()):
         text = _toml.add_item(text, "disabled_plugins", plugin, path)
     if path == found.main and path in found.edited:  # else the import is the user's own
-        return _toml.remove_item(text, "imports", _engines.drop_in_glob(found.main), path)
+        return _toml.remove_item(text, "imports", schemas.drop_in_glob(found.main), path)
     if path == found.drop_in and not set(_toml.parse(text, path)) - {"version"}:
         return None
     return text
@@ -434,9 +444,9 @@ def _present(document: t.Mapping[str, t.Any], headers: t.Iterable[_toml.Header])
 def _written(header: _toml.Header, found: Found) -> t.Mapping[str, t.Any]:
     """Return what we wrote below a header."""
     *parent, name = header
-    if tuple(parent) == _engines.PROXIES:
+    if tuple(parent) == schemas.PROXIES:
         return found.proxies[name]
-    if tuple(parent) == _engines.PLATFORMS:
+    if tuple(parent) == schemas.PLATFORMS:
         return {key: value for key, value in found.ours[name].items() if key == "snapshotter"}
     return found.ours[name]
 
@@ -447,7 +457,7 @@ def _is_copy(table: t.Any, ours: t.Mapping[str, t.Any]) -> bool:
         return False
     both = table.keys() & ours.keys()
     return all(_toml.same(table[key], ours[key]) for key in both) and all(
-        not value or value == _engines.DEFAULTS.get(key) for key, value in {**table, **ours}.items() if key not in both
+        not value or value == schemas.DEFAULTS.get(key) for key, value in {**table, **ours}.items() if key not in both
     )
 
 
@@ -526,7 +536,7 @@ def _enable_cri(read: t.Sequence[str], new: dict[str, str | None], wanted: Wante
     """Take the CRI out of each file's ``disabled_plugins`` in ``new``, or refuse. Returns what was taken out, by path."""
     disabled: dict[str, list[str]] = {}
     for path, document in _documents({path: new[path] for path in read}).items():
-        here = [plugin for plugin in _engines.CRI_PLUGINS if plugin in _texts_in(document, "disabled_plugins")]
+        here = [plugin for plugin in schemas.CRI_PLUGINS if plugin in _texts_in(document, "disabled_plugins")]
         if here:
             disabled[path] = here
     if disabled and not wanted.enable_cri:
@@ -560,7 +570,7 @@ def _last_with_cri(found: Found, read: t.Sequence[str], new: Texts, target: Targ
 
 
 def _has_cri(document: t.Mapping[str, t.Any]) -> bool:
-    return any(_toml.lookup(document, table[:2]) for table in _engines.TABLES)
+    return any(_toml.lookup(document, table[:2]) for table in schemas.TABLES)
 
 
 def _builtin(
@@ -572,7 +582,7 @@ def _builtin(
     if found.written:
         return {name: dict(table) for name, table in found.written.items()}
     # Whatever a file's schema: a dump of 1.x is one of schema 2.
-    tables = _toml.lookup(_toml.parse(found.dump, "containerd config dump"), _engines.V2)
+    tables = _toml.lookup(_toml.parse(found.dump, "containerd config dump"), schemas.V2)
     tables = tables or {"runc": {"runtime_type": "io.containerd.runc.v2"}}  # of an engine whose CRI is disabled
     return {
         name: {key: value for key, value in table.items() if value or key == "options"}
@@ -585,7 +595,7 @@ def _unless_same_meaning(path: str, now: str | None, new: str | None) -> str | N
     """Keep a file whose user moved things around but changed no value."""
     if now is None or new is None or now == new:
         return new
-    glob = _engines.drop_in_glob(path)
+    glob = schemas.drop_in_glob(path)
 
     def meaning(text: str) -> dict[str, t.Any]:
         document = _toml.parse(text, path)

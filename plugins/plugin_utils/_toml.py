@@ -32,7 +32,7 @@ try:
 except ImportError:  # before Python 3.11
     HAS_TOMLLIB = False
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _toml_text
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import toml_text
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
 Header = tuple[str, ...]
@@ -147,7 +147,7 @@ def remove_tables(text: str, headers: t.Collection[Header], path: str) -> str:
         parent = lookup(expected, header[:-1])
         if header[-1] in parent:
             del t.cast("dict[str, t.Any]", parent)[header[-1]]
-    lines = _toml_text.lines_of(text)
+    lines = toml_text.lines_of(text)
     found = [_header(line) if fresh else None for line, fresh in lines]
     kept: list[str] = []
     pending: list[str] = []  # blank lines and comments after a table of ours: they may be the user's
@@ -216,7 +216,7 @@ def add_item(text: str, key: str, item: str, path: str) -> str:
         return text
     expected = {**document, key: [*known, item]}
     if key in document:
-        place = _toml_text.array_at(text, key)
+        place = toml_text.array_at(text, key)
         if place is None:
             raise _no_list(path, key, _SPELLING)
         at, new = _beside(text, place, f"'{item}'")
@@ -228,7 +228,7 @@ def _beside(text: str, place: tuple[int, int], quoted: str) -> tuple[int, str]:
     """Return where an item goes behind the last one of an array, and as what: in a line of its own where that one has one."""
     inside = text[: place[1] - 1]
     start, end, comma = -1, place[0] + 1, False
-    for token in _toml_text.TOKEN.finditer(inside, place[0] + 1):
+    for token in toml_text.TOKEN.finditer(inside, place[0] + 1):
         if token.group()[0] in "\"'":
             start, end, comma = token.start(), token.end(), False
             rest = _COMMA.match(inside, end)
@@ -250,7 +250,7 @@ def _beside(text: str, place: tuple[int, int], quoted: str) -> tuple[int, str]:
 def _with_line(text: str, line: str) -> str:
     """Insert a line of the top level: below the file's version where it has one, else above everything."""
     before = ""
-    for start, found in _toml_text.top_level(text):
+    for start, found in toml_text.top_level(text):
         if _VERSION.fullmatch(found.rstrip("\r\n")):
             before = text[: start + len(found)]
             break
@@ -274,7 +274,7 @@ def with_imports(text: str, paths: t.Sequence[str], path: str) -> str:
     expected = {**document, "imports": list(paths)}
     if "imports" not in document:
         return _checked(_with_line(text, f"imports = {_value(paths)}"), expected, path, ["imports"]) if paths else text
-    place = _toml_text.array_at(text, "imports")
+    place = toml_text.array_at(text, "imports")
     if place is None:
         raise _no_list(path, "imports", _SPELLING)
     return _checked(text[: place[0]] + _value(paths) + text[place[1] :], expected, path, ["imports"])
@@ -295,15 +295,15 @@ def remove_item(text: str, key: str, item: str, path: str) -> str:
         return text
     rest = [other for other in known if other != item]
     ours = f"{key} = [{_value(item)}]"
-    at = [(start, line) for start, line in _toml_text.top_level(text) if line.strip() == ours]
+    at = [(start, line) for start, line in toml_text.top_level(text) if line.strip() == ours]
     if at and not rest and key == "imports":
         start, line = at[0]
         left, after = text[:start], text[start + len(line) :]
         if line == ours and left:  # no newline at the end: the one before it was ours
             left = left.rstrip("\r\n")
         return _checked(left + after, {name: value for name, value in document.items() if name != key}, path, [key])
-    place = _toml_text.array_at(text, key) or (0, 0)
-    for token in _toml_text.TOKEN.finditer(text, *place):
+    place = toml_text.array_at(text, key) or (0, 0)
+    for token in toml_text.TOKEN.finditer(text, *place):
         if token.group() in (f"'{item}'", f'"{item}"'):
             for start, end in _cuts(text, token.start(), token.end(), bool(rest)):
                 with contextlib.suppress(Refusal):
@@ -320,7 +320,7 @@ def set_aside(text: str, headers: t.Collection[Header], path: str) -> str:
         t.cast("dict[str, t.Any]", lookup(expected, header[:-1])).pop(header[-1], None)
     lines: list[str] = []
     aside = False
-    for line, fresh in _toml_text.lines_of(text):
+    for line, fresh in toml_text.lines_of(text):
         if fresh and line.startswith(_ASIDE):
             mark = _ASIDE.strip()
             raise _no_place(
@@ -338,14 +338,14 @@ def set_aside(text: str, headers: t.Collection[Header], path: str) -> str:
 @_behind_byte_order_mark
 def give_back(text: str) -> str:
     """Undo :func:`set_aside`, whatever else was edited since."""
-    return "".join(line.removeprefix(_ASIDE) if fresh else line for line, fresh in _toml_text.lines_of(text))
+    return "".join(line.removeprefix(_ASIDE) if fresh else line for line, fresh in toml_text.lines_of(text))
 
 
 def aside(text: str) -> set[Header]:
     """Return the headers of the tables that :func:`set_aside` made comments of."""
     found = (
         _header(line.removeprefix(_ASIDE))
-        for line, fresh in _toml_text.lines_of(text)
+        for line, fresh in toml_text.lines_of(text)
         if fresh and line.startswith(_ASIDE)
     )
     return {header for header in found if header is not None}

@@ -9,12 +9,12 @@ from __future__ import annotations
 import tomllib
 import typing as t
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _engines
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import schemas
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _engine_config, _toml
 
 MAIN = "/etc/containerd/config.toml"
-DROP_IN = _engines.drop_in_path(MAIN)
-GLOB = _engines.drop_in_glob(MAIN)
+DROP_IN = schemas.drop_in_path(MAIN)
+GLOB = schemas.drop_in_glob(MAIN)
 TRIAL = "/run/trial"
 
 #: Files that configurations import by their plain names; they say nothing.
@@ -40,10 +40,10 @@ class Node:
         self.written: Tables = {}
 
     @property
-    def target(self) -> _engines.Target:
+    def target(self) -> schemas.Target:
         document = _toml.parse(self.files[MAIN] or "", MAIN)
         schema = _engine_config.schema_of(document)
-        return _engines.decide(self.version, schema, self.mode, plain="plugins" not in document)
+        return schemas.decide(self.version, schema, self.mode, plain="plugins" not in document)
 
     def handlers(self) -> dict[str, t.Any]:
         """Return the tables of handlers in the node's files."""
@@ -54,7 +54,7 @@ class Node:
 
     def dump(self) -> str:
         """Print the handlers as the engine would, in the newest schema that it knows."""
-        table = _engines.decide(self.version, 3 if self.version >= (2, 0) else 2).table
+        table = schemas.decide(self.version, 3 if self.version >= (2, 0) else 2).table
         prefix = ".".join(f"'{part}'" for part in table)
         lines = [f"version = {3 if self.version >= (2, 0) else 2}"]
         for name, handler in {**BUILTIN, **self.handlers()}.items():

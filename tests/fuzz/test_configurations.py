@@ -16,8 +16,10 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _toml_text
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engines import DROP_IN as DROP_IN_MODE
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import toml_text
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.schemas import (
+    DROP_IN as DROP_IN_MODE,
+)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _toml
 from ansible_collections.confidential_containers.runtime.tests.fuzz.configurations import (
@@ -94,8 +96,8 @@ def check_a_life(
     seen["edited since, other bytes"] += left != text
 
     node.run(WANTED)
-    lines = [line for line, _fresh in _toml_text.lines_of(new)]
-    between = [number for number, (_line, fresh) in enumerate(_toml_text.lines_of(new)) if fresh and number]
+    lines = [line for line, _fresh in toml_text.lines_of(new)]
+    between = [number for number, (_line, fresh) in enumerate(toml_text.lines_of(new)) if fresh and number]
     number = data.draw(strategies.sampled_from(between or [len(lines)]))
     addition = data.draw(strategies.sampled_from([f"{SINCE}\n", f"{SINCE}\n\n", "\n", "  \n"]))
     edited = "".join([*lines[:number], addition if lines[number - 1].endswith("\n") else "", *lines[number:]])
@@ -194,7 +196,7 @@ def users_lines(text: str) -> list[str]:
 @hypothesis.given(configuration=configurations())
 def test_the_schema_is_what_a_parser_says(configuration: Configuration) -> None:
     assert _toml.parse(configuration.text, MAIN)["version"] == configuration.schema
-    assert _toml_text.schema_of(configuration.text) == configuration.schema
+    assert toml_text.schema_of(configuration.text) == configuration.schema
 
 
 @strategies.composite
@@ -211,7 +213,7 @@ def damaged(draw: strategies.DrawFn) -> str:
 @hypothesis.given(text=damaged(), engine=ENGINES)
 def test_whatever_the_text(text: str, engine: tuple[tuple[int, ...], str]) -> None:
     """It is refused without a word of its values, or edited with nothing else changed; never anything else."""
-    schema = _toml_text.schema_of(text)
+    schema = toml_text.schema_of(text)
     node = Node(engine[0], text, engine[1])
     try:
         before = values(text)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _handover, _transaction, _unit
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State

@@ -14,15 +14,15 @@ import pytest
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _command,
-    _containerd,
     _installer,
-    _probe,
     _service,
     _transaction,
     _unit,
     _volumes,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import probe
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal, Kind
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
@@ -38,14 +38,14 @@ def starts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     starts = ["1"]
     monkeypatch.setattr(_installer, "_configured", lambda engine: set())
     monkeypatch.setattr(_installer, "_serves", lambda engine, handlers: True)
-    run = _containerd.run
+    run = detect.run
     monkeypatch.setattr(
-        _containerd, "run", lambda argv, timeout=60.0: run(["true"] if argv[0] == "systemctl" else argv, timeout)
+        detect, "run", lambda argv, timeout=60.0: run(["true"] if argv[0] == "systemctl" else argv, timeout)
     )
     for name, answer in (("served", []), ("last_words", "")):
-        monkeypatch.setattr(_probe, name, lambda *_words, answer=answer: answer)
-    monkeypatch.setattr(_probe, "restart", lambda *_words: starts.append(str(len(starts) + 1)))
-    monkeypatch.setattr(_probe, "invocation", lambda engine: starts[-1])
+        monkeypatch.setattr(probe, name, lambda *_words, answer=answer: answer)
+    monkeypatch.setattr(probe, "restart", lambda *_words: starts.append(str(len(starts) + 1)))
+    monkeypatch.setattr(probe, "invocation", lambda engine: starts[-1])
     monkeypatch.setattr(_service, "remove", lambda: None)
     monkeypatch.setattr(_unit, "reload", lambda: None)
     return starts
@@ -95,7 +95,7 @@ def test_what_the_admin_mends_after_a_rollback_that_failed_stays(
         raise Refusal("the engine to start", "no", "")
 
     with monkeypatch.context() as patch:
-        patch.setattr(_probe, "restart", fail)
+        patch.setattr(probe, "restart", fail)
         with pytest.raises(Refusal, match=r"Putting it back failed, too.*keeps what you mend by hand"):
             _installer._safely(
                 state,
@@ -147,7 +147,7 @@ def test_a_commit_that_cannot_be_written_is_no_commit_later(
 
     monkeypatch.setattr(journal, "record", full)
     with monkeypatch.context() as patch:
-        patch.setattr(_probe, "restart", fail)
+        patch.setattr(probe, "restart", fail)
         with pytest.raises(Refusal, match="Putting it back failed, too"):
             _installer._safely(
                 state, journal, ENGINE, [str(root)], [], 10, work, lambda outcome, changed: Receipt(prefix="/x")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _reach, _record
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._volumes import Bind
 
 #: Whatever the volumes are.

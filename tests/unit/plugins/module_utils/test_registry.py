@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _containerd
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import parse
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._registry import (
@@ -176,7 +176,7 @@ def test_credentials_of_the_engine_come_second(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(Registry, "_run", run)
     dump = f'[{ONE}.configs."h:5000".auth]\n  username = "u"\n  password = "p"\n'
-    monkeypatch.setattr(_containerd, "dump", lambda engine, config: (dump, ""))
+    monkeypatch.setattr(detect, "dump", lambda engine, config: (dump, ""))
     engine = Engine("containerd", (1, 7, 24), "containerd.service", "/x", "/c", "/s", True)
     reference = parse("docker://h:5000/x:y")
     Registry(engine, reference, Access(ca="CA")).resolve()
@@ -218,7 +218,7 @@ DIGEST = "sha256:" + "401403429" * 7 + "a"
     ],
 )
 def test_a_remedy_only_for_a_cause_that_is_known(monkeypatch: pytest.MonkeyPatch, said: str, remedy: str) -> None:
-    monkeypatch.setattr(_containerd, "dump", lambda engine, config: ("", ""))
+    monkeypatch.setattr(detect, "dump", lambda engine, config: ("", ""))
     engine = Engine("containerd", (1, 7, 24), "containerd.service", "/x", "/c", "/s", True)
     registry = Registry(engine, parse("docker://h:5000/x:y"), Access("u", "geheim"))
     refusal = registry._failed(Access("u", "geheim"), "", f"warning: x\nctr: {said} geheim\n")

@@ -20,16 +20,16 @@ import pytest
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _artifacts,
-    _containerd,
-    _cri,
-    _probe,
     _transaction,
     _undo,
     _unit,
     _validate,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._change import Change, FileChange
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import cri
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import probe as probe_module
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.change import Change, FileChange
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal, Swap
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files as files_module
@@ -88,12 +88,12 @@ class Daemon:
         self.start()
         return self.probe(engine, handlers, timeout)
 
-    def status(self, address: str, timeout: float = 5.0) -> _cri.Status:
+    def status(self, address: str, timeout: float = 5.0) -> cri.Status:
         if self.served is None:
-            raise _cri.CriError("/s: Connection refused")
-        return _cri.Status(True, "", tuple(self.served))
+            raise cri.CriError("/s: Connection refused")
+        return cri.Status(True, "", tuple(self.served))
 
-    def sandboxes(self, address: str, timeout: float = 5.0) -> list[_cri.Sandbox]:
+    def sandboxes(self, address: str, timeout: float = 5.0) -> list[cri.Sandbox]:
         self.status(address)
         return []
 
@@ -112,16 +112,16 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Daemon:
     """Return a daemon below a directory, in the place of the node's."""
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # slow, and no power is cut here
     daemon = Daemon(tmp_path)
-    monkeypatch.setattr(_containerd, "dump", daemon.dump)
+    monkeypatch.setattr(detect, "dump", daemon.dump)
     for name in ("status", "sandboxes"):
-        monkeypatch.setattr(_cri, name, getattr(daemon, name))
+        monkeypatch.setattr(cri, name, getattr(daemon, name))
     for name in ("restart", "probe"):
-        monkeypatch.setattr(_probe, name, getattr(daemon, name))
-    monkeypatch.setattr(_probe, "invocation", lambda engine: str(daemon.starts))
-    monkeypatch.setattr(_probe, "last_words", lambda engine, since: "")
-    monkeypatch.setattr(_probe, "snapshotters", lambda engine: [])
-    monkeypatch.setattr(_probe, "_is_up", lambda engine: daemon.served is not None)
-    monkeypatch.setattr(_probe, "cri_plugins", lambda engine: {"io.containerd.grpc.v1.cri": "ok"})
+        monkeypatch.setattr(probe_module, name, getattr(daemon, name))
+    monkeypatch.setattr(probe_module, "invocation", lambda engine: str(daemon.starts))
+    monkeypatch.setattr(probe_module, "last_words", lambda engine, since: "")
+    monkeypatch.setattr(probe_module, "snapshotters", lambda engine: [])
+    monkeypatch.setattr(probe_module, "_is_up", lambda engine: daemon.served is not None)
+    monkeypatch.setattr(probe_module, "cri_plugins", lambda engine: {"io.containerd.grpc.v1.cri": "ok"})
     monkeypatch.setattr(_unit, "enable", lambda directory: None)
     monkeypatch.setattr(_unit, "disable", lambda directory: "")
     monkeypatch.setattr(_validate, "TRIAL", str(tmp_path / "trial"))
@@ -209,7 +209,7 @@ def test_an_engine_that_does_not_start_is_brought_back(state: State, daemon: Dae
     assert Journal.find(state) is None
 
 
-@pytest.mark.parametrize("error", [_cri.CriError("/s: the engine closed the connection"), ValueError("password")])
+@pytest.mark.parametrize("error", [cri.CriError("/s: the engine closed the connection"), ValueError("password")])
 def test_an_engine_that_goes_away_while_its_pods_are_asked_for(
     state: State, daemon: Daemon, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
@@ -220,7 +220,7 @@ def test_an_engine_that_goes_away_while_its_pods_are_asked_for(
     before = look(daemon)
     expected = files_module.sha256(daemon.config.read_bytes())
     files = [FileChange(str(daemon.config), expected, BEFORE.encode(), BEFORE.encode())]
-    monkeypatch.setattr(_cri, "sandboxes", fail)
+    monkeypatch.setattr(cri, "sandboxes", fail)
     with pytest.raises(
         Refusal, match=r"to answer on /s before anything is changed|ValueError in test_transaction\.py, line \d+"
     ):
@@ -460,9 +460,9 @@ class Killed(BaseException):
 
 STEPS: tuple[tuple[t.Any, str], ...] = (
     *((os, name) for name in ("mkdir", "chmod", "rename", "unlink", "rmdir", "symlink", "fsync")),
-    *((_probe, name) for name in ("restart", "invocation")),
-    *((_cri, name) for name in ("status", "sandboxes")),
-    (_containerd, "dump"),
+    *((probe_module, name) for name in ("restart", "invocation")),
+    *((cri, name) for name in ("status", "sandboxes")),
+    (detect, "dump"),
 )
 
 
@@ -497,7 +497,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> tuple
     "error",
     [
         OSError(28, "No space left on device"),
-        _cri.CriError("/s: the engine closed the connection"),
+        cri.CriError("/s: the engine closed the connection"),
         ValueError("password"),
         Refusal("this", "that", "Do so."),
     ],

@@ -12,8 +12,8 @@ import typing as t
 import pytest
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _validate
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._change import Change
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.change import Change
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
 ENGINE = Engine(

@@ -18,15 +18,14 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
-    _containerd,
-    _cri,
     _payloads,
-    _probe,
     _service,
     _transaction,
     _unit,
     _validate,
 )
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import cri, probe
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal, Kind, Stage
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
 
@@ -53,15 +52,15 @@ class Node:
         self.root, self.state, self.starts = root, State(str(root / "state")), starts
         self._create(sample(name))
         monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-        run = _containerd.run
+        run = detect.run
         monkeypatch.setattr(
-            _containerd, "run", lambda argv, timeout=60.0: run(["true"] if argv[0] == "systemctl" else argv, timeout)
+            detect, "run", lambda argv, timeout=60.0: run(["true"] if argv[0] == "systemctl" else argv, timeout)
         )
-        monkeypatch.setattr(_containerd, "dump", lambda engine, config: (self.configured(), ""))
-        monkeypatch.setattr(_cri, "status", lambda address: _cri.Status(True, "", ("runc",)))
-        monkeypatch.setattr(_probe, "probe", lambda engine, handlers, timeout: list(handlers))
-        monkeypatch.setattr(_probe, "restart", self.restart)
-        monkeypatch.setattr(_probe, "invocation", lambda engine: str(self.starts))
+        monkeypatch.setattr(detect, "dump", lambda engine, config: (self.configured(), ""))
+        monkeypatch.setattr(cri, "status", lambda address: cri.Status(True, "", ("runc",)))
+        monkeypatch.setattr(probe, "probe", lambda engine, handlers, timeout: list(handlers))
+        monkeypatch.setattr(probe, "restart", self.restart)
+        monkeypatch.setattr(probe, "invocation", lambda engine: str(self.starts))
         monkeypatch.setattr(_service, "remove", lambda: None)
         monkeypatch.setattr(_unit, "reload", lambda: None)
         monkeypatch.setattr(_unit, "disable", lambda directory: "")

@@ -14,11 +14,13 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
-    _containerd,
     _handover,
     _installer,
     _module,
     _registry,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import (
+    detect as detect_module,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
@@ -45,7 +47,7 @@ class Node:
         monkeypatch.setattr(node_state, "AnsibleModule", lambda **spec: self)
         monkeypatch.setattr(_module, "session", self.session)
         monkeypatch.setattr(_module, "enter", self.enter)
-        monkeypatch.setattr(_containerd, "detect", self.detect)
+        monkeypatch.setattr(detect_module, "detect", self.detect)
         monkeypatch.setattr(_installer, "edited", lambda receipt: [])
         monkeypatch.setattr(_installer, "bring_back", lambda state: None)
         monkeypatch.setattr(_handover, "leave_request", lambda *_words, **_how: None)

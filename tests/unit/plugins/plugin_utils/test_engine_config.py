@@ -12,13 +12,13 @@ import typing as t
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _engines
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import schemas
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _engine_config, _toml
 
 MAIN = "/etc/containerd/config.toml"
-DROP_IN = _engines.drop_in_path(MAIN)
-GLOB = _engines.drop_in_glob(MAIN)
+DROP_IN = schemas.drop_in_path(MAIN)
+GLOB = schemas.drop_in_glob(MAIN)
 TRIAL = "/run/trial"
 
 R2 = ("plugins", "io.containerd.grpc.v1.cri", "containerd", "runtimes")
@@ -70,7 +70,7 @@ class Node:
     def table(self) -> tuple[str, ...]:
         document = tomllib.loads(self.files[MAIN] or "")
         schema, plain = _engine_config.schema_of(document), not {"version", "plugins"} & set(document)
-        return _engines.decide(self.version, schema, self.mode, plain).table
+        return schemas.decide(self.version, schema, self.mode, plain).table
 
     def dump(self) -> str:
         """Print the handlers as the engine would: those of its files, and its builtin runc."""
@@ -639,7 +639,7 @@ def tool_s_file(version: tuple[int, ...], handlers: dict[str, t.Any], platforms:
         (*table, name): {**DEFAULTS[version], **values} for name, values in sorted(handlers.items())
     }
     tables.update(
-        {(*_engines.PLATFORMS, name): {"platform": "", **values} for name, values in (platforms or {}).items()}
+        {(*schemas.PLATFORMS, name): {"platform": "", **values} for name, values in (platforms or {}).items()}
     )
     blocks = [f"version = {schema}\n"]
     for header, values in tables.items():
@@ -792,8 +792,8 @@ def early(
 def test_handlers_that_are_served_stay_until_more_is_known() -> None:
     """An edited copy of one is no reason to refuse an upgrade early: it would be if the handler went."""
     table = {"runtime_type": "io.containerd.kata-qemu.v2", "runtime_path": "/opt/kata/bin/shim"}
-    drop_in = _toml.add_tables("version = 2\n", {(*_engines.V2, "kata-qemu"): table}, DROP_IN)
-    copy = _toml.add_tables("version = 2\n", {(*_engines.V2, "kata-qemu"): {**table, "snapshotter": "nydus"}}, "copy")
+    drop_in = _toml.add_tables("version = 2\n", {(*schemas.V2, "kata-qemu"): table}, DROP_IN)
+    copy = _toml.add_tables("version = 2\n", {(*schemas.V2, "kata-qemu"): {**table, "snapshotter": "nydus"}}, "copy")
     main = "version = 2\nimports = ['/etc/containerd/conf.d/*.toml']\n"
     files = {MAIN: main, DROP_IN: drop_in, "/etc/containerd/conf.d/99-nvidia.toml": copy}
     dump = main + copy.partition("\n")[2]

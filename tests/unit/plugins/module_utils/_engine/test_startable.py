@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _startable
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import startable
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
 TRUE = os.path.realpath(shutil.which("true") or "/bin/true")
@@ -40,7 +40,7 @@ def elf(machine: int, interpreter: bytes = b"", wide: bool = True, order: str = 
 @pytest.fixture
 def shim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Callable[..., str]:
     """Return a function that makes a shim of some bytes and returns its path."""
-    monkeypatch.setattr(_startable, "_has_emulators", lambda: False)
+    monkeypatch.setattr(startable, "_has_emulators", lambda: False)
 
     def make(content: bytes, mode: int = 0o755) -> str:
         path = tmp_path / "containerd-shim-kata-v2"
@@ -52,7 +52,7 @@ def shim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Callable[..., str
 
 
 def refuse(path: str, **options: str) -> None:
-    _startable.refuse({"kata-qemu": {"runtime_path": path, "options": options}}, {}, os.path.dirname(path))
+    startable.refuse({"kata-qemu": {"runtime_path": path, "options": options}}, {}, os.path.dirname(path))
 
 
 @pytest.mark.parametrize(
@@ -102,27 +102,27 @@ def test_what_does_not_start(
 def test_another_processor_with_an_emulator_is_tried(
     shim: t.Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_startable, "_has_emulators", lambda: True)
+    monkeypatch.setattr(startable, "_has_emulators", lambda: True)
     with pytest.raises(Refusal, match="cannot start it"):
         refuse(shim(elf(4711)))
 
 
 def test_a_mount(shim: t.Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     path, statvfs = shim(b"#!/bin/sh\n"), os.statvfs
-    assert _startable.on_mounts([path, "", "/no"]) == {}
+    assert startable.on_mounts([path, "", "/no"]) == {}
 
     def noexec(path: str) -> os.statvfs_result:
         return os.statvfs_result((*statvfs(path)[:8], os.ST_NOEXEC, 255))
 
     monkeypatch.setattr(os, "statvfs", noexec)
-    assert os.path.ismount(_startable._mount_of(path))
+    assert os.path.ismount(startable._mount_of(path))
     with pytest.raises(Refusal, match="which is mounted with noexec"):
         refuse(path)
-    assert list(_startable.on_mounts([path])) == [path]
+    assert list(startable.on_mounts([path])) == [path]
 
 
 def test_a_shim_that_runs_on_is_ended(shim: t.Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_startable, "_TIMEOUT", 0.3)
+    monkeypatch.setattr(startable, "_TIMEOUT", 0.3)
     began = time.monotonic()
     refuse(shim(b"#!/bin/sh\nsleep 60 & sleep 60\n"))
     assert time.monotonic() - began < 10
@@ -131,8 +131,8 @@ def test_a_shim_that_runs_on_is_ended(shim: t.Callable[..., str], monkeypatch: p
 def test_a_link_where_the_engine_knows_no_path(shim: t.Callable[..., str]) -> None:
     path = shim(b"#!/no/such/sh\n")
     with pytest.raises(Refusal, match="/no/such/sh"):
-        _startable.refuse({"kata-qemu": {}}, {"/usr/local/bin/containerd-shim-kata-qemu-v2": path}, "")
-    _startable.refuse({"enclave-cc": {}}, {"/etc/enclave-cc/config.toml": path}, "")
+        startable.refuse({"kata-qemu": {}}, {"/usr/local/bin/containerd-shim-kata-qemu-v2": path}, "")
+    startable.refuse({"enclave-cc": {}}, {"/etc/enclave-cc/config.toml": path}, "")
 
 
 @pytest.mark.parametrize(
@@ -163,8 +163,8 @@ def test_the_hypervisor(
 def test_handlers_that_others_have_configured(shim: t.Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     path = shim(b"#!/no/such/sh\n")
     types = {"kata": "io.containerd.kata.v2", "runc-like": "io.containerd.no-such.v2"}
-    monkeypatch.setattr(_startable, "_PATH", os.path.dirname(path))
+    monkeypatch.setattr(startable, "_PATH", os.path.dirname(path))
     for paths in ({"kata": ["/x/config.toml", path]}, {}):
         with pytest.raises(Refusal, match="/no/such/sh"):
-            _startable.refuse_configured(paths, types)
-    _startable.refuse_configured({}, {"runc-like": "io.containerd.no-such.v2"})
+            startable.refuse_configured(paths, types)
+    startable.refuse_configured({}, {"runc-like": "io.containerd.no-such.v2"})

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _execstart
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._execstart import Options, Planned
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import execstart
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.execstart import (
+    Options,
+    Planned,
+)
 
 
 def show(exec_start: str, *, env: str = "", files: tuple[str, ...] = (), directory: str = "") -> dict[str, list[str]]:
@@ -41,7 +44,7 @@ def show(exec_start: str, *, env: str = "", files: tuple[str, ...] = (), directo
     ],
 )
 def test_options(words: str, expected: Options) -> None:
-    assert _execstart.options(words.split(), "/srv/x") == expected
+    assert execstart.options(words.split(), "/srv/x") == expected
 
 
 CONTAINERD = "/usr/bin/containerd"
@@ -73,7 +76,7 @@ PLAIN = Options(config="/x.toml")
     ],
 )  # fmt: skip
 def test_what_systemd_would_start(properties: dict[str, list[str]], expected: Planned | str) -> None:
-    found = _execstart.planned(properties)
+    found = execstart.planned(properties)
     if isinstance(expected, Planned):
         assert found == expected
     else:
@@ -84,7 +87,7 @@ def test_what_systemd_would_start(properties: dict[str, list[str]], expected: Pl
 def test_a_program_of_this_name_is_preferred_to_a_value_of_it(tmp_path: Path) -> None:
     binary = tmp_path / "containerd"
     binary.touch()
-    found = _execstart.planned(show(f"/usr/bin/systemd-run --scope --unit containerd {binary} --config /x.toml"))
+    found = execstart.planned(show(f"/usr/bin/systemd-run --scope --unit containerd {binary} --config /x.toml"))
     assert found == Planned(str(binary), PLAIN)
 
 
@@ -104,6 +107,6 @@ def test_a_program_of_this_name_is_preferred_to_a_value_of_it(tmp_path: Path) ->
 def test_files_of_variables(tmp_path: Path, text: str, expected: str | None) -> None:
     (tmp_path / "containerd").write_text(text)
     properties = show(CONTAINERD, env="OPTIONS=less OTHER=1", files=("/no/such", f"{tmp_path}/*"))
-    found = _execstart.environment(properties)
+    found = execstart.environment(properties)
     assert found["OTHER"] == "1"
     assert found.get("OPTIONS") == expected

@@ -10,7 +10,7 @@ import re
 import typing as t
 from collections import Counter
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _engines
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import schemas
 
 Sections = t.Dict[t.Tuple[str, ...], t.List[str]]
 
@@ -108,7 +108,7 @@ def paths(dump: str) -> dict[str, list[str]]:
 def cri_enabled(dump: str) -> bool:
     """Tell whether the configuration lets the CRI run."""
     disabled = [line for line in sections(dump)[()] if line.startswith("disabled_plugins")]
-    return not any(f"{quote}{plugin}{quote}" in "".join(disabled) for plugin in _engines.CRI_PLUGINS for quote in "\"'")
+    return not any(f"{quote}{plugin}{quote}" in "".join(disabled) for plugin in schemas.CRI_PLUGINS for quote in "\"'")
 
 
 def served(dump: str) -> list[str]:
@@ -140,8 +140,8 @@ def _foreign(dump: str, ours: t.Collection[str], proxies: t.Collection[str], swi
         for header, lines in sections(dump).items()
         if lines
         and _handler(header) not in ours
-        and not (header[:1] == _engines.PROXIES and header[1:2] and header[1] in proxies)
-        and not (switched and header[:1] == ("plugins",) and header[1:2] and header[1] in _engines.CRI_PLUGINS)
+        and not (header[:1] == schemas.PROXIES and header[1:2] and header[1] in proxies)
+        and not (switched and header[:1] == ("plugins",) and header[1:2] and header[1] in schemas.CRI_PLUGINS)
     }
 
 

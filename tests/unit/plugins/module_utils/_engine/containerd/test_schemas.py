@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _engines
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engines import DROP_IN, IN_PLACE
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import schemas
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.schemas import (
+    DROP_IN,
+    IN_PLACE,
+)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
 R1 = ("plugins", "cri", "containerd", "runtimes")
@@ -32,7 +35,7 @@ def named(version: tuple[int, ...]) -> str:
 def test_containerd_1_is_configured_in_place(
     version: tuple[int, ...], schema: int, asked: str, mode: str, table: tuple[str, ...]
 ) -> None:
-    assert _engines.decide(version, schema, asked) == _engines.Target(mode, schema, table, forgetful=True)
+    assert schemas.decide(version, schema, asked) == schemas.Target(mode, schema, table, forgetful=True)
 
 
 @pytest.mark.parametrize(
@@ -50,32 +53,32 @@ def test_containerd_1_is_configured_in_place(
 def test_containerd_2_is_configured_by_a_drop_in_unless_asked_otherwise(
     version: tuple[int, ...], schema: int, asked: str, mode: str, table: tuple[str, ...]
 ) -> None:
-    assert _engines.decide(version, schema, asked) == _engines.Target(mode, schema, table)
+    assert schemas.decide(version, schema, asked) == schemas.Target(mode, schema, table)
 
 
 @pytest.mark.parametrize("version", [(2, 3, 7), (2, 4, 2)], ids=named)
 def test_newer_versions_know_more_schemas(version: tuple[int, ...]) -> None:
-    assert _engines.decide(version, 4) == _engines.Target(DROP_IN, 4, R3)
-    assert _engines.decide(version, 1) == _engines.Target(IN_PLACE, 1, R1)
-    assert _engines.decide(version, 1, plain=True) == _engines.Target(IN_PLACE, 1, R1)
+    assert schemas.decide(version, 4) == schemas.Target(DROP_IN, 4, R3)
+    assert schemas.decide(version, 1) == schemas.Target(IN_PLACE, 1, R1)
+    assert schemas.decide(version, 1, plain=True) == schemas.Target(IN_PLACE, 1, R1)
 
 
 @pytest.mark.parametrize(
     ("version", "schema", "plain", "target"),
     [
-        ((1, 4, 13), 0, False, _engines.Target(IN_PLACE, 2, R2, declared=False, forgetful=True)),
-        ((1, 7, 24), 0, False, _engines.Target(IN_PLACE, 2, R2, declared=False, forgetful=True)),
-        ((2, 1, 9), 0, False, _engines.Target(DROP_IN, 3, R3, declared=False)),
-        ((2, 4, 2), 0, False, _engines.Target(DROP_IN, 3, R3, declared=False)),
+        ((1, 4, 13), 0, False, schemas.Target(IN_PLACE, 2, R2, declared=False, forgetful=True)),
+        ((1, 7, 24), 0, False, schemas.Target(IN_PLACE, 2, R2, declared=False, forgetful=True)),
+        ((2, 1, 9), 0, False, schemas.Target(DROP_IN, 3, R3, declared=False)),
+        ((2, 4, 2), 0, False, schemas.Target(DROP_IN, 3, R3, declared=False)),
         # Docker's package: no version, and nothing that a version would change.
-        ((2, 1, 9), 1, True, _engines.Target(DROP_IN, 3, R3, declared=False)),
-        ((1, 7, 24), 1, True, _engines.Target(IN_PLACE, 1, R1, forgetful=True)),
+        ((2, 1, 9), 1, True, schemas.Target(DROP_IN, 3, R3, declared=False)),
+        ((1, 7, 24), 1, True, schemas.Target(IN_PLACE, 1, R1, forgetful=True)),
     ],
 )
 def test_a_file_that_does_not_say_its_version(
-    version: tuple[int, ...], schema: int, plain: bool, target: _engines.Target
+    version: tuple[int, ...], schema: int, plain: bool, target: schemas.Target
 ) -> None:
-    assert _engines.decide(version, schema, plain=plain) == target
+    assert schemas.decide(version, schema, plain=plain) == target
 
 
 @pytest.mark.parametrize(
@@ -97,7 +100,7 @@ def test_a_file_that_does_not_say_its_version(
 )
 def test_refused(version: tuple[int, ...], schema: int, mode: str, found: str) -> None:
     with pytest.raises(Refusal) as refused:
-        _engines.decide(version, schema, mode)
+        schemas.decide(version, schema, mode)
     assert found in refused.value.found
     assert refused.value.remedy
 
@@ -130,7 +133,7 @@ def test_refused(version: tuple[int, ...], schema: int, mode: str, found: str) -
     ],
 )
 def test_a_key_works_since(key: str, version: tuple[int, ...], acts: bool) -> None:
-    assert _engines.works(key, version) is acts
+    assert schemas.works(key, version) is acts
 
 
 @pytest.mark.parametrize(
@@ -145,8 +148,8 @@ def test_a_key_works_since(key: str, version: tuple[int, ...], acts: bool) -> No
     ],
 )
 def test_the_drop_in_is_beside_the_main_file(main: str, path: str, glob: str) -> None:
-    assert _engines.drop_in_path(main) == path
-    assert _engines.drop_in_glob(main) == glob
+    assert schemas.drop_in_path(main) == path
+    assert schemas.drop_in_glob(main) == glob
 
 
 @pytest.mark.parametrize(
@@ -158,4 +161,4 @@ def test_the_drop_in_is_beside_the_main_file(main: str, path: str, glob: str) ->
     ],
 )
 def test_shim_name(runtime_type: str, program: str) -> None:
-    assert _engines.shim_name(runtime_type) == program
+    assert schemas.shim_name(runtime_type) == program

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 import tomlkit
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _toml_text
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import toml_text
 
 # The node's scan has to agree with a TOML parser: the parser is the judge, the number is for the reader.
 SCHEMAS = [
@@ -48,9 +48,9 @@ SCHEMAS = [
 def test_schema_is_what_a_parser_says(text: str, schema: int) -> None:
     document = tomlkit.parse(text.removeprefix("\ufeff")).unwrap()
     assert document.get("version", int(bool(document))) == schema, "the table itself is wrong"
-    assert _toml_text.schema_of(text) == schema
+    assert toml_text.schema_of(text) == schema
 
 
 @pytest.mark.parametrize("version", ["02", "2nd", "0x", "2__0", "'2'", "2.0", ""])
 def test_no_schema_at_all_is_no_error(version: str) -> None:
-    assert _toml_text.schema_of(f"version = {version}\n") == 1
+    assert toml_text.schema_of(f"version = {version}\n") == 1

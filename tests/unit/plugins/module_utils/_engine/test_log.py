@@ -10,7 +10,7 @@ import json
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _log
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import log
 
 STARTING = {"MESSAGE_ID": "7d4958e842da4a758f6c1cdc7b36dcc5", "MESSAGE": "Démarrage de containerd.service…"}
 OLD = [
@@ -38,14 +38,14 @@ ENDED = ["containerd.service: Control process exited, code=exited, status=3", "F
 )  # fmt: skip
 def test_telling_lines(logged: list[str], expected: list[str]) -> None:
     journal = "\n".join(json.dumps(entry) for entry in [*OLD, STARTING, *({"MESSAGE": line} for line in logged)])
-    entries = _log.entries(f"-- Logs begin at … --\n{journal}\n")
-    found = _log.telling(entries, since=2.0).splitlines()
+    entries = log.entries(f"-- Logs begin at … --\n{journal}\n")
+    found = log.telling(entries, since=2.0).splitlines()
     assert len(found) == len(expected), found
     assert all(line.startswith(start) for line, start in zip(found, expected, strict=True)), found
 
 
 def test_what_is_not_utf_8() -> None:
-    assert _log.telling([{"MESSAGE": list(b"caf\xe9")}], 0) == "caf\ufffd"
+    assert log.telling([{"MESSAGE": list(b"caf\xe9")}], 0) == "caf\ufffd"
 
 
 @pytest.mark.parametrize(
@@ -60,8 +60,8 @@ def test_what_is_not_utf_8() -> None:
     ],
 )  # fmt: skip
 def test_secrets(line: str) -> None:
-    assert "geheim" not in _log.masked(line)
-    assert _log.masked(line)[:8] == line[:8]
+    assert "geheim" not in log.masked(line)
+    assert log.masked(line)[:8] == line[:8]
 
 
 @pytest.mark.parametrize(
@@ -69,10 +69,10 @@ def test_secrets(line: str) -> None:
     ['level=error msg="401 Unauthorized: no such author: x"', "listen unix /run/x.sock: bind: permission denied"],
 )
 def test_ordinary_words_stay(line: str) -> None:
-    assert _log.masked(line) == line
+    assert log.masked(line) == line
 
 
 def test_a_strange_log_keeps_nobody_from_the_way_back() -> None:
     """A line that was cut, no object, and an entry with several messages."""
     logged = '{"MESSAGE": ["level=fatal one", "level=fatal two"]}\n{"MESSAGE": "lev\n{}\n'
-    assert _log.telling(_log.entries(logged), 0) == "level=fatal one\nlevel=fatal two"
+    assert log.telling(log.entries(logged), 0) == "level=fatal one\nlevel=fatal two"

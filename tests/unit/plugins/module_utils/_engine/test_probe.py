@@ -11,8 +11,9 @@ import typing as t
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _containerd, _cri, _probe
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import cri, probe
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
 ENGINE = Engine("containerd", (1, 7, 24), "containerd.service", "/opt/bin/containerd", "/c", "/s", True)
@@ -26,41 +27,41 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> t.Callable[[int, str, str], None]
     """Have ctr answer, and the CRI not."""
 
     def status(address: str) -> t.NoReturn:
-        raise _cri.CriError(f"{address}: no answer")
+        raise cri.CriError(f"{address}: no answer")
 
     def give(code: int, output: str, errors: str = "") -> None:
         monkeypatch.setattr(
-            _probe, "run", lambda argv, timeout=0.0: subprocess.CompletedProcess(argv, code, output, errors)
+            probe, "run", lambda argv, timeout=0.0: subprocess.CompletedProcess(argv, code, output, errors)
         )
 
-    monkeypatch.setattr(_cri, "status", status)
+    monkeypatch.setattr(cri, "status", status)
     return give
 
 
 def test_a_cri_that_is_disabled_serves_nothing(answer: t.Callable[..., None]) -> None:
     answer(0, SNAPSHOTTERS)
-    assert _probe.served(ENGINE) == []
+    assert probe.served(ENGINE) == []
 
 
-@pytest.mark.parametrize(("code", "output"), [(0, CRI), (1, ""), (_containerd.MISSING, "")])
+@pytest.mark.parametrize(("code", "output"), [(0, CRI), (1, ""), (detect.MISSING, "")])
 def test_a_cri_of_which_nothing_is_known_is_not_disabled(answer: t.Callable[..., None], code: int, output: str) -> None:
     answer(code, output)
     with pytest.raises(Refusal, match="the unit is active"):
-        _probe.served(ENGINE)
+        probe.served(ENGINE)
 
 
 def test_snapshotters(answer: t.Callable[..., None]) -> None:
     answer(0, SNAPSHOTTERS)
-    assert _probe.snapshotters(ENGINE) == ["overlayfs"]
+    assert probe.snapshotters(ENGINE) == ["overlayfs"]
 
 
 @pytest.mark.parametrize(
-    ("code", "remedy"), [(_containerd.MISSING, "ctr beside /opt/bin/containerd"), (1, "Run 'ctr plugins ls'")]
+    ("code", "remedy"), [(detect.MISSING, "ctr beside /opt/bin/containerd"), (1, "Run 'ctr plugins ls'")]
 )
 def test_snapshotters_that_nobody_can_list_are_not_missing(
     answer: t.Callable[..., None], code: int, remedy: str
 ) -> None:
     answer(code, "", "a line\nctr: no answer\n")
     with pytest.raises(Refusal, match="Found ctr: no answer") as refused:
-        _probe.snapshotters(ENGINE)
+        probe.snapshotters(ENGINE)
     assert remedy in refused.value.remedy

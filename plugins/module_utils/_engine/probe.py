@@ -10,8 +10,8 @@ import contextlib
 import time
 import typing as t
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _cri, _log
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import (
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import cri, log
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import (
     MISSING,
     Engine,
     ctr,
@@ -64,8 +64,8 @@ def _rows(listed: str) -> list[tuple[str, str, str]]:
 def served(engine: Engine) -> list[str]:
     """Return the handlers that an engine serves; none where its CRI is disabled. Refuse one that should answer and does not."""
     try:
-        return list(_cri.status(engine.socket).handlers)
-    except _cri.CriError as error:
+        return list(cri.status(engine.socket).handlers)
+    except cri.CriError as error:
         plugins = cri_plugins(engine)
         if plugins is not None and _CRI not in plugins:
             return []
@@ -123,12 +123,12 @@ def probe(engine: Engine, handlers: t.Collection[str], timeout: float) -> list[s
     while True:
         failed, found = False, ""
         try:
-            status = _cri.status(engine.socket)
+            status = cri.status(engine.socket)
             absent = sorted(set(handlers) - set(status.handlers))
             if status.ready and not absent:
                 return list(status.handlers)
             found = f"no handler {', '.join(absent)} served" if absent else f"the runtime not ready: {status.reason}"
-        except _cri.CriError as error:
+        except cri.CriError as error:
             if not handlers and _is_up(engine):
                 return []
             if time.monotonic() < min(began + 1, deadline):
@@ -154,5 +154,5 @@ def last_words(engine: Engine, since: float) -> str:
     with contextlib.suppress(Exception):
         run(["journalctl", "--sync"])  # what a process that has ended just now said may still be on its way
         argv = ["journalctl", f"--unit={engine.unit}", f"--since=@{int(since)}", "--output=json", "--no-pager"]
-        return _log.telling(_log.entries(run(argv).stdout), since)
+        return log.telling(log.entries(run(argv).stdout), since)
     return ""

@@ -10,7 +10,7 @@ import fnmatch
 import os
 import typing as t
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _toml_text
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import toml_text
 
 
 def absolute(pattern: str, parent: str) -> str:
@@ -48,7 +48,7 @@ def read(main: str) -> dict[str, bytes]:
             continue
         with open(path, "rb") as stream:
             files[path] = stream.read()
-        for pattern in _toml_text.imports_of(files[path].decode(errors="replace")):
+        for pattern in toml_text.imports_of(files[path].decode(errors="replace")):
             pending += _existing(absolute(pattern, path))
     return files
 

@@ -14,11 +14,16 @@ import subprocess
 import typing as t
 from dataclasses import asdict, dataclass, replace
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
-    _daemon,
-    _dump,
-    _execstart,
-    _imports,
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import (
+    daemon as daemon_module,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import (
+    execstart,
+    imports,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.dump import (
+    address,
+    written_address,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
@@ -45,7 +50,7 @@ _SOCKET = "/run/containerd/containerd.sock"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PROPERTIES = (
     *("Id", "LoadState", "ActiveState", "MainPID", "ControlGroup", "NeedDaemonReload"),
-    *_execstart.PROPERTIES,
+    *execstart.PROPERTIES,
 )
 
 
@@ -140,8 +145,8 @@ def find(overrides: Overrides) -> tuple[Engine, list[Refusal]]:
             raise Refusal(f"an absolute path in {name}", repr(path), "Write the whole path, from / on.")
     unit, shown = _unit(overrides)
     group = "".join(shown.get("ControlGroup", ()))
-    daemon = _daemon.find(int("".join(shown.get("MainPID", ())) or 0), group)
-    planned = _execstart.planned(shown)
+    daemon = daemon_module.find(int("".join(shown.get("MainPID", ())) or 0), group)
+    planned = execstart.planned(shown)
     options = daemon.options if daemon else planned.options
     if options is None and not overrides.config:
         raise Refusal(
@@ -149,7 +154,7 @@ def find(overrides: Overrides) -> tuple[Engine, list[Refusal]]:
             f"no process of containerd in it, and {planned.why}",
             f"Start {unit}: a containerd that runs tells it. Or name the file in coco_engine_config.",
         )
-    options = options or _execstart.Options()
+    options = options or execstart.Options()
     binary = (daemon.binary if daemon else planned.binary) or _BINARY
     config = overrides.config or options.config or _CONFIG
     if os.path.exists(config) and not os.path.isfile(config):
@@ -225,8 +230,8 @@ def _doubts(
     engine: Engine,
     overrides: Overrides,
     shown: t.Mapping[str, t.Sequence[str]],
-    daemon: _daemon.Daemon | None,
-    planned: _execstart.Planned,
+    daemon: daemon_module.Daemon | None,
+    planned: execstart.Planned,
 ) -> t.Iterator[Refusal]:
     """Yield why a restart of the unit could start another engine than the one that was found, or touch another unit's."""
     unit = engine.unit
@@ -252,7 +257,7 @@ def _doubts(
                     "The unit, or a file of its variables, was changed since: restart the unit first"
                     + (f", or say in {variable} what counts." if variable else "."),
                 )
-    stranger = "" if overrides.socket else _daemon.stranger(engine.socket, daemon, unit)
+    stranger = "" if overrides.socket else daemon_module.stranger(engine.socket, daemon, unit)
     if stranger:
         yield Refusal(
             f"{unit} to listen on {engine.socket}",
@@ -263,11 +268,11 @@ def _doubts(
 
 def _configured_socket(engine: Engine) -> str:
     """Return the address that an engine's files give it, '' where they give none."""
-    texts = [content.decode(errors="replace") for content in _imports.read(engine.config).values()]
-    written = _dump.written_address(texts)
+    texts = [content.decode(errors="replace") for content in imports.read(engine.config).values()]
+    written = written_address(texts)
     if written is None:
         try:
-            return _dump.address(dump(engine, engine.config)[0])
+            return address(dump(engine, engine.config)[0])
         except Refusal:
             return ""  # who looks at the configuration says what is wrong with it
     return written
@@ -318,7 +323,7 @@ def _not_dumped(engine: Engine, config: str, done: subprocess.CompletedProcess[s
             complaint,
             "Run its 'config dump' on the node to see why.",
         )
-    files = list(_imports.read(config))
+    files = list(imports.read(config))
     named = [path for path in files if path in complaint]
     # What else is quoted comes from the file, and could be a password.
     shown = re.sub(

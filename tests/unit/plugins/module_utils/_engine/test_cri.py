@@ -18,7 +18,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _cri
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import cri
 
 
 def varint(value: int) -> bytes:
@@ -95,16 +95,16 @@ RUNTIMES: dict[str, t.Any] = {"containerd": {"runtimes": {"runc": {}, "kata-qemu
 @pytest.mark.parametrize(
     ("said", "status"),
     [
-        pytest.param(answer(READY, NETWORK, config=RUNTIMES), _cri.Status(True, "", ("kata-qemu", "runc")), id="ready"),
-        pytest.param(answer(NETWORK, DOWN, config=RUNTIMES), _cri.Status(False, "shim is missing", ("kata-qemu", "runc")), id="not ready"),
-        pytest.param(answer(NETWORK), _cri.Status(False, "the engine reports no RuntimeReady condition"), id="no word of it"),
-        pytest.param(answer(READY), _cri.Status(True, ""), id="no configuration"),
-        pytest.param(answer(READY, config={"containerd": {"runtimes": None}}), _cri.Status(True, ""), id="no runtimes"),
-        pytest.param(answer(condition("RuntimeReady", False, "Reason")), _cri.Status(False, "Reason"), id="a reason only"),
-        pytest.param(b"", _cri.Status(False, "the engine reports no RuntimeReady condition"), id="nothing"),
+        pytest.param(answer(READY, NETWORK, config=RUNTIMES), cri.Status(True, "", ("kata-qemu", "runc")), id="ready"),
+        pytest.param(answer(NETWORK, DOWN, config=RUNTIMES), cri.Status(False, "shim is missing", ("kata-qemu", "runc")), id="not ready"),
+        pytest.param(answer(NETWORK), cri.Status(False, "the engine reports no RuntimeReady condition"), id="no word of it"),
+        pytest.param(answer(READY), cri.Status(True, ""), id="no configuration"),
+        pytest.param(answer(READY, config={"containerd": {"runtimes": None}}), cri.Status(True, ""), id="no runtimes"),
+        pytest.param(answer(condition("RuntimeReady", False, "Reason")), cri.Status(False, "Reason"), id="a reason only"),
+        pytest.param(b"", cri.Status(False, "the engine reports no RuntimeReady condition"), id="nothing"),
     ],
 )  # fmt: skip
-def test_status(address: Path, version: str, said: bytes, status: _cri.Status) -> None:
+def test_status(address: Path, version: str, said: bytes, status: cri.Status) -> None:
     asked: list[bytes] = []
 
     def method(request: bytes) -> bytes:
@@ -112,7 +112,7 @@ def test_status(address: Path, version: str, said: bytes, status: _cri.Status) -
         return said
 
     with engine(address, {f"/runtime.{version}.RuntimeService/Status": method}) as socket_path:
-        assert _cri.status(socket_path) == status
+        assert cri.status(socket_path) == status
     assert asked == [field(1, 1)], "verbose"
 
 
@@ -120,19 +120,19 @@ def test_a_long_answer(address: Path) -> None:
     runtimes = {"containerd": {"runtimes": {f"handler-{number}": {"x": "y" * 100_000} for number in range(50)}}}
     said = answer(READY, config=runtimes)
     with engine(address, {"/runtime.v1.RuntimeService/Status": lambda _request: said}) as socket_path:
-        assert len(_cri.status(socket_path).handlers) == 50
+        assert len(cri.status(socket_path).handlers) == 50
 
 
 def test_sandboxes(address: Path) -> None:
     said = pod("a", "kata-qemu") + pod("b") + pod("c", "kata-qemu", state=1)
     with engine(address, {"/runtime.v1.RuntimeService/ListPodSandbox": lambda _request: said}) as socket_path:
-        assert _cri.sandboxes(socket_path) == [
-            _cri.Sandbox("a", "default", "kata-qemu", ready=True),
-            _cri.Sandbox("b", "default", "", ready=True),
-            _cri.Sandbox("c", "default", "kata-qemu", ready=False),
+        assert cri.sandboxes(socket_path) == [
+            cri.Sandbox("a", "default", "kata-qemu", ready=True),
+            cri.Sandbox("b", "default", "", ready=True),
+            cri.Sandbox("c", "default", "kata-qemu", ready=False),
         ]
     with engine(address, {"/runtime.v1.RuntimeService/ListPodSandbox": lambda _request: b""}) as socket_path:
-        assert _cri.sandboxes(socket_path) == []
+        assert cri.sandboxes(socket_path) == []
 
 
 def fail(_request: bytes) -> bytes:
@@ -152,15 +152,15 @@ def fail(_request: bytes) -> bytes:
     ],
 )  # fmt: skip
 def test_an_engine_that_answers_nonsense(address: Path, methods: t.Mapping[str, Method]) -> None:
-    with engine(address, methods) as socket_path, pytest.raises(_cri.CriError):
-        status = _cri.status(socket_path)
-        if status == _cri.Status(True, ""):  # null may count as no configuration
-            raise _cri.CriError("no configuration")
+    with engine(address, methods) as socket_path, pytest.raises(cri.CriError):
+        status = cri.status(socket_path)
+        if status == cri.Status(True, ""):  # null may count as no configuration
+            raise cri.CriError("no configuration")
 
 
 def test_no_engine(address: Path) -> None:
-    with pytest.raises(_cri.CriError, match=str(address)):
-        _cri.status(str(address))
+    with pytest.raises(cri.CriError, match=str(address)):
+        cri.status(str(address))
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
@@ -214,14 +214,14 @@ def peer(address: Path, *said: bytes, stay: bool = False) -> t.Iterator[list[byt
 )
 def test_frames(address: Path, said: bytes) -> None:
     with peer(address, said) as heard:
-        assert _cri.status(str(address)).ready
+        assert cri.status(str(address)).ready
     assert heard[0].startswith(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
     assert b"/runtime.v1.RuntimeService/Status" in heard[0]
 
 
 def test_a_ping_is_answered(address: Path) -> None:
     with peer(address, frame(6, 0, 0, b"01234567") + frame(4, 0, 0, b"") + frame(0, 1, 1, MESSAGE)) as heard:
-        assert _cri.status(str(address)).ready
+        assert cri.status(str(address)).ready
     assert frame(6, 1, 0, b"01234567") in heard[0]
     assert frame(4, 1, 0, b"") in heard[0]
 
@@ -240,10 +240,10 @@ def test_a_ping_is_answered(address: Path) -> None:
     ],
 )
 def test_frames_that_are_no_answer(address: Path, said: bytes) -> None:
-    with peer(address, said, said), pytest.raises(_cri.CriError, match=str(address)):
-        _cri.status(str(address))
+    with peer(address, said, said), pytest.raises(cri.CriError, match=str(address)):
+        cri.status(str(address))
 
 
 def test_an_engine_that_does_not_answer(address: Path) -> None:
-    with peer(address, b"", stay=True), pytest.raises(_cri.CriError, match="timed out"):
-        _cri.status(str(address), timeout=0.2)
+    with peer(address, b"", stay=True), pytest.raises(cri.CriError, match="timed out"):
+        cri.status(str(address), timeout=0.2)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _hosts
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import registries
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
 
@@ -33,7 +33,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
     ],
 )
 def test_own_urls(url: str, host: str, own: bool) -> None:
-    assert _hosts.is_own(url, host) is own
+    assert registries.is_own(url, host) is own
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_own_urls(url: str, host: str, own: bool) -> None:
     ],
 )  # fmt: skip
 def test_without_mirrors(text: str, expected: dict[str, t.Any]) -> None:
-    assert tomllib.loads(_hosts.without_mirrors(text, "h:5000", "/x")) == expected
+    assert tomllib.loads(registries.without_mirrors(text, "h:5000", "/x")) == expected
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_without_mirrors(text: str, expected: dict[str, t.Any]) -> None:
 def test_what_could_hide_a_mirror_is_refused(text: str, line: int) -> None:
     tomllib.loads(text)
     with pytest.raises(Refusal, match=f"in line {line}") as refused:
-        _hosts.without_mirrors(text, "h:5000", "/certs.d/h/hosts.toml")
+        registries.without_mirrors(text, "h:5000", "/certs.d/h/hosts.toml")
     assert "/certs.d/h/hosts.toml" in str(refused.value)
     assert 'mirror"' not in refused.value.found
 
@@ -87,7 +87,7 @@ def test_files_that_are_named_relative_to_it(tmp_path: Path) -> None:
     (source / "certs").mkdir(parents=True)
     (source / "certs" / "client.key").write_text("key")
     (source / "hosts.toml").write_text('client = "certs/client.key"\n[host."https://mirror"]\n')
-    _hosts.copy(str(source), str(tmp_path / "made"), "h:5000")
+    registries.copy(str(source), str(tmp_path / "made"), "h:5000")
     for name in ("h_5000_", "h:5000"):
         made = tmp_path / "made" / name
         assert (made / "hosts.toml").read_text() == 'client = "certs/client.key"\n'
@@ -99,5 +99,5 @@ def test_certificates_without_a_file(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
     (source / "ca.crt").write_text("ca")
-    _hosts.copy(str(source), str(tmp_path / "made"), "h")
+    registries.copy(str(source), str(tmp_path / "made"), "h")
     assert (tmp_path / "made" / "h" / "ca.crt").read_text() == "ca"

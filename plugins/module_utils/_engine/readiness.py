@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
-    _containerd,
-    _cri,
-    _dump,
-    _engines,
-    _probe,
-    _toml_text,
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import cri, probe, toml_text
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import (
+    detect,
+    dump,
+    schemas,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
 
-def look(
-    overrides: _containerd.Overrides, config_mode: str, enable_cri: bool
-) -> tuple[dict[str, t.Any], list[Refusal]]:
+def look(overrides: detect.Overrides, config_mode: str, enable_cri: bool) -> tuple[dict[str, t.Any], list[Refusal]]:
     """Return what there is to say about the engine, and all that is wrong with it."""
     facts: dict[str, t.Any] = {
         "engine": {},
@@ -34,15 +30,15 @@ def look(
     problems: list[Refusal] = []
     disabled = True
     try:
-        engine, doubts = _containerd.find(overrides)
+        engine, doubts = detect.find(overrides)
         facts["engine"] = engine.facts()
         problems += doubts
         text = _text(engine.config)
-        facts["config_schema"] = schema = _toml_text.schema_of(text)
-        plain = not _toml_text.sets_plugins(text) and not _toml_text.declares_version(text)
-        facts["config_mode"] = _engines.decide(engine.version, schema, config_mode, plain).mode
+        facts["config_schema"] = schema = toml_text.schema_of(text)
+        plain = not toml_text.sets_plugins(text) and not toml_text.declares_version(text)
+        facts["config_mode"] = schemas.decide(engine.version, schema, config_mode, plain).mode
         # Refuses a file that the engine would not start with.
-        disabled = not _dump.cri_enabled(_containerd.dump(engine, engine.config)[0])
+        disabled = not dump.cri_enabled(detect.dump(engine, engine.config)[0])
     except Refusal as refusal:
         problems.append(refusal)
     if facts["engine"]:
@@ -53,7 +49,7 @@ def look(
     return facts, problems
 
 
-def require(overrides: _containerd.Overrides, config_mode: str, enable_cri: bool) -> None:
+def require(overrides: detect.Overrides, config_mode: str, enable_cri: bool) -> None:
     """Refuse an engine with which something is wrong, and name all of that."""
     _facts, problems = look(overrides, config_mode, enable_cri)
     if problems:
@@ -61,23 +57,23 @@ def require(overrides: _containerd.Overrides, config_mode: str, enable_cri: bool
         raise Refusal(first.expected, first.found, " ".join([first.remedy, *map(str, others)]))
 
 
-def _ask(engine: _containerd.Engine, facts: dict[str, t.Any], enable_cri: bool, disabled: bool) -> None:
+def _ask(engine: detect.Engine, facts: dict[str, t.Any], enable_cri: bool, disabled: bool) -> None:
     """Add what the running engine itself says; ``disabled``: its files disable its CRI."""
     try:
-        facts["served"] = _probe.served(engine)
+        facts["served"] = probe.served(engine)
         if facts["served"]:
-            status = _cri.status(engine.socket)
+            status = cri.status(engine.socket)
             facts["cri"] = {"ready": status.ready, "reason": status.reason}
-            for pod in _cri.sandboxes(engine.socket):
+            for pod in cri.sandboxes(engine.socket):
                 if pod.ready:
                     facts["pods"].setdefault(pod.handler, []).append(f"{pod.namespace}/{pod.name}")
             return
     except Refusal as refusal:
         facts["cri"]["reason"] = refusal.found
         raise
-    except _cri.CriError as error:
+    except cri.CriError as error:
         facts["cri"]["reason"] = str(error)
-        raise _probe.no_answer(engine, error) from error
+        raise probe.no_answer(engine, error) from error
     facts["cri"]["reason"] = "disabled"
     if not disabled:
         raise Refusal(

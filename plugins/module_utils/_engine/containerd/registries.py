@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import re
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _toml_text
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import toml_text
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 
@@ -73,7 +73,7 @@ def without_mirrors(text: str, host: str, path: str) -> str:
     """Return the lines of a ``hosts.toml`` that are about the registry itself."""
     parts: list[list[str]] = [[]]
     own = [True]
-    for number, (line, fresh) in enumerate(_toml_text.lines_of(text), 1):
+    for number, (line, fresh) in enumerate(toml_text.lines_of(text), 1):
         words = line.strip()
         if fresh and words.startswith("["):
             match = _TABLE.fullmatch(words)

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _imports, _toml_text
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import toml_text
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import (
+    imports as imports_module,
+)
 
 MAIN = "/etc/containerd/config.toml"
 OURS = "/etc/containerd/conf.d/99-confidential-containers.toml"
@@ -33,7 +36,7 @@ OURS = "/etc/containerd/conf.d/99-confidential-containers.toml"
     ],
 )
 def test_matches(pattern: str, matches: bool) -> None:
-    assert _imports.matches(pattern, OURS) is matches
+    assert imports_module.matches(pattern, OURS) is matches
 
 
 def test_order() -> None:
@@ -48,7 +51,7 @@ def test_order() -> None:
         "/etc/containerd/conf.d/1.toml",
         "/etc/containerd/nested.toml",
     ]
-    assert _imports.order(MAIN, lambda path: imports.get(path, []), {*files, MAIN}) == [
+    assert imports_module.order(MAIN, lambda path: imports.get(path, []), {*files, MAIN}) == [
         MAIN,
         "/etc/containerd/conf.d/1.toml",
         "/etc/containerd/conf.d/2.toml",
@@ -63,8 +66,8 @@ def test_read(tmp_path: Path) -> None:
     for name in ("2.toml", ".1.toml", "3.conf"):
         (directory / name).write_text(f"# {name}\n")
     main.write_text(f"version = 2\nimports = ['conf.d/*.toml', '{tmp_path}/none.toml', 'config.toml']\n")
-    assert list(_imports.read(str(main))) == [str(main), str(directory / ".1.toml"), str(directory / "2.toml")]
-    assert _imports.read(str(tmp_path / "none.toml")) == {}
+    assert list(imports_module.read(str(main))) == [str(main), str(directory / ".1.toml"), str(directory / "2.toml")]
+    assert imports_module.read(str(tmp_path / "none.toml")) == {}
 
 
 @pytest.mark.parametrize(
@@ -81,4 +84,4 @@ def test_read(tmp_path: Path) -> None:
     ],
 )
 def test_imports_of(text: str, found: list[str]) -> None:
-    assert _toml_text.imports_of(text) == found
+    assert toml_text.imports_of(text) == found

@@ -12,7 +12,7 @@ import socket
 import struct
 from dataclasses import dataclass
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _execstart
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import execstart
 
 _DELETED = " (deleted)"
 _INIT = 1
@@ -28,7 +28,7 @@ class Daemon:
     pid: int
     program: str
     binary: str
-    options: _execstart.Options
+    options: execstart.Options
     plain: bool
 
 
@@ -58,7 +58,7 @@ def _daemon(pid: int, proc: str) -> Daemon | None:
     # Where a package was upgraded since, its new file starts next.
     program = program[: -len(_DELETED)] if program.endswith(_DELETED) else program
     name = os.path.basename(program)
-    options = _execstart.options(words[1:], directory)
+    options = execstart.options(words[1:], directory)
     if "containerd" not in name or "shim" in name or not words or options.command:
         return None
     # The name that it was started by may be a link, which an upgrade sets to another program.

@@ -16,8 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _containerd, _daemon
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._containerd import Engine, Overrides
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import daemon, detect
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import (
+    Engine,
+    Overrides,
+)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
 DEFAULT = "/etc/containerd/config.toml"
@@ -63,7 +66,7 @@ class Node:
         (at / "stat").write_text(f"{pid} (a (b) c) S {parent} 1 1")
 
     def find(self, **overrides: str) -> tuple[Engine, list[str]]:
-        engine, doubts = _containerd.find(Overrides(**overrides))
+        engine, doubts = detect.find(Overrides(**overrides))
         return engine, list(map(str, doubts))
 
 
@@ -72,10 +75,10 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
     proc = tmp_path / "proc"
     proc.mkdir()
     node = Node(proc)
-    monkeypatch.setattr(_containerd, "run", node.run)
-    monkeypatch.setattr(_daemon, "find", functools.partial(_daemon.find, proc=str(proc)))
-    monkeypatch.setattr(_daemon, "stranger", functools.partial(_daemon.stranger, proc=str(proc)))
-    monkeypatch.setattr(_daemon, "listener", lambda address: 0)
+    monkeypatch.setattr(detect, "run", node.run)
+    monkeypatch.setattr(daemon, "find", functools.partial(daemon.find, proc=str(proc)))
+    monkeypatch.setattr(daemon, "stranger", functools.partial(daemon.stranger, proc=str(proc)))
+    monkeypatch.setattr(daemon, "listener", lambda address: 0)
     return node
 
 
@@ -196,8 +199,8 @@ def test_a_unit_that_was_changed_since_it_started(
         assert word in doubts[0]
     if words:
         with pytest.raises(Refusal):
-            _containerd.detect(Overrides(**overrides))
-    assert _containerd.detect(Overrides(**overrides), restarting=False).active
+            detect.detect(Overrides(**overrides))
+    assert detect.detect(Overrides(**overrides), restarting=False).active
 
 
 @pytest.mark.parametrize(
@@ -269,7 +272,7 @@ def test_whose_socket_it_is(node: Node, monkeypatch: pytest.MonkeyPatch, pid: in
     node.process(80, BINARY, BINARY)
     if group and pid != 80:
         node.process(pid, "/x", "x", group=group)
-    monkeypatch.setattr(_daemon, "listener", lambda address: pid)
+    monkeypatch.setattr(daemon, "listener", lambda address: pid)
     _engine, doubts = node.find()
     assert [stranger] == ["".join(doubts) and stranger]
     assert not stranger or f"Found that {stranger} does" in doubts[0]
@@ -278,11 +281,11 @@ def test_whose_socket_it_is(node: Node, monkeypatch: pytest.MonkeyPatch, pid: in
 
 def test_who_listens(tmp_path: Path) -> None:
     address = str(tmp_path / "s")
-    assert _daemon.listener(address) == 0
+    assert daemon.listener(address) == 0
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(address)
         listening.listen()
-        assert _daemon.listener(address) == os.getpid()
+        assert daemon.listener(address) == os.getpid()
 
 
 def test_the_client_beside_the_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,7 +298,7 @@ def test_the_client_beside_the_daemon(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "containerd").symlink_to(real / "containerd")
     for binary in (real / "containerd", tmp_path / "containerd"):
         engine = Engine("containerd", (1, 7, 24), "containerd.service", str(binary), DEFAULT, "/s", True)
-        assert _containerd.ctr(engine, "version") == [str(real / "ctr"), "--address", "/s", "version"]
+        assert detect.ctr(engine, "version") == [str(real / "ctr"), "--address", "/s", "version"]
 
 
 def test_what_a_journal_of_before_says_of_an_engine() -> None:
@@ -315,7 +318,7 @@ def test_a_program_that_is_no_containerd(node: Node, monkeypatch: pytest.MonkeyP
         done = node.run(argv, timeout)
         return subprocess.CompletedProcess(argv, 0, output, "") if argv[1:] == ["--version"] else done
 
-    monkeypatch.setattr(_containerd, "run", run)
+    monkeypatch.setattr(detect, "run", run)
     node.process(80, BINARY, BINARY)
     with pytest.raises(Refusal, match=found) as refused:
         node.find()
@@ -330,7 +333,7 @@ def test_a_program_that_is_no_containerd(node: Node, monkeypatch: pytest.MonkeyP
         (1, "containerd: toml: expected x", False, "Mend {main} or {other} first."),
         # What is tried is ours: the node's own files were taken a moment ago.
         (1, "containerd: toml: incompatible types", True, "coco_handler_overrides"),
-        (_containerd.MISSING, "No such file or directory", False, "on the node to see why"),
+        (detect.MISSING, "No such file or directory", False, "on the node to see why"),
         (-9, "", False, "on the node to see why"),
     ],
 )
@@ -342,9 +345,9 @@ def test_a_configuration_that_is_not_taken(
     Path(names["other"]).touch()
     engine = Engine("containerd", (1, 7, 24), "containerd.service", BINARY, names["main"], SOCKET, True)
     failed = subprocess.CompletedProcess([], status, "", said.format(**names))
-    monkeypatch.setattr(_containerd, "run", lambda argv, timeout=60.0: failed)
+    monkeypatch.setattr(detect, "run", lambda argv, timeout=60.0: failed)
     with pytest.raises(Refusal) as refused:
-        _containerd.dump(engine, str(tmp_path / "trial.toml") if trial else names["main"])
+        detect.dump(engine, str(tmp_path / "trial.toml") if trial else names["main"])
     assert remedy.format(**names) in refused.value.remedy
     assert "geheim" not in str(refused.value)
     assert "{main}" not in said or names["main"] in refused.value.found
