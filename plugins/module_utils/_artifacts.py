@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _layouts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Swap
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, mounts
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Swap
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
 
 if t.TYPE_CHECKING:
     from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import Entry, Tree

@@ -13,7 +13,7 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Installer, Receipt
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Installer, Receipt
 
 #: The contract's commands, and those that each one makes undone.
 UNDOES: t.Mapping[str, tuple[str, ...]] = {

@@ -20,18 +20,14 @@ import traceback
 import typing as t
 from dataclasses import asdict, dataclass
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
-    _documents,
-    _state,
-    _transaction,
-    _unit,
-)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _transaction
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.change import Change
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import documents, unit
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State, locked
 
 if t.TYPE_CHECKING:
     from ansible_collections.confidential_containers.runtime.plugins.module_utils import _command
@@ -94,11 +90,11 @@ class Result:
 
 
 def _requested() -> Request | None:
-    return _documents.read(_REQUEST, "request", [None], Request.from_plain)
+    return documents.read(_REQUEST, "request", [None], Request.from_plain)
 
 
 def _result(path: str) -> Result | None:
-    return _documents.read(path, "result", [None], Result.from_plain)
+    return documents.read(path, "result", [None], Result.from_plain)
 
 
 def _result_path(run: str) -> str:
@@ -118,18 +114,18 @@ def carried_out(run: str) -> dict[str, t.Any]:
     """Have the unit carry out the request of ``run``, and return what it did, or raise its refusal."""
     path = _result_path(run)
     with _listening(run):
-        _unit.start()
-        if not _unit.wait(lambda: os.path.exists(path)) and _is_requested(run):
+        unit.start()
+        if not unit.wait(lambda: os.path.exists(path)) and _is_requested(run):
             # A process that was about to end when it was started has not seen the request.
-            _unit.start()
-            _unit.wait(lambda: os.path.exists(path))
+            unit.start()
+            unit.wait(lambda: os.path.exists(path))
         result = _result(path)
         files.remove_file(path)
     if result is None:
         raise Refusal(
-            f"{_unit.NAME} to carry out this run ({run})",
+            f"{unit.NAME} to carry out this run ({run})",
             "that it ended without a result",
-            f"'journalctl -u {_unit.NAME}' on the node says why. {_GOES_ON}",
+            f"'journalctl -u {unit.NAME}' on the node says why. {_GOES_ON}",
         )
     if result.refusal is not None:
         raise result.refusal
@@ -205,7 +201,7 @@ def main() -> None:
     state = State()
     with contextlib.ExitStack() as held:
         try:
-            held.enter_context(_state.locked(_unit.NAME))
+            held.enter_context(locked(unit.NAME))
         except (Refusal, OSError) as error:
             # Who waits has to hear that, too. What is read without the lock is only a name.
             request = _requested()

@@ -21,11 +21,9 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _command,
     _contracts,
     _kept,
-    _payloads,
     _reach,
     _record,
     _service,
-    _unit,
     _validate,
     _volumes,
 )
@@ -37,14 +35,15 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import (
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.progress import Progress
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import staged, unit
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import (
     CommandUndo,
     Journal,
     Stage,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.progress import Progress
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import (
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import (
     CommandDone,
     Difference,
     EngineIdentity,
@@ -52,7 +51,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
     Payload,
     Receipt,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
 
 #: Units that a command may install.
 _UNIT = re.compile(rf"{_reach.UNITS}/[^/]+\.(service|socket|timer|path)")
@@ -170,7 +169,7 @@ def bring_back(state: State) -> None:
     wanted = {path: item["before"] for path, item in left.items() if path not in edited}
     _stop_units(path for path, before in wanted.items() if before is None)
     _record.put_back(wanted, lambda path: _original(state, path))
-    _unit.reload()
+    unit.reload()
 
 
 def _safely(
@@ -190,7 +189,7 @@ def _safely(
     try:
         before = set(probe.served(engine)) & _configured(engine)
         journal.record(command=CommandUndo(list(created), engine, sorted(before), probe.invocation(engine), timeout))
-        _record.take(_store(state), roots, _unit.PATHS)
+        _record.take(_store(state), roots, unit.PATHS)
         outcome = work(before)
         changed = _record.changes(_store(state))
         outcome.files = {path: _word(*pair) for path, pair in changed.items()}
@@ -222,7 +221,7 @@ def finish(state: State, journal: Journal) -> None:
         if path not in left and not os.path.isdir(original):
             files.remove_file(original)
     _tidy(state, journal)
-    _payloads.forget(state)
+    staged.forget(state)
     files.sync([state.directory, *(entry["path"] for entry in _created(journal))])
     journal.close()
 
@@ -246,7 +245,7 @@ def roll_back(state: State, journal: Journal) -> list[str]:
     changed, kept = _record.restore(_store(state), seen)
     _tidy(state, journal)
     engine = undo.engine
-    _unit.reload()
+    unit.reload()
     start = probe.invocation(engine)
     if changed or undo.back is None:
         undo = _noted(journal, replace(undo, back=start))

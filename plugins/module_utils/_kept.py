@@ -19,7 +19,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._a
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Layers, Limits
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._tarball import Source
 
 

@@ -10,7 +10,7 @@ import os
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.change import Change
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
 
 #: Where a daemon finds other shims; a link of ours must not come before one of them.
 _SHIM_DIRECTORIES = ("/usr/local/sbin", "/usr/sbin", "/usr/bin", "/opt/containerd/bin")

@@ -14,10 +14,11 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _handover, _state, _transaction
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _handover, _transaction
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State, locked
 
 #: An engine that needs longer than its time limit is rolled back: too short a limit would undo every run.
 _SHORTEST_TIMEOUT = 10
@@ -92,12 +93,12 @@ def _fail(module: AnsibleModule, message: str) -> t.NoReturn:
 
 
 @contextlib.contextmanager
-def session(module: AnsibleModule, run: str = "") -> t.Iterator[tuple[_state.State, str]]:
+def session(module: AnsibleModule, run: str = "") -> t.Iterator[tuple[State, str]]:
     """Hold the node's lock, and end an interrupted run first, unless it is the ``run`` that the caller goes on with.
 
     Yields the state and what was done about the interrupted run ('' when there was none).
     """
-    state = _state.State()
+    state = State()
     # Only in check mode, and for a caller that has lost its run, an open journal is answered at once: with a refusal.
     wait = not (run or module.check_mode)
     with contextlib.ExitStack() as held:
@@ -130,7 +131,7 @@ def session(module: AnsibleModule, run: str = "") -> t.Iterator[tuple[_state.Sta
                 module.warn(left)
 
 
-def _recover(module: AnsibleModule, state: _state.State) -> str:
+def _recover(module: AnsibleModule, state: State) -> str:
     """End a run that was interrupted, and return what was done, '' where there was none."""
     recovered, told = _transaction.recover(state)
     if recovered:
@@ -140,7 +141,7 @@ def _recover(module: AnsibleModule, state: _state.State) -> str:
     return recovered
 
 
-def _alone(held: contextlib.ExitStack, state: _state.State, what: str, wait: bool) -> Journal | None:
+def _alone(held: contextlib.ExitStack, state: State, what: str, wait: bool) -> Journal | None:
     """Have ``held`` hold the node's lock, once no other run is at work; return the open journal, if there is one.
 
     Between two of its modules a run holds no lock. Its journal then looks like that of a run that was interrupted, and only
@@ -148,7 +149,7 @@ def _alone(held: contextlib.ExitStack, state: _state.State, what: str, wait: boo
     """
     while True:
         with contextlib.ExitStack() as attempt:
-            attempt.enter_context(_state.locked(what))
+            attempt.enter_context(locked(what))
             journal = Journal.find(state)
             if journal is None or not wait or journal.age > _AT_WORK:
                 held.enter_context(attempt.pop_all())

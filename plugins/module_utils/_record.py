@@ -16,11 +16,11 @@ import stat
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _documents
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Difference, Left
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import documents
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Difference, Left
 
 Entry = t.Dict[str, t.Any]
 Index = t.Dict[str, Entry]
@@ -47,7 +47,7 @@ class Recorded:
     @classmethod
     def find(cls, store: str) -> Recorded | None:
         """Return the index of a record, None where none was taken."""
-        return _documents.read(_index_path(store), "record", _UNDERSTOOD, cls.from_plain)
+        return documents.read(_index_path(store), "record", _UNDERSTOOD, cls.from_plain)
 
     @classmethod
     def from_plain(cls, plain: t.Mapping[str, t.Any]) -> Recorded:

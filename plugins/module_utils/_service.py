@@ -18,10 +18,11 @@ import time
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _contracts, _unit
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _contracts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import run
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.unit import reload
 
 NAME = "confidential-containers-installer.service"
 _IDENTIFIER = "confidential-containers-installer"
@@ -124,7 +125,7 @@ def start(command: Command) -> str:
     files.write_atomically(_ENVIRONMENT, text.encode(), mode=0o600)
     files.make_directories(os.path.dirname(_PATH))
     files.write_atomically(_PATH, unit(command).encode(), mode=0o600)
-    _unit.reload()
+    reload()
     began = time.time()
     done = run(["systemctl", "start", "--", NAME], timeout=120)
     if done.returncode != 0:

@@ -19,23 +19,27 @@ from dataclasses import dataclass, field, replace
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _artifacts,
     _links,
-    _payloads,
     _undo,
-    _unit,
     _validate,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import probe, startable
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.change import Change, encoded
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal, Kind, Stage, Swap
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import (
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import staged, unit
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import (
+    Journal,
+    Kind,
+    Stage,
+    Swap,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import (
     Edit,
     EngineIdentity,
     Receipt,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
 
 _WRITTEN = "the engine's configuration to be written"
 _BACK = "the node to be as before again"
@@ -54,7 +58,7 @@ class Outcome:
 def begin(state: State, journal: Journal, artifacts: Swap | None = None, receipt: Receipt | None = None) -> None:
     """Open a run: from here on it is undone or finished, whatever happens, at the latest when the node boots."""
     if Journal.find(state) is None:
-        _unit.enable(state.journal)
+        unit.enable(state.journal)
     journal.record(artifacts=artifacts, receipt=receipt)
 
 
@@ -175,7 +179,7 @@ def finish(state: State, journal: Journal) -> None:
     artifacts = journal.artifacts
     if artifacts:
         _artifacts.prune(artifacts)
-        _payloads.forget(state)
+        staged.forget(state)
     files.remove_empty_directories(directories - needed)
     if artifacts:
         _artifacts.give_back(artifacts.prefix, artifacts.give_back)
@@ -194,7 +198,7 @@ def roll_back(state: State, journal: Journal) -> list[str]:
         edited = _artifacts.put_back(artifacts)
         _remember_edited(state, artifacts, edited)
         told += [f"{os.path.join(artifacts.prefix, path)}: edited since it was installed, and kept." for path in edited]
-        _payloads.forget(state)
+        staged.forget(state)
     written = [*config.files, *config.links, *config.directories] if config else []
     files.sync([*written, *_places(state, artifacts)])
     journal.close()
@@ -235,7 +239,7 @@ def tidy(state: State) -> str:
     """
     if Journal.find(state):
         return ""
-    left = _unit.disable(state.journal)
+    left = unit.disable(state.journal)
     files.remove_tree(_validate.TRIAL)
     state.remove_if_empty()
     return left

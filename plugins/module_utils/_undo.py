@@ -23,7 +23,6 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect, dump
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import ConfigUndo, Journal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.files import (
     missing_directories,
     remove_empty_directories,
@@ -34,6 +33,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._n
     temporary,
     write_atomically,
 )
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import ConfigUndo, Journal
 
 #: Seconds that an engine which needs no restart gets to answer.
 _ANSWER = 5.0

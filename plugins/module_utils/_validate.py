@@ -17,12 +17,12 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect, dump
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Swap
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.files import (
     remove_tree,
     sha256_file,
     write_atomically,
 )
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Swap
 
 #: Where a new configuration is tried before it is written. Not below a directory that any engine imports from.
 TRIAL = "/run/confidential-containers.trial"

@@ -64,16 +64,16 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _handover,
     _installer,
     _module,
-    _payloads,
     _registry,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._handover import Request, Task
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal, Kind
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, mounts
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import staged
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal, Kind
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
 
 
 def _engine(module: AnsibleModule) -> detect.Engine | None:
@@ -122,7 +122,7 @@ def _forget(module: AnsibleModule, state: State) -> None:
     engine = _engine(module)
     if engine:
         _registry.clean(engine)
-    _payloads.forget(state, everything=True)
+    staged.forget(state, everything=True)
     receipt = state.receipt()
     # Where an edited file stayed, and is gone by now.
     _artifacts.give_back(receipt.prefix, receipt.kept)

@@ -126,15 +126,15 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _contracts,
     _layouts,
     _module,
-    _payloads,
     _transaction,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal, Stage, Swap
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal, Stage, Swap
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.staged import find
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
 
 if t.TYPE_CHECKING:
     from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import Tree
@@ -169,7 +169,7 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
     # Files that their admin has edited survive an uninstallation; they are still ours to keep.
     known = receipt if receipt.prefix == prefix else Receipt()
     old: Tree = {**known.left, **known.tree}
-    staged = _payloads.find(state, digest)
+    staged = find(state, digest)
     if staged:
         new: Tree = staged.tree or {}
     elif module.check_mode and module.params["tree"]:

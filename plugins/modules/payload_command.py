@@ -179,9 +179,9 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._handover import Request, Task
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal, Kind
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import CommandDone
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal, Kind
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import CommandDone
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
 
 #: Commands of the payload that is installed; the others are of payloads of their own.
 _OF_THE_PAYLOAD = ("install", "uninstall", "cleanup")

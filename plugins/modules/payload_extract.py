@@ -250,7 +250,6 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _layers,
     _layouts,
     _module,
-    _payloads,
     _reference,
     _shims,
     _streams,
@@ -267,9 +266,10 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, hardware
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.progress import Progress
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Payload
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._registry import Access, Registry
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import staged as staged_module
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Payload
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._tarball import Source
 
 Identity = t.Mapping[str, t.Any]
@@ -349,7 +349,7 @@ class Extraction:
             return ""
         known = self.receipt.payload
         if not known.digest or known.source != self.source:
-            staged = _payloads.of_source(self.state, self.source)
+            staged = staged_module.of_source(self.state, self.source)
             return _read_before(staged.payload.plain()) if staged else ""
         return _read_before(known.plain())
 
@@ -382,7 +382,7 @@ class Extraction:
         installed = self.receipt.payload
         if self.receipt.tree and digest in installed.chain:
             return installed.plain()
-        staged = _payloads.find(self.state, digest)
+        staged = staged_module.find(self.state, digest)
         return staged.payload.plain() if staged else None
 
     def _pulling(self, arrived: int) -> None:
@@ -433,17 +433,17 @@ class Extraction:
                             )
                         )
                     if not self.check_mode:
-                        _payloads.forget(self.state)  # what runs that failed have left
+                        staged_module.forget(self.state)  # what runs that failed have left
                     edited = [os.path.join(prefix, path) for path in drifted]
                     return {**self._result("installed", installed, self.receipt.tree), "edited": edited}
-        staged = _payloads.find(self.state, digest)
+        staged = staged_module.find(self.state, digest)
         if (
             staged
             and staged.prefix == self._prefix(_layouts.by_name(staged.payload.layout))
             and self._suffices(staged.payload)
         ):
             if staged.keep != self.params["keep"] and not self.check_mode:
-                _payloads.remember(self.state, dataclasses.replace(staged, keep=self.params["keep"]))
+                staged_module.remember(self.state, dataclasses.replace(staged, keep=self.params["keep"]))
             return self._result("staged", staged.payload, staged.tree or {})
         if not unpacked:
             self._require_engine()
@@ -500,7 +500,7 @@ class Extraction:
             kept = _kept.keep(self.state, source, image, reference, limits, self._reading(image, "kept"))
         except BaseException:
             files.remove_tree(_kept.directory_of(self.state, image.digest))
-            _payloads.forget(self.state)
+            staged_module.forget(self.state)
             raise
         return {**result, "changed": True, "contract": kept.contract_name}
 
@@ -527,8 +527,8 @@ class Extraction:
             nonlocal prefix, staged
             prefix = self._prefix(layout)
             self._require_one_mount(prefix)
-            staged = _payloads.staging(prefix, name)
-            _payloads.begin(self.state, name, staged)
+            staged = staged_module.staging(prefix, name)
+            staged_module.begin(self.state, name, staged)
             require_room(staged, image, _MAKE_ROOM)
             return staged
 
@@ -536,19 +536,19 @@ class Extraction:
             found = _extract.unpack(source, image, begin, how)
             identity, there = self._identified(identity, found)
             if there:
-                _payloads.discard(self.state, name)
+                staged_module.discard(self.state, name)
                 return there
             payload = self._payload(found, identity)
             result = self._result("absent", payload, found.tree)
             files.sync_filesystem(staged)
         except BaseException:
-            _payloads.forget(self.state)
+            staged_module.forget(self.state)
             raise
-        complete = _payloads.Staged(payload, staged, prefix, found.tree, self.params["keep"])
+        complete = staged_module.Staged(payload, staged, prefix, found.tree, self.params["keep"])
         if name == identity["digest"]:
-            _payloads.remember(self.state, complete)
+            staged_module.remember(self.state, complete)
         else:
-            _payloads.complete(self.state, name, complete)
+            staged_module.complete(self.state, name, complete)
         return {**result, "changed": True}
 
     def _identified(self, identity: Identity, found: _extract.Unpacked) -> tuple[Identity, dict[str, t.Any] | None]:

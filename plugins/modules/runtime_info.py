@@ -145,15 +145,15 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _installer,
     _layouts,
     _module,
-    _payloads,
     _shims,
-    _state,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import readiness
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import hardware
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import staged
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
 
 
 def _excluded(receipt: Receipt) -> dict[str, str]:
@@ -167,7 +167,7 @@ def _excluded(receipt: Receipt) -> dict[str, str]:
     return _shims.reasons(absent, hardware.architecture(), hardware.capabilities())
 
 
-def _installation(state: _state.State, verify: bool, problems: list[str]) -> dict[str, t.Any]:
+def _installation(state: State, verify: bool, problems: list[str]) -> dict[str, t.Any]:
     """Return what there is to say about the installation."""
     try:
         receipt = state.receipt()
@@ -215,10 +215,10 @@ def _installation(state: _state.State, verify: bool, problems: list[str]) -> dic
     }
 
 
-def _waiting(state: _state.State, problems: list[str]) -> dict[str, t.Any]:
+def _waiting(state: State, problems: list[str]) -> dict[str, t.Any]:
     """Return the payloads that wait on the node. Nobody holds the lock: one can go meanwhile."""
     try:
-        return dict(_payloads.waiting(state))
+        return dict(staged.waiting(state))
     except (Refusal, OSError) as error:
         problems.append(str(error))
         return {}
@@ -243,7 +243,7 @@ def main() -> t.NoReturn:
             **facts,
             "architecture": hardware.architecture(),
             "capabilities": hardware.capabilities(),
-            **_installation(_state.State(), params["verify"], problems),
+            **_installation(State(), params["verify"], problems),
             "problems": problems,
         }
 

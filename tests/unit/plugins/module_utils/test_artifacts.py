@@ -18,10 +18,10 @@ import pytest
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _artifacts, _layouts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import Entry, Tree
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Swap
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import mounts as mounts_module
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Swap
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import digest_of, tree_of
 
 CONFIGURATION = "share/defaults/kata-containers/configuration-qemu.toml"

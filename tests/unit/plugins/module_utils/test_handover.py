@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _handover, _transaction, _unit
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _handover, _transaction
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import unit
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
 
 ENGINE = Engine("containerd", (1, 7, 24), "containerd.service", "/x", "/etc/containerd/config.toml", "/s", True)
 REFUSAL = {"expected": "this", "found": "that", "remedy": "Do so."}
@@ -32,8 +33,8 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> State:
     monkeypatch.setattr(f"{_handover.__name__}._state.locked", contextlib.nullcontext)
     monkeypatch.setattr(_handover, "_DIRECTORY", str(tmp_path))
     monkeypatch.setattr(_handover, "_REQUEST", str(tmp_path / "request.json"))
-    monkeypatch.setattr(_unit, "enable", lambda directory: None)
-    monkeypatch.setattr(_unit, "disable", lambda directory: "")
+    monkeypatch.setattr(unit, "enable", lambda directory: None)
+    monkeypatch.setattr(unit, "disable", lambda directory: "")
     return state
 
 
@@ -153,14 +154,14 @@ def leave(tmp_path: Path, name: str, age: int = 0, **result: t.Any) -> Path:
 
 def test_a_result_is_left_to_who_waits_for_it(state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another run looks for what nobody has heard, just then."""
-    monkeypatch.setattr(_unit, "start", lambda: leave(tmp_path, "result-me.json", run="me", outcome={"changed": True}))
+    monkeypatch.setattr(unit, "start", lambda: leave(tmp_path, "result-me.json", run="me", outcome={"changed": True}))
     heard = []
 
     def wait(arrived: t.Callable[[], bool]) -> bool:
         heard.append(_handover.unheard())
         return arrived()
 
-    monkeypatch.setattr(_unit, "wait", wait)
+    monkeypatch.setattr(unit, "wait", wait)
     assert _handover.carried_out("me") == {"changed": True}
     assert heard == [""]
     assert list(tmp_path.iterdir()) == []
@@ -179,14 +180,14 @@ def test_a_process_that_was_about_to_end_has_not_seen_the_request(
 
     journal = Journal(state)
     request(state, journal)
-    monkeypatch.setattr(_unit, "start", start)
-    monkeypatch.setattr(_unit, "wait", lambda arrived: arrived())
+    monkeypatch.setattr(unit, "start", start)
+    monkeypatch.setattr(unit, "wait", lambda arrived: arrived())
     assert _handover.carried_out(journal.run) == {"changed": True}
 
 
 def test_a_unit_that_ends_without_a_result(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_unit, "start", lambda: None)
-    monkeypatch.setattr(_unit, "wait", lambda arrived: arrived())
+    monkeypatch.setattr(unit, "start", lambda: None)
+    monkeypatch.setattr(unit, "wait", lambda arrived: arrived())
     with pytest.raises(Refusal, match="ended without a result"):
         _handover.carried_out("me")
 

@@ -17,17 +17,17 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _installer,
     _service,
     _transaction,
-    _unit,
     _volumes,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import probe
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal, Kind
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import unit
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal, Kind
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
 
 ENGINE = Engine("containerd", (1, 7, 24), "containerd.service", "/x", "/etc/containerd/config.toml", "/s", True)
 
@@ -47,7 +47,7 @@ def starts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(probe, "restart", lambda *_words: starts.append(str(len(starts) + 1)))
     monkeypatch.setattr(probe, "invocation", lambda engine: starts[-1])
     monkeypatch.setattr(_service, "remove", lambda: None)
-    monkeypatch.setattr(_unit, "reload", lambda: None)
+    monkeypatch.setattr(unit, "reload", lambda: None)
     return starts
 
 

@@ -12,21 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
-    _kept,
-    _payloads,
-    _reference,
-    _rootfs,
-)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _kept, _reference, _rootfs
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Archive
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Limits
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import (
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import staged
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import (
     CommandDone,
     Installer,
     Receipt,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import OciArchive, file, tar
 
 SCRIPT = "opt/kata-artifacts/scripts/kata-deploy.sh"
@@ -68,7 +64,7 @@ def test_a_kept_image_becomes_a_root_file_system_again_and_again(state: State, t
         root.mkdir()
         _rootfs.unpack(found, image, str(root))
         assert (root / SCRIPT).read_bytes() == b"#!/bin/sh"
-    assert _payloads.find(state, image.digest) is None  # nothing of it is staged
+    assert staged.find(state, image.digest) is None  # nothing of it is staged
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"other"), Path.unlink], ids=["changed", "gone"])
@@ -84,9 +80,9 @@ def test_it_stays_as_long_as_the_receipt_knows_it(state: State, tmp_path: Path) 
     kept = keep(state, archive(tmp_path / "payload.tar"))
     digest = kept.images()[0].digest
     state.write_receipt(Receipt(installer=Installer({"install": CommandDone(digest)})))
-    _payloads.forget(state)
+    staged.forget(state)
     assert _kept.find(state, digest) is not None
-    _payloads.forget(state, everything=True)
+    staged.forget(state, everything=True)
     assert _kept.find(state, digest) is None
     assert not os.path.exists(kept.path)
 

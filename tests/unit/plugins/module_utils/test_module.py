@@ -13,13 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
-    _handover,
-    _module,
-    _state,
-    _transaction,
-)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _handover, _module, _transaction
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import state as state_module
 
 
 class Failed(BaseException):
@@ -52,8 +48,8 @@ class Module:
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Module:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(_state, "State", lambda: str(tmp_path))
-    monkeypatch.setattr(_state, "locked", lambda what: contextlib.nullcontext())
+    monkeypatch.setattr(state_module, "State", lambda: str(tmp_path))
+    monkeypatch.setattr(state_module, "locked", lambda what: contextlib.nullcontext())
     monkeypatch.setattr(_module, "_alone", lambda held, state, what, wait: None)
     monkeypatch.setattr(_module, "_recovered", [])
     monkeypatch.setattr(_handover, "unheard", lambda: "")

@@ -16,7 +16,7 @@ import pytest
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _record
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Difference, Left
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Difference, Left
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _service, _unit
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _service
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import unit
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._service import Command
 
 
@@ -150,7 +151,7 @@ def test_nothing_is_started_that_systemd_has_not_read(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(_service, "_PATH", str(tmp_path / _service.NAME))
     monkeypatch.setattr(_service, "_ENVIRONMENT", str(tmp_path / "environment"))
-    for module in (_service, _unit):
+    for module in (_service, unit):
         monkeypatch.setattr(module, "run", refused)
     with pytest.raises(Refusal, match="Connection timed out"):
         _service.start(Command(["/bin/true"], "/", {}, "/root"))

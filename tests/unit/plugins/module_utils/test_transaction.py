@@ -22,7 +22,6 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _artifacts,
     _transaction,
     _undo,
-    _unit,
     _validate,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import cri
@@ -31,10 +30,11 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal, Swap
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files as files_module
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import unit
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal, Swap
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
 
 
 def table(handler: str) -> str:
@@ -122,8 +122,8 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Daemon:
     monkeypatch.setattr(probe_module, "snapshotters", lambda engine: [])
     monkeypatch.setattr(probe_module, "_is_up", lambda engine: daemon.served is not None)
     monkeypatch.setattr(probe_module, "cri_plugins", lambda engine: {"io.containerd.grpc.v1.cri": "ok"})
-    monkeypatch.setattr(_unit, "enable", lambda directory: None)
-    monkeypatch.setattr(_unit, "disable", lambda directory: "")
+    monkeypatch.setattr(unit, "enable", lambda directory: None)
+    monkeypatch.setattr(unit, "disable", lambda directory: "")
     monkeypatch.setattr(_validate, "TRIAL", str(tmp_path / "trial"))
     return daemon
 

@@ -17,17 +17,13 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
-    _payloads,
-    _service,
-    _transaction,
-    _unit,
-    _validate,
-)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _service, _transaction, _validate
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import cri, probe
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import Journal, Kind, Stage
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import unit
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal, Kind, Stage
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.staged import find, forget
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
 
 SAMPLES = Path(__file__).parent / "samples"
 
@@ -62,8 +58,8 @@ class Node:
         monkeypatch.setattr(probe, "restart", self.restart)
         monkeypatch.setattr(probe, "invocation", lambda engine: str(self.starts))
         monkeypatch.setattr(_service, "remove", lambda: None)
-        monkeypatch.setattr(_unit, "reload", lambda: None)
-        monkeypatch.setattr(_unit, "disable", lambda directory: "")
+        monkeypatch.setattr(unit, "reload", lambda: None)
+        monkeypatch.setattr(unit, "disable", lambda directory: "")
         monkeypatch.setattr(_validate, "TRIAL", str(root / "trial"))
 
     def _create(self, entries: t.Mapping[str, t.Mapping[str, t.Any]]) -> None:
@@ -209,8 +205,8 @@ def test_a_staged_payload_of_the_version_before_is_found(tmp_path: Path, monkeyp
     node = Node(tmp_path, "native-staged", 1, monkeypatch)
     digest, alias = "sha256:" + "2b" * 32, "sha256:" + "2b" * 31 + "ff"
     record = Path(node.state.payload(digest), "payload.json")
-    staged = _payloads.find(node.state, alias)
+    staged = find(node.state, alias)
     assert staged is not None
     assert staged.plain() == {"schema": 1, **json.loads(record.read_text())}
-    _payloads.forget(node.state)
+    forget(node.state)
     assert node.files() == files_of("native-installed")

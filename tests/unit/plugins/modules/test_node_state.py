@@ -24,12 +24,12 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import (
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import (
     Installer,
     Payload,
     Receipt,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
 from ansible_collections.confidential_containers.runtime.plugins.modules import node_state
 
 LEFT = Receipt(installer=Installer(left={"/etc/x": {"before": None, "after": None, "edited": False}}))

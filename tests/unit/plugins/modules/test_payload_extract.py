@@ -17,14 +17,14 @@ import pytest
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _artifacts,
     _layouts,
-    _payloads,
     _streams,
     _tarball,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Payload
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import parse
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Payload
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.staged import find, forget
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
 from ansible_collections.confidential_containers.runtime.plugins.modules import payload_extract
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import digest_of, directory, file, tar
 
@@ -116,7 +116,7 @@ def test_an_unknown_tarball_is_read_once(node: Node, several: bool, expected: bo
     result = node.extract(*paths, **wanted)
     assert (result["digest"], result["found"], result["changed"]) == (digest, "absent", True)
     assert node.read == sum(path.stat().st_size for path in paths)
-    staged = _payloads.find(node.state, digest)
+    staged = find(node.state, digest)
     assert staged is not None
     assert node.left() == sorted([digest.replace(":", "-"), os.path.basename(staged.staged)])
     assert Path(staged.staged, "share/x").read_bytes() == b"x"
@@ -204,5 +204,5 @@ def test_whatever_fails_leaves_nothing_or_a_record(node: Node, monkeypatch: pyte
         patch.setattr(getattr(payload_extract, module), name, fails)
         with pytest.raises(OSError, match="no space"):
             node.extract()
-    _payloads.forget(node.state)
+    forget(node.state)
     assert node.left() == []

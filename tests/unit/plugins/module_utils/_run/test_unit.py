@@ -13,32 +13,32 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _unit
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import unit
 
 
 @pytest.fixture
 def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A node whose systemd does not read its units again."""
-    monkeypatch.setattr(_unit, "_PATH", str(tmp_path / "etc" / _unit.NAME))
-    monkeypatch.setattr(_unit, "_WANTED", str(tmp_path / "etc/wants" / _unit.NAME))
+    monkeypatch.setattr(unit, "_PATH", str(tmp_path / "etc" / unit.NAME))
+    monkeypatch.setattr(unit, "_WANTED", str(tmp_path / "etc/wants" / unit.NAME))
     (tmp_path / "etc").mkdir()
     refused = subprocess.CompletedProcess([], 1, "", "Failed to reload daemon: Connection timed out\n")
-    monkeypatch.setattr(_unit, "run", lambda argv: refused)
+    monkeypatch.setattr(unit, "run", lambda argv: refused)
     return tmp_path / "journal"
 
 
 def test_a_run_does_not_begin_without_its_unit(journal: Path) -> None:
     with pytest.raises(Refusal, match=r"read its units again.*Connection timed out"):
-        _unit.enable(str(journal))
+        unit.enable(str(journal))
 
 
 def test_a_run_that_is_over_is_not_undone_for_it(journal: Path) -> None:
     with pytest.raises(Refusal):
-        _unit.enable(str(journal))
-    assert "Connection timed out" in _unit.disable(str(journal))
+        unit.enable(str(journal))
+    assert "Connection timed out" in unit.disable(str(journal))
     assert not journal.exists()
-    assert _unit.disable(str(journal)) == ""
+    assert unit.disable(str(journal)) == ""
 
 
 _ALL = """
@@ -54,10 +54,10 @@ assert all(module.__file__.startswith({program!r}) for name, module in sys.modul
 def test_the_program_needs_nothing_but_python(tmp_path: Path) -> None:
     """Every file of it, rooms included, is imported from it alone: neither site-packages nor the environment nor Ansible."""
     program = tmp_path / "transaction.zip"
-    program.write_bytes(_unit._program())
+    program.write_bytes(unit._program())
     names = zipfile.ZipFile(program).namelist()
     package = Refusal.__module__.rpartition(".")[0].replace(".", "/")
-    source = Path(_unit.__file__).parents[[path.name for path in Path(_unit.__file__).parents].index("module_utils")]
+    source = Path(unit.__file__).parents[[path.name for path in Path(unit.__file__).parents].index("module_utils")]
     files = {f"{package}/{path.relative_to(source)}" for path in source.rglob("*.py")} - {f"{package}/_module.py"}
     assert files <= set(names)
     argv = [sys.executable, "-S", "-I", "-c", _ALL.format(program=str(program))]

@@ -12,11 +12,23 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _artifacts, _payloads
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _artifacts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import mounts
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Payload, Receipt
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Payload, Receipt
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.staged import (
+    Staged,
+    begin,
+    complete,
+    discard,
+    find,
+    forget,
+    of_source,
+    remember,
+    staging,
+    waiting,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
 
 DIGEST = "sha256:" + "ab" * 32
 
@@ -33,30 +45,30 @@ def prefix(tmp_path: Path) -> Path:
 
 
 def stage(state: State, prefix: Path, digest: str = DIGEST, keep: bool = False) -> Path:
-    staged = Path(_payloads.staging(str(prefix), digest))
+    staged = Path(staging(str(prefix), digest))
     staged.mkdir(parents=True)
     (staged / "x").write_bytes(b"x")
     payload = Payload(digest, chain={digest: "manifest"})
-    _payloads.remember(state, _payloads.Staged(payload, str(staged), str(prefix), {}, keep))
+    remember(state, Staged(payload, str(staged), str(prefix), {}, keep))
     return staged
 
 
 def test_a_payload_is_staged_beside_the_prefix(prefix: Path) -> None:
-    staged = _payloads.staging(str(prefix), DIGEST)
+    staged = staging(str(prefix), DIGEST)
     assert staged == f"{prefix.parent}/.confidential-containers/{'ab' * 8}"
     assert os.path.dirname(staged) == _artifacts.staging(str(prefix))
 
 
 def test_a_payload_is_found_while_its_artifacts_are_there(state: State, prefix: Path) -> None:
-    assert _payloads.find(state, DIGEST) is None
+    assert find(state, DIGEST) is None
     staged = stage(state, prefix)
-    found = _payloads.find(state, DIGEST)
+    found = find(state, DIGEST)
     assert found is not None
     assert found.staged == str(staged)
-    assert _payloads.find(state, "sha256:" + "cd" * 32) is None
+    assert find(state, "sha256:" + "cd" * 32) is None
     (staged / "x").unlink()
     staged.rmdir()
-    assert _payloads.find(state, DIGEST) is None
+    assert find(state, DIGEST) is None
 
 
 def test_a_payload_is_not_found_where_it_cannot_be_renamed_from(
@@ -65,33 +77,33 @@ def test_a_payload_is_not_found_where_it_cannot_be_renamed_from(
     """Something was mounted at the prefix since it was staged beside it."""
     stage(state, prefix)
     monkeypatch.setattr(mounts, "of", lambda path: path == str(prefix))
-    assert _payloads.find(state, DIGEST) is None
+    assert find(state, DIGEST) is None
 
 
 def test_a_payload_whose_digest_is_known_in_the_end(state: State, prefix: Path) -> None:
     before = stage(state, prefix)
     name = "sha256:" + "cd" * 32
-    staged = _payloads.staging(str(prefix), name)
-    _payloads.begin(state, name, staged)
-    payload = _payloads.Staged(Payload(DIGEST, chain={DIGEST: "file"}, source="s"), staged, str(prefix), {})
-    _payloads.complete(state, name, payload)
-    assert _payloads.find(state, DIGEST) == _payloads.of_source(state, "s") == payload
-    assert _payloads.of_source(state, "another") is None
+    staged = staging(str(prefix), name)
+    begin(state, name, staged)
+    payload = Staged(Payload(DIGEST, chain={DIGEST: "file"}, source="s"), staged, str(prefix), {})
+    complete(state, name, payload)
+    assert find(state, DIGEST) == of_source(state, "s") == payload
+    assert of_source(state, "another") is None
     assert os.listdir(state.payloads) == [DIGEST.replace(":", "-")]
     assert not before.exists()
-    _payloads.discard(state, DIGEST)
+    discard(state, DIGEST)
     assert not os.path.exists(staged)
-    assert _payloads.find(state, DIGEST) is None
+    assert find(state, DIGEST) is None
 
 
 def test_a_payload_that_is_staged_anew_elsewhere_leaves_nothing_where_it_was(state: State, prefix: Path) -> None:
     before = stage(state, prefix)
     other = prefix.parent.parent / "srv"
     other.mkdir()
-    staged = _payloads.staging(str(other / "kata"), DIGEST)
-    _payloads.begin(state, DIGEST, staged)
+    staged = staging(str(other / "kata"), DIGEST)
+    begin(state, DIGEST, staged)
     assert not before.parent.exists()
-    _payloads.forget(state)
+    forget(state)
     assert not list(other.iterdir())
 
 
@@ -99,7 +111,7 @@ def test_forgotten_payloads_leave_nothing(state: State, prefix: Path) -> None:
     stage(state, prefix)
     stage(state, prefix, "sha256:" + "cd" * 32)
     for _again in range(2):
-        _payloads.forget(state)
+        forget(state)
         assert not os.path.exists(state.payloads)
         assert not list(prefix.parent.iterdir())
 
@@ -109,36 +121,36 @@ def test_a_payload_that_is_kept(state: State, prefix: Path, keep: bool, digest: 
     stage(state, prefix, keep=keep)
     stage(state, prefix, "sha256:" + "cd" * 32, keep=keep)
     state.write_receipt(Receipt(payload=Payload(digest)))
-    _payloads.forget(state)
-    assert (_payloads.find(state, DIGEST) is not None) is stays
-    assert _payloads.find(state, "sha256:" + "cd" * 32) is None
+    forget(state)
+    assert (find(state, DIGEST) is not None) is stays
+    assert find(state, "sha256:" + "cd" * 32) is None
 
 
 def test_a_payload_that_waits(state: State, prefix: Path) -> None:
     """Staged or half unpacked; not one that is kept for what is installed."""
-    assert _payloads.waiting(state) == {}
+    assert waiting(state) == {}
     stage(state, prefix, keep=True)
     staged = stage(state, prefix, "sha256:" + "cd" * 32)
     (staged / "large").write_bytes(os.urandom(1 << 20))
     os.link(staged / "large", staged / "again")
-    half = _payloads.staging(str(prefix), "sha256:" + "ef" * 32)
-    _payloads.begin(state, "sha256:" + "ef" * 32, half)
+    half = staging(str(prefix), "sha256:" + "ef" * 32)
+    begin(state, "sha256:" + "ef" * 32, half)
     state.write_receipt(Receipt(payload=Payload(DIGEST)))
-    found = _payloads.waiting(state)
+    found = waiting(state)
     assert {digest: where["path"] for digest, where in found.items()} == {
         "sha256:" + "cd" * 32: str(staged),
         "sha256:" + "ef" * 32: half,
     }
     assert 1 << 20 <= found["sha256:" + "cd" * 32]["bytes"] < 2 << 20
-    _payloads.forget(state)
-    assert _payloads.waiting(state) == {}
+    forget(state)
+    assert waiting(state) == {}
 
 
 def test_forgetting_keeps_what_else_is_in_the_working_directory(state: State, prefix: Path) -> None:
     stage(state, prefix)
     aside = Path(_artifacts.staging(str(prefix)), "aside-1")
     aside.mkdir()
-    _payloads.forget(state)
+    forget(state)
     assert list(aside.parent.iterdir()) == [aside]
 
 
@@ -146,7 +158,7 @@ def test_a_payload_whose_artifacts_are_gone_is_forgotten(state: State, prefix: P
     staged = stage(state, prefix)
     (staged / "x").unlink()
     staged.rmdir()
-    _payloads.forget(state)
+    forget(state)
     assert not os.path.exists(state.payloads)
 
 
@@ -159,4 +171,4 @@ def test_a_record_that_is_not_understood_is_refused(state: State, prefix: Path, 
     stage(state, prefix)
     Path(state.payload(DIGEST), "payload.json").write_text(json.dumps({"schema": schema, "digest": DIGEST}))
     with pytest.raises(Refusal, match=says):
-        _payloads.find(state, DIGEST)
+        find(state, DIGEST)

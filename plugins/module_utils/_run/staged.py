@@ -10,10 +10,11 @@ import os
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _artifacts, _documents
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _artifacts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, mounts
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Payload
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import documents
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Payload
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
 
 if t.TYPE_CHECKING:
     from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import Tree
@@ -154,7 +155,7 @@ def _directories(state: State) -> list[str]:
 
 def _read(directory: str) -> Staged | None:
     path = os.path.join(directory, "payload.json")
-    return _documents.read(path, "record of a payload", _UNDERSTOOD, Staged.from_plain)
+    return documents.read(path, "record of a payload", _UNDERSTOOD, Staged.from_plain)
 
 
 def _remove_staged(payload: Staged) -> None:

@@ -18,7 +18,6 @@ import typing as t
 import uuid
 from dataclasses import dataclass, field
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _documents
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.files import (
     fsync_directory,
@@ -26,8 +25,12 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._n
     remove_file,
     write_json,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import COLLECTION_VERSION, State
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import documents
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import (
+    COLLECTION_VERSION,
+    State,
+)
 
 if t.TYPE_CHECKING:
     from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import Tree
@@ -176,7 +179,7 @@ class Journal:
     @classmethod
     def find(cls, state: State) -> Journal | None:
         """Return the journal of the run that is open, if any."""
-        return _documents.read(_path(state), "journal", _UNDERSTOOD, lambda plain: cls.from_plain(state, plain))
+        return documents.read(_path(state), "journal", _UNDERSTOOD, lambda plain: cls.from_plain(state, plain))
 
     @classmethod
     def from_plain(cls, state: State, plain: t.Mapping[str, t.Any]) -> Journal:

@@ -12,10 +12,10 @@ import os
 import time
 import typing as t
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _documents, _receipt
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import documents
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import SCHEMA, Receipt
 
 COLLECTION_VERSION = "0.1.0"
 DIRECTORY = "/var/lib/confidential-containers"
@@ -44,7 +44,7 @@ class State:
 
     def receipt(self) -> Receipt:
         """Return the receipt; an empty one where nothing was ever installed."""
-        return _documents.read(self._receipt, "receipt", [_receipt.SCHEMA], Receipt.from_plain) or Receipt()
+        return documents.read(self._receipt, "receipt", [SCHEMA], Receipt.from_plain) or Receipt()
 
     def write_receipt(self, receipt: Receipt) -> None:
         self.create()

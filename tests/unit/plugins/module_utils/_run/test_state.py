@@ -19,22 +19,26 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _receipt, _state
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import SCHEMA, Receipt
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import (
+    COLLECTION_VERSION,
+    State,
+    locked,
+)
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> _state.State:
-    return _state.State(str(tmp_path / "a/state"))
+def state(tmp_path: Path) -> State:
+    return State(str(tmp_path / "a/state"))
 
 
-def test_nothing_is_created_by_looking(state: _state.State, tmp_path: Path) -> None:
+def test_nothing_is_created_by_looking(state: State, tmp_path: Path) -> None:
     assert state.receipt() == Receipt()
     assert not list(tmp_path.iterdir())
 
 
-def test_a_directory_that_is_a_mount_point_stays(state: _state.State, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_directory_that_is_a_mount_point_stays(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run on a node on which nothing is installed would fail in its last step."""
     state.create()
 
@@ -45,23 +49,23 @@ def test_a_directory_that_is_a_mount_point_stays(state: _state.State, monkeypatc
     state.remove_if_empty()
 
 
-def test_a_receipt_comes_back(state: _state.State) -> None:
+def test_a_receipt_comes_back(state: State) -> None:
     state.write_receipt(Receipt(prefix="/x", tree={"a": {"type": "link", "target": "b"}}))
     first = state.receipt()
     assert first.prefix == "/x"
     assert first.tree == {"a": {"type": "link", "target": "b"}}
-    assert first.collection == _state.COLLECTION_VERSION
+    assert first.collection == COLLECTION_VERSION
     assert first.installed_at == first.changed_at
     document = json.loads(Path(state.directory, "receipt.json").read_text())
-    assert document["schema"] == _receipt.SCHEMA
+    assert document["schema"] == SCHEMA
     state.write_receipt(replace(first, installed_at="2026-01-01T00:00:00Z", collection="0.0.1", changed_at="x"))
     second = state.receipt()
     assert second.installed_at == "2026-01-01T00:00:00Z"
-    assert second.collection == _state.COLLECTION_VERSION
+    assert second.collection == COLLECTION_VERSION
     assert second.changed_at != "x"
 
 
-def test_only_root_may_look(state: _state.State) -> None:
+def test_only_root_may_look(state: State) -> None:
     state.write_receipt(state.receipt())
     directory = Path(state.directory)
     assert directory.stat().st_mode & 0o777 == 0o700
@@ -81,7 +85,7 @@ def test_only_root_may_look(state: _state.State) -> None:
         pytest.param({"schema": 1, "installer": 7}, "AttributeError.*from a backup", id="a number as a part"),
     ],
 )
-def test_a_receipt_of_another_schema_is_refused(state: _state.State, content: t.Any, says: str) -> None:
+def test_a_receipt_of_another_schema_is_refused(state: State, content: t.Any, says: str) -> None:
     state.create()
     (Path(state.directory) / "receipt.json").write_text(json.dumps(content))
     with pytest.raises(Refusal, match=says):
@@ -89,7 +93,7 @@ def test_a_receipt_of_another_schema_is_refused(state: _state.State, content: t.
 
 
 @pytest.mark.parametrize("content", [b"", b'{"schema": 1', b"\xff\xfe"], ids=["empty", "half", "bytes"])
-def test_a_damaged_receipt_is_refused(state: _state.State, content: bytes) -> None:
+def test_a_damaged_receipt_is_refused(state: State, content: bytes) -> None:
     state.create()
     (Path(state.directory) / "receipt.json").write_bytes(content)
     with pytest.raises(Refusal, match=r"receipt\.json"):
@@ -114,7 +118,7 @@ def test_is_installed(receipt: dict[str, t.Any], installed: bool) -> None:
     assert Receipt.from_plain(receipt).is_installed is installed
 
 
-def test_a_payload_has_a_directory_that_is_one_name(state: _state.State) -> None:
+def test_a_payload_has_a_directory_that_is_one_name(state: State) -> None:
     assert state.payload("sha256:abc") == f"{state.payloads}/sha256-abc"
 
 
@@ -148,7 +152,7 @@ def test_a_second_run_is_refused_with_the_name_of_the_first(holder: subprocess.P
     began = time.monotonic()
     with (
         pytest.raises(Refusal, match=f"by payload_artifacts, process {holder.pid}"),
-        _state.locked("me", str(tmp_path / "lock"), timeout=0.3),
+        locked("me", str(tmp_path / "lock"), timeout=0.3),
     ):
         pytest.fail("both hold the lock")
     assert 0.3 <= time.monotonic() - began < 5
@@ -162,15 +166,15 @@ def test_a_second_run_waits_for_the_first(holder: subprocess.Popen[str], tmp_pat
         holder.stdin.close()
     else:
         holder.kill()
-    with _state.locked("me", str(tmp_path / "lock"), timeout=10):
+    with locked("me", str(tmp_path / "lock"), timeout=10):
         assert (tmp_path / "lock").read_text().startswith("me, process ")
 
 
 def test_the_lock_is_let_go_and_its_file_stays(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    with pytest.raises(RuntimeError, match="broken"), _state.locked("one with a long name", str(path)):
+    with pytest.raises(RuntimeError, match="broken"), locked("one with a long name", str(path)):
         raise RuntimeError("broken")
-    with _state.locked("two", str(path), timeout=0):
+    with locked("two", str(path), timeout=0):
         assert path.read_text().startswith("two, process ")
         assert path.read_text().count("\n") == 1
     assert path.stat().st_mode & 0o777 == 0o600
@@ -179,6 +183,6 @@ def test_the_lock_is_let_go_and_its_file_stays(tmp_path: Path) -> None:
 def test_a_link_in_the_lock_s_place_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "lock").symlink_to("victim")
     (tmp_path / "victim").write_text("content")
-    with pytest.raises(OSError, match="symbolic"), _state.locked("me", str(tmp_path / "lock")):
+    with pytest.raises(OSError, match="symbolic"), locked("me", str(tmp_path / "lock")):
         pytest.fail("held")
     assert (tmp_path / "victim").read_text() == "content"

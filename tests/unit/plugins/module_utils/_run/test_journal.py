@@ -14,19 +14,19 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _journal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._journal import (
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import (
     CommandUndo,
     ConfigUndo,
     Journal,
     Kind,
     Stage,
     Swap,
+    stage,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._receipt import Receipt
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._state import State
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
 
 ENGINE = Engine("containerd", (1, 7, 24), "containerd.service", "/x", "/etc/containerd/config.toml", "/s", True)
 CONFIG = ConfigUndo({"/etc/x": None}, {}, ["/etc/d"], ENGINE, ["runc"], 10, {"/etc/x": "sha256:1"}, invocation="1")
@@ -78,7 +78,7 @@ def test_what_is_recorded_is_found_by_the_next_process(state: State) -> None:
     ],
 )
 def test_stage(committed: bool, parts: dict[str, t.Any], expected: Stage) -> None:
-    assert _journal.stage(committed, **parts) is expected
+    assert stage(committed, **parts) is expected
 
 
 def test_a_journal_of_a_newer_version_is_refused(state: State) -> None:
