@@ -19,24 +19,29 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.validation import check_type_dict, check_type_list
 from ansible.module_utils.parsing.convert_bool import boolean
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
-    _extract,
-    _layers,
-    _layouts,
-    _module,
-    _reference,
-    _shims,
-    _tarball,
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _module
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._module import LIMITS
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import progress
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import (
+    extract,
+    layers,
+    layouts,
+    tarball,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import (
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import shims as shims_module
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.archive import (
     Archive,
     Image,
     select,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._module import LIMITS
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import progress
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import Reference
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.reference import (
+    DAEMON,
+    REGISTRY,
+    Reference,
+    on_controller,
+    parse,
+)
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import (
     _engine_config,
     _looked,
@@ -62,14 +67,14 @@ class ActionModule(RuntimeAction):
     def act(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         options = {name: value for name, value in self._task.args.items() if value is not None}
         self._serve: dict[str, t.Any] = check_type_dict(options.pop("serve", {}))
-        reference = _reference.parse(options.get("payload", ""))
-        if reference.transport == _reference.REGISTRY:
+        reference = parse(options.get("payload", ""))
+        if reference.transport == REGISTRY:
             return self._registry(reference, options, task_vars)
-        if reference.transport == _reference.DAEMON:
+        if reference.transport == DAEMON:
             return self._daemon(reference, options, task_vars)
         if options.get("payload_on", "controller") == "node":
             return self._looked_for(task_vars, options)
-        reference = _reference.on_controller(reference)
+        reference = on_controller(reference)
         return self._sent(reference, {**options, "payload": reference.texts}, task_vars)
 
     def _registry(
@@ -165,7 +170,7 @@ class ActionModule(RuntimeAction):
         digest, whole = "", boolean(options.get("whole", False))
         if reference.transport in ("tarball", "dir"):
             digest = once(_RUN_TMP, f"{reference} {whole}", lambda: _digest_of(reference, whole))
-        with _tarball.open_source(reference, digest=digest, whole=whole) as source:
+        with tarball.open_source(reference, digest=digest, whole=whole) as source:
             images = source.images()
             sizes = [sum(layer.size or 0 for layer in image.layers) for image in images]
             options["identities"] = [
@@ -182,7 +187,7 @@ class ActionModule(RuntimeAction):
             directory = self._directory()
             target = self._connection._shell.join_path(directory, "payload")
             try:
-                limits = _layers.limits_of(_decided(options)["limits"])
+                limits = layers.limits_of(_decided(options)["limits"])
                 with _files_to_send(source, image, found["zstd"], limits) as (files, options["plain"]):
                     self._require_room(directory, sum(map(os.path.getsize, files.values())))
                     for parent in sorted({os.path.dirname(name) for name in files} - {""}):
@@ -256,13 +261,13 @@ def _read(path: str) -> str:
 
 
 def _digest_of(reference: Reference, whole: bool) -> str:
-    with _tarball.open_source(reference, whole=whole) as source:
+    with tarball.open_source(reference, whole=whole) as source:
         return " ".join(layer.digest for layer in source.images()[0].layers)
 
 
 @contextlib.contextmanager
 def _files_to_send(
-    source: _tarball.Source, image: Image, zstd: bool, limits: _layers.Limits
+    source: tarball.Source, image: Image, zstd: bool, limits: layers.Limits
 ) -> t.Iterator[tuple[dict[str, str], dict[str, str]]]:
     """Yield the files of the controller that a node needs, by their path below the payload's ('': they are one file); and
     for layers that it gets decompressed, because it does not read ``zstd``, their digests then."""
@@ -271,7 +276,7 @@ def _files_to_send(
         converted = {} if zstd else decompress.layers(source, image, made, limits)
         plain = {digest: new for digest, (_path, new) in converted.items()}
         files = {
-            "" if isinstance(source, _tarball.Tarball) else layer.member: converted[layer.digest][0]
+            "" if isinstance(source, tarball.Tarball) else layer.member: converted[layer.digest][0]
             for layer in image.layers
             if layer.digest in converted
         }
@@ -280,12 +285,12 @@ def _files_to_send(
             for name in source.documents(image) + [layer.member for layer in image.layers]:
                 if name not in files:
                     files[name] = os.path.join(source.path, name) if directory else source.copy(name, made)
-        elif isinstance(source, _tarball.Tarballs):
+        elif isinstance(source, tarball.Tarballs):
             files = {**source.files(), **files}
         elif directory and not converted:
             files[""] = os.path.join(made, "payload")
             with open(files[""], "wb") as packed:
-                packed.writelines(t.cast(_tarball.Tarball, source).packed())
+                packed.writelines(t.cast(tarball.Tarball, source).packed())
         yield files or {"": source.path}, plain
 
 
@@ -296,23 +301,23 @@ def _decided(options: dict[str, t.Any]) -> dict[str, t.Any]:
 
 
 def _foresee(
-    source: _tarball.Source, image: Image, options: dict[str, t.Any], found: dict[str, t.Any]
+    source: tarball.Source, image: Image, options: dict[str, t.Any], found: dict[str, t.Any]
 ) -> dict[str, t.Any]:
     """Return what the node would find in a payload that it does not have: read here, nothing is sent."""
     deciding = _decided(options)
     asked, own, candidates = (deciding[name] for name in ("handlers", "own_handlers", "candidates"))
     node = (found["architecture"], found["capabilities"])
-    how = _extract.How(
+    how = extract.How(
         prefix=deciding["prefix"],
         architecture=found["architecture"],
-        limits=_layers.limits_of(deciding["limits"]),
-        choose=lambda shims: _shims.shims_to_unpack(shims, asked, *node, own, candidates),
+        limits=layers.limits_of(deciding["limits"]),
+        choose=lambda shims: shims_module.shims_to_unpack(shims, asked, *node, own, candidates),
     )
-    unpacked = _extract.unpack(source, image, None, how)
-    layout = t.cast(_layouts.Layout, unpacked.layout)
+    unpacked = extract.unpack(source, image, None, how)
+    layout = t.cast(layouts.Layout, unpacked.layout)
     prefix = deciding["prefix"] or layout.prefix
-    offered = _shims.offered(unpacked.tree, layout, prefix, unpacked.components)
-    choice = _shims.choose(offered, asked, *node, own, candidates)
+    offered = shims_module.offered(unpacked.tree, layout, prefix, unpacked.components)
+    choice = shims_module.choose(offered, asked, *node, own, candidates)
     return {
         "changed": True,
         "layout": layout.name,

@@ -15,14 +15,14 @@ import stat
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _layouts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, mounts
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layouts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Swap
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
 
 if t.TYPE_CHECKING:
-    from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import Entry, Tree
+    from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.extract import Entry, Tree
 
 #: Name of our working directory.
 _WORKING = ".confidential-containers"
@@ -111,7 +111,7 @@ def drift(prefix: str, tree: Tree, verify: bool = False) -> dict[str, str]:
         if state == "absent":
             found[path] = "missing"
         elif state == "changed":
-            found[path] = "edited" if _layouts.is_configuration(path) else "changed"
+            found[path] = "edited" if layouts.is_configuration(path) else "changed"
     return found
 
 
@@ -201,7 +201,7 @@ def plan(
             decision = "gone"  # directories of ours go when they are empty: see prune
         else:
             found = look(target, old.get(path), verify)
-            configuration = _layouts.is_configuration(path)
+            configuration = layouts.is_configuration(path)
             if found == "foreign" and entry and configuration and not os.path.isdir(target):
                 decision = decide_unknown(look(target, entry), keep_edited and not keep_aside)
             else:

@@ -27,7 +27,6 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import cri, probe
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Limits
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.files import (
     make_directories,
     remove_file,
@@ -35,6 +34,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._n
     require_room,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.progress import Progress
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.layers import Limits
 
 #: Commands whose work is judged by what they leave: a failure after it is only told. Real ones end with removing the directory
 #: on which the artifacts are mounted, which no system lets them.

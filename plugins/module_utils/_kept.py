@@ -15,12 +15,12 @@ import typing as t
 from dataclasses import asdict
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _contracts
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Image, Layer
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Layers, Limits
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.archive import Image, Layer
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.layers import Layers, Limits
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tarball import Source
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._tarball import Source
 
 
 class Kept:

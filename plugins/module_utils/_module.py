@@ -37,7 +37,7 @@ READINESS_OPTIONS: dict[str, dict[str, t.Any]] = {
     "config_mode": {"type": "str", "default": "auto", "choices": ["auto", "drop_in", "in_place"]},
     "enable_cri": {"type": "bool", "default": False},
 }
-#: For modules that unpack payloads: see ``_layers.Limits``.
+#: For modules that unpack payloads: see ``_payload.layers.Limits``.
 LIMITS: dict[str, t.Any] = {
     "type": "dict",
     "options": {"bytes": {"type": "int"}, "members": {"type": "int"}, "ratio": {"type": "int"}},

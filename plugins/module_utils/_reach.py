@@ -12,15 +12,15 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _layouts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import imports, schemas
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layouts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._volumes import Bind
 
 #: Where an admin's units are. The node's systemd writes there, too, for a command that tells it to enable a unit.
 UNITS = "/etc/systemd/system"
 #: Where only payloads are.
-_PREFIXES = tuple(layout.prefix for layout in _layouts.LAYOUTS)
+_PREFIXES = tuple(layout.prefix for layout in layouts.LAYOUTS)
 #: Where programs of others are as well.
 _SHARED = ("/usr/local/bin",)
 #: Volumes in these are recorded. All of one of them, as all of the node, is too much: others write there, and it may be of any size.

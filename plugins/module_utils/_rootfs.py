@@ -6,7 +6,7 @@
 
 It becomes what a container runtime makes of the layers: whatever leads out of the root, by a link or by a name, leads back into
 it. Devices, FIFOs, sockets, setuid and setgid bits and extended attributes are left out: they serve no installer that runs as
-root. Where artifacts are checked name by name (``_extract``), here nearly everything is allowed, because nothing can get out.
+root. Where artifacts are checked name by name (``_payload.extract``), here nearly everything is allowed, because nothing can get out.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ import stat
 import tarfile
 import typing as t
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _streams, _tar
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Image
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Layers, Limits
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._tarball import Source
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import streams
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.archive import Image
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.layers import Layers, Limits
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tar import content
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tarball import Source
 
 _EXPECTED = "an image that is an ordinary root file system"
-_BLOCK = _streams.BLOCK
+_BLOCK = streams.BLOCK
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 
@@ -258,7 +259,7 @@ class _Unpacker:
             self._own_directory(place, member)
         elif member.isreg():
             self._layers.unfold(member)
-            self._write(place, member, _tar.content(member, tar))
+            self._write(place, member, content(member, tar))
         elif member.issym():
             self._link(place, member)
         elif member.islnk():

@@ -64,12 +64,12 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _handover,
     _installer,
     _module,
-    _registry,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._handover import Request, Task
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, mounts
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import registry
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import staged
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal, Kind
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
@@ -121,7 +121,7 @@ def _refuse_installed(state: State) -> None:
 def _forget(module: AnsibleModule, state: State) -> None:
     engine = _engine(module)
     if engine:
-        _registry.clean(engine)
+        registry.clean(engine)
     staged.forget(state, everything=True)
     receipt = state.receipt()
     # Where an edited file stayed, and is gone by now.

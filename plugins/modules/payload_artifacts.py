@@ -124,20 +124,20 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _artifacts,
     _contracts,
-    _layouts,
     _module,
     _transaction,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layouts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal, Stage, Swap
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.staged import find
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
 
 if t.TYPE_CHECKING:
-    from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import Tree
+    from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.extract import Tree
 
 #: What SELinux does on a node that has it: 1, it forbids; 0, it only reports.
 _ENFORCING = "/sys/fs/selinux/enforce"
@@ -208,7 +208,7 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
         staged=working,
         aside=os.path.join(_artifacts.staging(prefix), "aside-" + journal.run[:16]),
         **{part: plan[part] for part in ("add", "replace", "remove")},
-        editable={path: new[path] for path in plan["add"] + plan["replace"] if _layouts.is_configuration(path)},
+        editable={path: new[path] for path in plan["add"] + plan["replace"] if layouts.is_configuration(path)},
         directories=plan.directories,
         kept=plan.kept,
         give_back=sorted(set(known.kept) - set(new)),

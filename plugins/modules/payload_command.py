@@ -173,12 +173,12 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _handover,
     _installer,
     _kept,
-    _layers,
     _module,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._handover import Request, Task
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layers
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal, Kind
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import CommandDone
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
@@ -240,7 +240,7 @@ def _order(params: t.Mapping[str, t.Any], state: State) -> _command.Order:
         finished=params["done"],
         handlers=params["handlers"] if command == "install" else (),
         timeout=params["timeout"],
-        limits=dataclasses.asdict(_layers.limits_of(params["limits"])),
+        limits=dataclasses.asdict(layers.limits_of(params["limits"])),
         known=known,
     )
 

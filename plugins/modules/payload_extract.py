@@ -243,34 +243,36 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
     _artifacts,
-    _components,
     _contracts,
-    _extract,
     _kept,
-    _layers,
-    _layouts,
     _module,
-    _reference,
-    _shims,
-    _streams,
-    _tarball,
-)
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import (
-    Archive,
-    Image,
-    require_digest,
-    select,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import readiness
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, hardware
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.progress import Progress
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._registry import Access, Registry
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import (
+    extract,
+    layers,
+    layouts,
+    shims,
+    streams,
+    tarball,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.archive import (
+    Archive,
+    Image,
+    require_digest,
+    select,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.components import of
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.reference import REGISTRY, parse
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.registry import Access, Registry
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tarball import Source
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import staged as staged_module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Payload
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._tarball import Source
 
 Identity = t.Mapping[str, t.Any]
 
@@ -285,9 +287,9 @@ class Extraction:
         self.check_mode = module.check_mode
         self.state = state
         self.receipt = state.receipt()
-        self.reference = _reference.parse(self.params["payload"])
+        self.reference = parse(self.params["payload"])
         self.progress = Progress()
-        #: See ``_tarball.state_of``.
+        #: See ``_payload.tarball.state_of``.
         self.source = ""
         #: Whether the engine has been looked at; for an archive that was sent, it was before.
         self.looked = bool(self.params["archive"])
@@ -302,8 +304,8 @@ class Extraction:
         if not self.params["whole"]:
             _contracts.refuse_installed(self.receipt)
         if self.params["prefix"]:
-            _layouts.check_prefix(self.params["prefix"])
-        if self.reference.transport == _reference.REGISTRY:
+            layouts.check_prefix(self.params["prefix"])
+        if self.reference.transport == REGISTRY:
             return self._from_registry()
         on_node = self.params["payload_on"] == "node"
         relative = [path for path in self.reference.paths if not os.path.isabs(path)]
@@ -332,7 +334,7 @@ class Extraction:
                 if self.params["look"]:
                     return {"changed": False, "found": "absent"}
         plain, whole = self.params["plain"], self.params["whole"]
-        with _tarball.open_source(self.reference, path, known, plain, whole, unread) as source:
+        with tarball.open_source(self.reference, path, known, plain, whole, unread) as source:
             return self._from(source)
 
     def _is_new(self) -> bool:
@@ -344,7 +346,7 @@ class Extraction:
         """Return the digest of what is on the node without reading it, if it is as it was when it was installed or staged; else ''."""
         if self.params["whole"]:
             return ""
-        self.source = _tarball.state_of(*self.reference.paths)
+        self.source = tarball.state_of(*self.reference.paths)
         if self.params["verify"]:
             return ""
         known = self.receipt.payload
@@ -414,7 +416,7 @@ class Extraction:
             "digest_kind": identity["digest_kind"],
             "architecture": hardware.architecture(),
             "capabilities": hardware.capabilities(),
-            "zstd": _streams.has_zstd(),
+            "zstd": streams.has_zstd(),
         }
         if self.params["whole"]:
             kept = _kept.find(self.state, digest)
@@ -439,7 +441,7 @@ class Extraction:
         staged = staged_module.find(self.state, digest)
         if (
             staged
-            and staged.prefix == self._prefix(_layouts.by_name(staged.payload.layout))
+            and staged.prefix == self._prefix(layouts.by_name(staged.payload.layout))
             and self._suffices(staged.payload)
         ):
             if staged.keep != self.params["keep"] and not self.check_mode:
@@ -463,7 +465,7 @@ class Extraction:
 
     def _require_room(self, least: int) -> None:
         """Refuse what cannot fit in any place that it may go to: the layout of a payload is not known before it is read."""
-        prefixes = [self.params["prefix"]] if self.params["prefix"] else [one.prefix for one in _layouts.LAYOUTS]
+        prefixes = [self.params["prefix"]] if self.params["prefix"] else [one.prefix for one in layouts.LAYOUTS]
         places = [(files.missing_directories(prefix) or [f"{prefix}/x"])[0] for prefix in prefixes]
         parents = {os.path.dirname(place) for place in places}
         largest = max(parents, key=lambda path: os.statvfs(path).f_bavail * os.statvfs(path).f_frsize)
@@ -478,24 +480,24 @@ class Extraction:
 
     def _suffices(self, payload: Payload) -> bool:
         """Tell whether all components that are needed now were unpacked."""
-        components = _components.of(payload.plain())
+        components = of(payload.plain())
         if components is None:
             return True
         asked, candidates = self.params["handlers"], self.params["candidates"]
         node = (hardware.architecture(), hardware.capabilities())
-        return components.suffice(_shims.chosen_shims(components.needed, asked, *node, candidates))
+        return components.suffice(shims.chosen_shims(components.needed, asked, *node, candidates))
 
     def _shims_to_unpack(self, offered: t.Iterable[str]) -> list[str]:
         node = (hardware.architecture(), hardware.capabilities())
         asked, own, candidates = (self.params[name] for name in ("handlers", "own_handlers", "candidates"))
-        return _shims.shims_to_unpack(offered, asked, *node, own, candidates)
+        return shims.shims_to_unpack(offered, asked, *node, own, candidates)
 
     def _keep(self, source: Source, image: Image, result: dict[str, t.Any]) -> dict[str, t.Any]:
         if self.check_mode:
             return {**result, "changed": True}
         self.state.create()
         require_room(self.state.directory, image, "Make room there.")
-        limits, reference = _layers.limits_of(self.params["limits"]), str(self.reference)
+        limits, reference = layers.limits_of(self.params["limits"]), str(self.reference)
         try:
             kept = _kept.keep(self.state, source, image, reference, limits, self._reading(image, "kept"))
         except BaseException:
@@ -505,17 +507,17 @@ class Extraction:
         return {**result, "changed": True, "contract": kept.contract_name}
 
     def _stage(self, source: Source, image: Image, identity: Identity) -> dict[str, t.Any]:
-        how = _extract.How(
+        how = extract.How(
             prefix=self.params["prefix"],
             architecture=hardware.architecture(),
-            limits=_layers.limits_of(self.params["limits"]),
+            limits=layers.limits_of(self.params["limits"]),
             choose=self._shims_to_unpack,
             progress=self._reading(image, "unpacked"),
         )
         name = identity["digest"] or f"sha256:{self.source}"
         if self.check_mode:
             self._require_room(_least(image))
-            found = _extract.unpack(source, image, None, how)
+            found = extract.unpack(source, image, None, how)
             identity, there = self._identified(identity, found)
             if there:
                 return there
@@ -523,7 +525,7 @@ class Extraction:
             return {**self._result("absent", payload, found.tree), "changed": True, "tree": found.tree}
         prefix = staged = ""
 
-        def begin(layout: _layouts.Layout) -> str:
+        def begin(layout: layouts.Layout) -> str:
             nonlocal prefix, staged
             prefix = self._prefix(layout)
             self._require_one_mount(prefix)
@@ -533,7 +535,7 @@ class Extraction:
             return staged
 
         try:
-            found = _extract.unpack(source, image, begin, how)
+            found = extract.unpack(source, image, begin, how)
             identity, there = self._identified(identity, found)
             if there:
                 staged_module.discard(self.state, name)
@@ -551,12 +553,12 @@ class Extraction:
             staged_module.complete(self.state, name, complete)
         return {**result, "changed": True}
 
-    def _identified(self, identity: Identity, found: _extract.Unpacked) -> tuple[Identity, dict[str, t.Any] | None]:
+    def _identified(self, identity: Identity, found: extract.Unpacked) -> tuple[Identity, dict[str, t.Any] | None]:
         """Return what a payload is now that it was unpacked; and what is to say of it when that is on the node already."""
         if identity["digest"]:
             return identity, None
-        _tarball.require_unchanged(self.reference.paths, self.source)
-        with _tarball.open_source(self.reference, digest=" ".join(found.digests)) as source:
+        tarball.require_unchanged(self.reference.paths, self.source)
+        with tarball.open_source(self.reference, digest=" ".join(found.digests)) as source:
             identity = self._select([image.identity() for image in source.images()])
         there = self._look(identity, unpacked=True)
         return identity, there if there["found"] != "absent" else None
@@ -565,8 +567,8 @@ class Extraction:
         total = sum(layer.size or 0 for layer in image.layers)
         return lambda done: self.progress.tell(what, done, total)
 
-    def _payload(self, found: _extract.Unpacked, identity: Identity) -> Payload:
-        layout = t.cast(_layouts.Layout, found.layout)
+    def _payload(self, found: extract.Unpacked, identity: Identity) -> Payload:
+        layout = t.cast(layouts.Layout, found.layout)
         return Payload(
             **{key: identity[key] for key in ("digest", "digest_kind", "chain", "architecture")},
             parts=identity.get("parts", ()),
@@ -576,7 +578,7 @@ class Extraction:
             source=self.source,
         )
 
-    def _prefix(self, layout: _layouts.Layout) -> str:
+    def _prefix(self, layout: layouts.Layout) -> str:
         """Return where a payload goes, or refuse a second place."""
         prefix = os.path.normpath(self.params["prefix"] or layout.prefix)
         if self.receipt.tree and self.receipt.prefix != prefix:
@@ -587,11 +589,11 @@ class Extraction:
             )
         return prefix
 
-    def _result(self, found: str, payload: Payload, tree: _extract.Tree) -> dict[str, t.Any]:
-        layout = _layouts.by_name(payload.layout)
+    def _result(self, found: str, payload: Payload, tree: extract.Tree) -> dict[str, t.Any]:
+        layout = layouts.by_name(payload.layout)
         prefix = self._prefix(layout)
-        offered = _shims.offered(tree, layout, prefix, _components.of(payload.plain()))
-        choice = _shims.choose(
+        offered = shims.offered(tree, layout, prefix, of(payload.plain()))
+        choice = shims.choose(
             offered,
             self.params["handlers"],
             hardware.architecture(),

@@ -139,17 +139,12 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
-    _artifacts,
-    _components,
-    _installer,
-    _layouts,
-    _module,
-    _shims,
-)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _artifacts, _installer, _module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import readiness
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import hardware
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layouts, shims
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.components import of
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import staged
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
@@ -161,10 +156,10 @@ def _excluded(receipt: Receipt) -> dict[str, str]:
     payload = receipt.payload
     if not receipt.tree:
         return {}
-    components = _components.of(payload.plain())
-    offered = _shims.offered(receipt.tree, _layouts.by_name(payload.layout), receipt.prefix, components)
+    components = of(payload.plain())
+    offered = shims.offered(receipt.tree, layouts.by_name(payload.layout), receipt.prefix, components)
     absent = [handler for handler in offered if handler.name not in receipt.handlers]
-    return _shims.reasons(absent, hardware.architecture(), hardware.capabilities())
+    return shims.reasons(absent, hardware.architecture(), hardware.capabilities())
 
 
 def _installation(state: State, verify: bool, problems: list[str]) -> dict[str, t.Any]:

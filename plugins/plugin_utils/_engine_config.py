@@ -133,7 +133,7 @@ def handler_tables(
 ) -> dict[str, dict[str, t.Any]]:
     """Return each handler's table as this version of containerd wants it.
 
-    ``handlers`` as the payload offers them (``_shims.Handler``), ``overrides`` by handler name with the same keys, further
+    ``handlers`` as the payload offers them (``_payload.shims.Handler``), ``overrides`` by handler name with the same keys, further
     keys of a handler's table, and ``options``, which are merged.
     """
     for name, override in overrides.items():

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import How
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Limits
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.extract import How
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.layers import Limits
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import (
     ROOT,
     OciArchive,

@@ -16,10 +16,14 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _rootfs
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import How, Unpacked, unpack
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Limits
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import Reference
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._tarball import open_source
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.extract import (
+    How,
+    Unpacked,
+    unpack,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.layers import Limits
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.reference import Reference
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tarball import open_source
 
 #: Where artifacts are in an image of the design document's layout.
 ROOT = "opt/kata-artifacts/opt/confidential-containers"

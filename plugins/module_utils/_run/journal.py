@@ -33,7 +33,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
 )
 
 if t.TYPE_CHECKING:
-    from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import Tree
+    from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.extract import Tree
 
 SCHEMA = 1
 #: Journals of the version before say neither schema nor kind.

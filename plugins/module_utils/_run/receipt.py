@@ -14,7 +14,7 @@ import typing as t
 from dataclasses import asdict, dataclass, field
 
 if t.TYPE_CHECKING:
-    from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import Tree
+    from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.extract import Tree
 
 SCHEMA = 1
 

@@ -17,7 +17,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
 
 if t.TYPE_CHECKING:
-    from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import Tree
+    from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.extract import Tree
 
 SCHEMA = 1
 #: Records of the version before do not say their schema, nor do those of kept images (see ``_kept``).

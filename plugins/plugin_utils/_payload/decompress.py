@@ -13,12 +13,13 @@ import shutil
 import tarfile
 import typing as t
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _layouts, _streams, _tar
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Image
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Layers, Limits
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._tarball import Source
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layouts, streams
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.archive import Image
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.layers import Layers, Limits
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tar import BROKEN, members
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tarball import Source
 
 
 def layers(source: Source, image: Image, directory: str, limits: Limits) -> dict[str, tuple[str, str]]:
@@ -37,13 +38,13 @@ def layers(source: Source, image: Image, directory: str, limits: Limits) -> dict
         with (
             source.open_layer(layer) as stored,
             open(path, "wb") as target,
-            _streams.decompressed(stored, layer.compression) as plain,
+            streams.decompressed(stored, layer.compression) as plain,
         ):
-            shutil.copyfileobj(plain, target, _streams.BLOCK)
+            shutil.copyfileobj(plain, target, streams.BLOCK)
         if packed:
             try:
                 _unpack_members(path, limits)
-            except _tar.BROKEN as error:
+            except BROKEN as error:
                 raise reading.damaged(layer, str(error)) from error
         made[layer.digest] = (path, files.sha256_file(path))
     return made
@@ -57,9 +58,9 @@ def _note_packed(found: list[str], member: tarfile.TarInfo, tar: tarfile.TarFile
 def _is_packed(member: tarfile.TarInfo, tar: tarfile.TarFile) -> bool:
     """Tell whether a member is a component's tarball that only zstd reads."""
     place = posixpath.dirname(posixpath.normpath(member.name.lstrip("/")))
-    if place != _layouts.COMPONENTS or not member.isreg():
+    if place != layouts.COMPONENTS or not member.isreg():
         return False
-    return _streams.compression_of(t.cast("t.IO[bytes]", tar.extractfile(member)).read(8)) == "zstd"
+    return streams.compression_of(t.cast("t.IO[bytes]", tar.extractfile(member)).read(8)) == "zstd"
 
 
 def _unpack_members(path: str, limits: Limits) -> None:
@@ -74,15 +75,15 @@ def _unpack_members(path: str, limits: Limits) -> None:
 
     new = f"{path}.new"
     with open(path, "rb") as reading, open(path, "rb") as copying, open(new, "wb") as target:
-        for member, tar in _tar.members(reading):
+        for member, tar in members(reading):
             if not _is_packed(member, tar):
                 continue
             _copy(copying, target, member.offset - copying.tell())
             with open(f"{path}.member", "w+b") as unpacked:
                 content = t.cast("t.IO[bytes]", tar.extractfile(member))
-                with _streams.decompressed(content, "zstd") as plain:
-                    bounded = _streams.Bounded(plain, lambda: limits.bytes, too_large)
-                    shutil.copyfileobj(t.cast("t.IO[bytes]", bounded), unpacked, _streams.BLOCK)
+                with streams.decompressed(content, "zstd") as plain:
+                    bounded = streams.Bounded(plain, lambda: limits.bytes, too_large)
+                    shutil.copyfileobj(t.cast("t.IO[bytes]", bounded), unpacked, streams.BLOCK)
                 header = tarfile.TarInfo(member.name)
                 header.mode, header.mtime, header.size = member.mode, member.mtime, unpacked.tell()
                 target.write(header.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape"))
@@ -90,14 +91,14 @@ def _unpack_members(path: str, limits: Limits) -> None:
                 _copy(unpacked, target, header.size)
             target.write(bytes(-header.size % tarfile.BLOCKSIZE))
             copying.seek(member.offset_data + member.size + -member.size % tarfile.BLOCKSIZE)
-        shutil.copyfileobj(copying, target, _streams.BLOCK)
+        shutil.copyfileobj(copying, target, streams.BLOCK)
     os.unlink(f"{path}.member")
     os.replace(new, path)
 
 
 def _copy(source: t.IO[bytes], target: t.IO[bytes], size: int) -> None:
     while size:
-        block = source.read(min(size, _streams.BLOCK))
+        block = source.read(min(size, streams.BLOCK))
         if not block:
             raise EOFError("a file became shorter while it was read")
         target.write(block)

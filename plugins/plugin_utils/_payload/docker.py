@@ -10,9 +10,9 @@ import os
 import time
 import typing as t
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Archive
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import Reference
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.archive import Archive
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.reference import Reference
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _watch
 
 try:

@@ -13,10 +13,10 @@ import pytest
 import zstandard
 
 from ansible_collections.confidential_containers.runtime.plugins.action import payload_extract
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _reference, _tarball
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Limits
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import Reference
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import tarball
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.layers import Limits
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.reference import Reference, parse
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import file, tar
 
 FOUND = {"architecture": "amd64", "capabilities": {"kvm": True}}
@@ -27,7 +27,7 @@ def foresee(directory: Path, **options: t.Any) -> dict[str, t.Any]:
     path = directory / "kata.tar"
     configurations = [file(f"{DEFAULTS}/configuration-{shim}.toml") for shim in ("clh", "qemu", "qemu-snp")]
     path.write_bytes(tar(file("opt/kata/bin/containerd-shim-kata-v2", b"shim", 0o755), *configurations))
-    with _tarball.open_source(Reference("tarball", str(path))) as source:
+    with tarball.open_source(Reference("tarball", str(path))) as source:
         return payload_extract._foresee(source, source.images()[0], options, FOUND)
 
 
@@ -67,8 +67,8 @@ def test_two_tarballs(tmp_path: Path) -> None:
     }
     for name, entries in made.items():
         (tmp_path / name).write_bytes(zstandard.compress(tar(*entries)) if name.endswith(".zst") else tar(*entries))
-    reference = _reference.parse([f"tarball:{tmp_path / name}" for name in made])
-    with _tarball.open_source(reference) as source:
+    reference = parse([f"tarball:{tmp_path / name}" for name in made])
+    with tarball.open_source(reference) as source:
         [image] = source.images()
         assert names(payload_extract._foresee(source, image, {}, FOUND)) == ["kata-qemu"]
         with payload_extract._files_to_send(source, image, zstd=True, limits=Limits()) as (files, plain):

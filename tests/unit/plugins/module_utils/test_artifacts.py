@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _artifacts, _layouts
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _artifacts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import Entry, Tree
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import mounts as mounts_module
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layouts
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.extract import Entry, Tree
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Swap
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import digest_of, tree_of
@@ -109,7 +110,7 @@ def test_same(one: Entry, two: Entry, same: bool) -> None:
     ],
 )
 def test_is_configuration(path: str, configuration: bool) -> None:
-    assert _layouts.is_configuration(path) is configuration
+    assert layouts.is_configuration(path) is configuration
 
 
 # What stands at a path.
@@ -490,7 +491,7 @@ def upgrade(prefix: Path, old: Tree, new: Tree) -> Swap:
         staged=str(staged),
         aside=str(working / "aside-fedcba9876543210"),
         **{decision: plan[decision] for decision in ("add", "replace", "remove")},
-        editable={path: new[path] for path in plan["add"] + plan["replace"] if _layouts.is_configuration(path)},
+        editable={path: new[path] for path in plan["add"] + plan["replace"] if layouts.is_configuration(path)},
         directories=plan.directories,
         kept=plan.kept,
     )

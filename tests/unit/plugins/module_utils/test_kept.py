@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _kept, _reference, _rootfs
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Archive
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _kept, _rootfs
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Limits
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.archive import Archive
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.layers import Limits
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.reference import parse
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import staged
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import (
     CommandDone,
@@ -43,7 +44,7 @@ def archive(path: Path) -> str:
 
 
 def keep(state: State, path: str) -> _kept.Kept:
-    reference = _reference.parse(f"oci-archive:{path}")
+    reference = parse(f"oci-archive:{path}")
     with Archive(reference) as source:
         (image,) = source.images()
         return _kept.keep(state, source, image, str(reference), Limits(), lambda done: None)

@@ -19,9 +19,9 @@ from hypothesis import strategies
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _rootfs
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Limits
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import Reference
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._tarball import open_source
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.layers import Limits
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.reference import Reference
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tarball import open_source
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import (
     LAYER,
     MTIME,

@@ -12,11 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _shims, _tarball
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import select
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import How, Unpacked, unpack
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import parse
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import shims, tarball
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.archive import select
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.extract import (
+    How,
+    Unpacked,
+    unpack,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.reference import parse
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import (
     Entry,
     digest_of,
@@ -65,7 +69,7 @@ def written(directory: Path, *tarballs: t.Sequence[Entry]) -> list[str]:
 
 
 def extracted(payload: list[str], target: Path | None = None, **options: t.Any) -> Unpacked:
-    with _tarball.open_source(parse(payload), **options) as source:
+    with tarball.open_source(parse(payload), **options) as source:
         [image] = source.images()
         return unpack(source, image, (lambda layout: str(target)) if target else None, How(prefix="/srv/kata"))
 
@@ -77,15 +81,15 @@ def test_two_tarballs_are_one_payload(tmp_path: Path) -> None:
     assert found == extracted(payload)
     assert found.layout is not None
     assert tree_of(target) == found.tree
-    handlers = _shims.offered(found.tree, found.layout, "/srv/kata")
+    handlers = shims.offered(found.tree, found.layout, "/srv/kata")
     assert [(handler.name, handler.runtime_path) for handler in handlers] == [
         ("kata-qemu", f"/srv/kata/{GO}"),
         ("kata-qemu-runtime-rs", f"/srv/kata/{RUST}"),
         ("kata-remote", f"/srv/kata/{GO}"),
     ]
     # Copies on a node, whose digests are known from here.
-    with _tarball.open_source(parse(payload)) as source:
-        assert isinstance(source, _tarball.Tarballs)
+    with tarball.open_source(parse(payload)) as source:
+        assert isinstance(source, tarball.Tarballs)
         [image] = source.images()
         for name, path in source.files().items():
             (tmp_path / "sent" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -98,7 +102,7 @@ def test_the_digest_of_two_tarballs(tmp_path: Path) -> None:
     payload = written(tmp_path, rust(), go())
     images = []
     for one in (payload, payload[::-1]):
-        with _tarball.open_source(parse(one)) as source:
+        with tarball.open_source(parse(one)) as source:
             images += source.images()
     printed = subprocess.run(
         "sha256sum *.tar | cut -d' ' -f1 | sort | sha256sum",
@@ -152,7 +156,7 @@ def test_a_tarball_that_is_missing_or_changed(tmp_path: Path) -> None:
 
 def test_the_state_of_two_tarballs(tmp_path: Path) -> None:
     paths = parse(written(tmp_path, rust(), go())).paths
-    before = _tarball.state_of(*paths)
-    assert before == _tarball.state_of(*paths)
+    before = tarball.state_of(*paths)
+    assert before == tarball.state_of(*paths)
     Path(paths[1]).write_bytes(tar(*go(), kata("x")))
-    assert before != _tarball.state_of(*paths)
+    assert before != tarball.state_of(*paths)

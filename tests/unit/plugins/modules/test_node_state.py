@@ -13,17 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
-    _handover,
-    _installer,
-    _module,
-    _registry,
-)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _handover, _installer, _module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import (
     detect as detect_module,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import registry
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import (
     Installer,
     Payload,
@@ -52,7 +48,7 @@ class Node:
         monkeypatch.setattr(_installer, "bring_back", lambda state: None)
         monkeypatch.setattr(_handover, "leave_request", lambda *_words, **_how: None)
         monkeypatch.setattr(_handover, "carried_out", lambda run: self.meanwhile())
-        monkeypatch.setattr(_registry, "clean", lambda engine: None)
+        monkeypatch.setattr(registry, "clean", lambda engine: None)
 
     check_mode = False
     params: t.Mapping[str, t.Any] = {"engine_timeout": 120}

@@ -14,14 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
-    _artifacts,
-    _layouts,
-    _streams,
-    _tarball,
-)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _artifacts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import parse
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layouts, streams, tarball
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.reference import parse
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Payload
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.staged import find, forget
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
@@ -88,15 +84,15 @@ class Node:
 @pytest.fixture
 def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
     node = Node(tmp_path)
-    really = _streams.Checked.read
+    really = streams.Checked.read
 
-    def read(self: _streams.Checked, size: int = -1) -> bytes:
+    def read(self: streams.Checked, size: int = -1) -> bytes:
         data = really(self, size)
         node.read += len(data)
         return data
 
-    monkeypatch.setattr(_streams.Checked, "read", read)
-    monkeypatch.setattr(_layouts, "check_prefix", lambda prefix: prefix)  # tests are in a directory of the system
+    monkeypatch.setattr(streams.Checked, "read", read)
+    monkeypatch.setattr(layouts, "check_prefix", lambda prefix: prefix)  # tests are in a directory of the system
     return node
 
 
@@ -146,14 +142,14 @@ def test_a_damaged_tarball_is_told_with_its_own_digest(node: Node) -> None:
 
 
 def test_a_tarball_that_is_written_to_while_it_is_unpacked(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    really = _streams.Checked.digest
+    really = streams.Checked.digest
 
-    def written_to(self: _streams.Checked) -> str:
+    def written_to(self: streams.Checked) -> str:
         with node.release.open("ab") as file:
             file.write(b"more")
         return really(self)
 
-    monkeypatch.setattr(_streams.Checked, "digest", written_to)
+    monkeypatch.setattr(streams.Checked, "digest", written_to)
     with pytest.raises(Refusal, match=r"kata.tar.gz to stay as it is while it is read. Found that it changed"):
         node.extract()
     assert node.left() == []
@@ -174,7 +170,7 @@ def test_what_is_installed_from_the_same_path_is_read_before_it_is_unpacked(
 ) -> None:
     """It may be the same file with another time: then nothing is unpacked."""
     reference = parse([f"tarball:{node.release}"])
-    with _tarball.open_source(reference) as source:
+    with tarball.open_source(reference) as source:
         known = source.images()[0].identity()
     payload = Payload.from_plain({**known, "reference": str(reference), "source": "as it was"})
     node.state.create()

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _shims
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import hardware
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import shims
 
 
 def test_all_that_can_be_seen_is_looked_for() -> None:
-    assert set(hardware.capabilities()) == {name for name, (_title, visible) in _shims.CAPABILITIES.items() if visible}
+    assert set(hardware.capabilities()) == {name for name, (_title, visible) in shims.CAPABILITIES.items() if visible}
 
 
 @pytest.mark.parametrize(

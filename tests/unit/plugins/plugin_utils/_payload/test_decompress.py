@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.confidential_containers.runtime.plugins.action import payload_extract
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _decoders
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import How, unpack
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Limits
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import Reference
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._tarball import open_source
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import decoders
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.extract import How, unpack
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.layers import Limits
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.reference import Reference
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tarball import open_source
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import (
     Entry,
     OciArchive,
@@ -93,7 +93,7 @@ def directory(path: Path) -> tuple[str, Path]:
 
 
 def without_zstd(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(_decoders._DECODERS, "zstd", ())
+    monkeypatch.setitem(decoders._DECODERS, "zstd", ())
     monkeypatch.setenv("PATH", "/nowhere")
 
 

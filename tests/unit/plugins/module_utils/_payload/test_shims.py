@@ -10,15 +10,16 @@ import itertools
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _components, _layouts, _shims
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import components, layouts
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import shims as shims_module
 from ansible_collections.confidential_containers.runtime.tests.unit.kata import KATA_4_1
 
-CC = _layouts.by_name("confidential-containers")
+CC = layouts.by_name("confidential-containers")
 GO, RUST = "bin/containerd-shim-kata-v2", "runtime-rs/bin/containerd-shim-kata-v2"
 DEFAULTS = "share/defaults/kata-containers"
 
-EVERYTHING = {name: True for name, (_title, visible) in _shims.CAPABILITIES.items() if visible}
+EVERYTHING = {name: True for name, (_title, visible) in shims_module.CAPABILITIES.items() if visible}
 
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -53,14 +54,14 @@ def test_what_a_node_is_offered_of_kata_4_1(architecture: str, has: str, offered
         for shim, machines in KATA_4_1.items()
         if architecture in [MACHINES.get(one, one) for one in machines.split()]
     ]
-    found = _shims.chosen_shims(built, [], architecture, dict.fromkeys(has.split(), True))
+    found = shims_module.chosen_shims(built, [], architecture, dict.fromkeys(has.split(), True))
     assert sorted(found) == sorted(offered.split())
 
 
 @pytest.mark.parametrize("shim", KATA_4_1)
 def test_a_shim_of_kata_4_1_runs_where_it_is_built_for(shim: str) -> None:
     for machine in KATA_4_1[shim].split():
-        assert _shims.missing(shim, MACHINES.get(machine, machine), EVERYTHING, asked=True) == ""
+        assert shims_module.missing(shim, MACHINES.get(machine, machine), EVERYTHING, asked=True) == ""
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_a_shim_of_kata_4_1_runs_where_it_is_built_for(shim: str) -> None:
     ],
 )
 def test_a_shim_runs_on(shim: str, architecture: str, says: str) -> None:
-    assert says in _shims.missing(shim, architecture, EVERYTHING, asked=True)
+    assert says in shims_module.missing(shim, architecture, EVERYTHING, asked=True)
 
 
 @pytest.mark.parametrize(
@@ -103,13 +104,13 @@ def test_a_shim_runs_on(shim: str, architecture: str, says: str) -> None:
 )
 def test_a_shim_needs(shim: str, architecture: str, needs: str) -> None:
     for need in needs.split():
-        title, visible = _shims.CAPABILITIES[need]
+        title, visible = shims_module.CAPABILITIES[need]
         if visible:
-            assert title in _shims.missing(shim, architecture, {**EVERYTHING, need: False}, asked=True)
+            assert title in shims_module.missing(shim, architecture, {**EVERYTHING, need: False}, asked=True)
         else:
-            assert title in _shims.missing(shim, architecture, EVERYTHING)
+            assert title in shims_module.missing(shim, architecture, EVERYTHING)
     needed = {name: name in needs.split() for name in EVERYTHING}
-    assert _shims.missing(shim, architecture, needed, asked=True) == ""
+    assert shims_module.missing(shim, architecture, needed, asked=True) == ""
 
 
 @pytest.mark.parametrize(
@@ -117,14 +118,14 @@ def test_a_shim_needs(shim: str, architecture: str, needs: str) -> None:
     [("gvisor", "gvisor"), ("qemu-foo", "foo"), ("qemu-new-tee-runtime-rs", "new-tee"), ("runtime-rs", "runtime-rs")],
 )
 def test_a_shim_with_a_word_that_nobody_knows_must_be_named(shim: str, unknown: str) -> None:
-    assert _shims.missing(shim, "amd64", EVERYTHING, asked=True) == ""
-    assert f"has '{unknown}' in its name" in _shims.missing(shim, "amd64", EVERYTHING)
-    assert _shims.chosen_shims([shim], [], "amd64", EVERYTHING) == []
-    assert _shims.chosen_shims([shim], [f"kata-{shim}"], "amd64", EVERYTHING) == [shim]
+    assert shims_module.missing(shim, "amd64", EVERYTHING, asked=True) == ""
+    assert f"has '{unknown}' in its name" in shims_module.missing(shim, "amd64", EVERYTHING)
+    assert shims_module.chosen_shims([shim], [], "amd64", EVERYTHING) == []
+    assert shims_module.chosen_shims([shim], [f"kata-{shim}"], "amd64", EVERYTHING) == [shim]
 
 
 def test_known_words_count_beside_unknown_ones() -> None:
-    assert "AMD SEV-SNP" in _shims.missing("qemu-foo-snp", "amd64", {"kvm": True}, asked=True)
+    assert "AMD SEV-SNP" in shims_module.missing("qemu-foo-snp", "amd64", {"kvm": True}, asked=True)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +167,7 @@ def test_known_words_count_beside_unknown_ones() -> None:
     ],
 )  # fmt: skip
 def test_offered(paths: list[str], offered: list[tuple[str, str, str]]) -> None:
-    found = _shims.offered({path: {} for path in paths}, CC, "/opt/confidential-containers")
+    found = shims_module.offered({path: {} for path in paths}, CC, "/opt/confidential-containers")
     assert [(one.name, one.runtime_path, one.config_path) for one in found] == [
         (name, f"/opt/confidential-containers/{binary}", f"/opt/confidential-containers/{configuration}")
         for name, binary, configuration in offered
@@ -174,7 +175,7 @@ def test_offered(paths: list[str], offered: list[tuple[str, str, str]]) -> None:
 
 
 def test_a_handler_is_what_upstream_writes() -> None:
-    [handler] = _shims.offered({GO: {}, f"{DEFAULTS}/configuration-qemu.toml": {}}, CC, "/x")
+    [handler] = shims_module.offered({GO: {}, f"{DEFAULTS}/configuration-qemu.toml": {}}, CC, "/x")
     assert handler.table() == {
         "name": "kata-qemu",
         "shim": "qemu",
@@ -187,20 +188,20 @@ def test_a_handler_is_what_upstream_writes() -> None:
     }
 
 
-def payload(*shims: str) -> list[_shims.Handler]:
+def payload(*shims: str) -> list[shims_module.Handler]:
     tree: dict[str, dict[str, bool]] = {GO: {}, **{f"{DEFAULTS}/configuration-{shim}.toml": {} for shim in shims}}
-    return _shims.offered(tree, CC, "/x")
+    return shims_module.offered(tree, CC, "/x")
 
 
 def test_a_placeholder_in_a_configuration_excludes_its_handler() -> None:
     qemu, tdx = (f"{DEFAULTS}/configuration-{shim}.toml" for shim in ("qemu", "qemu-tdx"))
-    handlers = _shims.offered({GO: {}, qemu: {}, tdx: {"placeholder": True}}, CC, "/x")
+    handlers = shims_module.offered({GO: {}, qemu: {}, tdx: {"placeholder": True}}, CC, "/x")
     assert "flaw" not in handlers[0].table()
-    choice = _shims.choose(handlers, [], "amd64", EVERYTHING)
+    choice = shims_module.choose(handlers, [], "amd64", EVERYTHING)
     assert [handler.name for handler in choice.handlers] == ["kata-qemu"]
     assert "placeholder" in choice.excluded["kata-qemu-tdx"]
     with pytest.raises(Refusal, match="placeholder"):
-        _shims.choose(handlers, ["kata-qemu-tdx"], "amd64", EVERYTHING)
+        shims_module.choose(handlers, ["kata-qemu-tdx"], "amd64", EVERYTHING)
 
 
 @pytest.mark.parametrize(
@@ -209,12 +210,12 @@ def test_a_placeholder_in_a_configuration_excludes_its_handler() -> None:
     ids=["Go", "Rust"],
 )
 def test_a_configuration_without_the_program_of_its_shim(present: str, configuration: str, program: str) -> None:
-    handlers = _shims.offered({present: {}, configuration: {}}, CC, "/x")
+    handlers = shims_module.offered({present: {}, configuration: {}}, CC, "/x")
     with pytest.raises(Refusal, match=f"kata-qemu has a configuration .* not the program of its shim, {program}"):
-        _shims.choose(handlers, [], "amd64", EVERYTHING)
+        shims_module.choose(handlers, [], "amd64", EVERYTHING)
     with pytest.raises(Refusal, match=f"not the program of its shim, {program}.*Use a payload that has it"):
-        _shims.choose(handlers, ["kata-qemu"], "amd64", EVERYTHING)
-    assert program in _shims.reasons(handlers, "amd64", EVERYTHING)["kata-qemu"]
+        shims_module.choose(handlers, ["kata-qemu"], "amd64", EVERYTHING)
+    assert program in shims_module.reasons(handlers, "amd64", EVERYTHING)["kata-qemu"]
 
 
 def test_shims_whose_components_are_not_unpacked_are_told_of() -> None:
@@ -222,13 +223,13 @@ def test_shims_whose_components_are_not_unpacked_are_told_of() -> None:
     tree: dict[str, dict[str, str]] = {
         path: {} for path in (GO, *(f"{DEFAULTS}/configuration-{shim}.toml" for shim in ("qemu", "clh", "fc")))
     }
-    handlers = _shims.offered(tree, CC, "/x", _components.Components(needed, ("go",)))
-    choice = _shims.choose(handlers, ["kata-qemu"], "amd64", {"kvm": True})
+    handlers = shims_module.offered(tree, CC, "/x", components.Components(needed, ("go",)))
+    choice = shims_module.choose(handlers, ["kata-qemu"], "amd64", {"kvm": True})
     assert [handler.name for handler in choice.handlers] == ["kata-qemu"]
-    for told in (choice.excluded, _shims.reasons(handlers[:1] + handlers[2:], "amd64", {"kvm": True})):
+    for told in (choice.excluded, shims_module.reasons(handlers[:1] + handlers[2:], "amd64", {"kvm": True})):
         assert sorted(told) == ["kata-clh", "kata-qemu-runtime-rs", "kata-qemu-snp"]
         assert told["kata-clh"] == told["kata-qemu-runtime-rs"] == "not asked for in coco_handlers"
-    assert "SEV-SNP" in _shims.reasons(handlers, "amd64", {"kvm": True})["kata-qemu-snp"]
+    assert "SEV-SNP" in shims_module.reasons(handlers, "amd64", {"kvm": True})["kata-qemu-snp"]
 
 
 @pytest.mark.parametrize(
@@ -242,15 +243,15 @@ def test_shims_whose_components_are_not_unpacked_are_told_of() -> None:
 def test_what_no_component_is_unpacked_for(asked: list[str], has: str, says: str) -> None:
     """Told before gigabytes are unpacked, and not as a payload without artifacts."""
     with pytest.raises(Refusal) as refused:
-        _shims.shims_to_unpack(["qemu", "qemu-snp", "fc"], asked, "amd64", dict.fromkeys(has.split(), True))
+        shims_module.shims_to_unpack(["qemu", "qemu-snp", "fc"], asked, "amd64", dict.fromkeys(has.split(), True))
     assert says in str(refused.value)
 
 
 def test_the_shims_whose_components_are_unpacked() -> None:
     shims = ["qemu", "qemu-snp", "fc"]
-    assert _shims.chosen_shims(shims, [], "amd64", {"kvm": True}) == ["qemu"]
-    assert _shims.chosen_shims(shims, ["kata-fc", "mine"], "amd64", {"kvm": True}) == ["fc"]
-    assert _shims.shims_to_unpack(shims, ["kata-fc", "mine"], "amd64", {"kvm": True}, ["mine"]) == ["fc"]
+    assert shims_module.chosen_shims(shims, [], "amd64", {"kvm": True}) == ["qemu"]
+    assert shims_module.chosen_shims(shims, ["kata-fc", "mine"], "amd64", {"kvm": True}) == ["fc"]
+    assert shims_module.shims_to_unpack(shims, ["kata-fc", "mine"], "amd64", {"kvm": True}, ["mine"]) == ["fc"]
 
 
 @pytest.mark.parametrize(
@@ -269,7 +270,7 @@ def test_the_shims_whose_components_are_unpacked() -> None:
     ],
 )  # fmt: skip
 def test_choose(shims: str, asked: str, architecture: str, has: str, chosen: str, excluded: dict[str, str]) -> None:
-    choice = _shims.choose(payload(*shims.split()), asked.split(), architecture, dict.fromkeys(has.split(), True))
+    choice = shims_module.choose(payload(*shims.split()), asked.split(), architecture, dict.fromkeys(has.split(), True))
     assert [handler.name for handler in choice.handlers] == chosen.split()
     assert sorted(choice.excluded) == sorted(excluded)
     for name, reason in excluded.items():
@@ -292,20 +293,20 @@ def test_choose(shims: str, asked: str, architecture: str, has: str, chosen: str
 )
 def test_no_choice(shims: str, asked: str, has: str, says: list[str]) -> None:
     with pytest.raises(Refusal) as refused:
-        _shims.choose(payload(*shims.split()), asked.split(), "amd64", dict.fromkeys(has.split(), True))
+        shims_module.choose(payload(*shims.split()), asked.split(), "amd64", dict.fromkeys(has.split(), True))
     for words in says:
         assert words in str(refused.value)
 
 
 def test_every_need_has_a_title() -> None:
-    needs = set(itertools.chain.from_iterable(word.capabilities for word in _shims.WORDS.values()))
-    assert needs == set(_shims.CAPABILITIES)
+    needs = set(itertools.chain.from_iterable(word.capabilities for word in shims_module.WORDS.values()))
+    assert needs == set(shims_module.CAPABILITIES)
 
 
 def test_the_handler_of_enclave_cc() -> None:
-    layout = _layouts.by_name("enclave-cc")
+    layout = layouts.by_name("enclave-cc")
     tree: dict[str, dict[str, str]] = {path: {} for path in layout.files.values()}
-    [handler] = _shims.offered(tree, layout, layout.prefix)
+    [handler] = shims_module.offered(tree, layout, layout.prefix)
     assert handler.table() == {
         "name": "enclave-cc",
         "shim": "enclave-cc",
@@ -321,7 +322,7 @@ def test_the_handler_of_enclave_cc() -> None:
             )
         },
     }
-    assert "Intel SGX" in _shims.missing("enclave-cc", "amd64", {"kvm": True})
+    assert "Intel SGX" in shims_module.missing("enclave-cc", "amd64", {"kvm": True})
 
 
 @pytest.mark.parametrize(
@@ -340,11 +341,11 @@ def test_what_a_manifest_names_is_chosen_where_it_runs(
     candidates: tuple[str, ...], chosen: list[str], excluded: dict[str, str]
 ) -> None:
     paths = [GO, *(f"{DEFAULTS}/configuration-{shim}.toml" for shim in ("qemu", "qemu-snp", "remote"))]
-    offered = _shims.offered({path: {} for path in paths}, CC, "/x")
-    choice = _shims.choose(offered, [], "amd64", {"kvm": True}, candidates=candidates)
+    offered = shims_module.offered({path: {} for path in paths}, CC, "/x")
+    choice = shims_module.choose(offered, [], "amd64", {"kvm": True}, candidates=candidates)
     assert [handler.name for handler in choice.handlers] == chosen
     assert set(choice.excluded) == set(excluded)
     for name, reason in excluded.items():
         assert reason in choice.excluded[name]
-    shims = _shims.chosen_shims(["qemu", "qemu-snp", "remote"], [], "amd64", {"kvm": True}, candidates)
+    shims = shims_module.chosen_shims(["qemu", "qemu-snp", "remote"], [], "amd64", {"kvm": True}, candidates)
     assert [f"kata-{shim}" for shim in shims] == chosen

@@ -25,7 +25,6 @@ import time
 import typing as t
 from dataclasses import dataclass, replace
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._arrivals import Arrivals
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import (
     detect,
     registries,
@@ -34,7 +33,8 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.dump import sections
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import Reference
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.arrivals import Arrivals
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.reference import Reference
 
 _NAMESPACE = "confidential-containers-payload"
 #: Seconds without a single new byte after which a pull has failed.

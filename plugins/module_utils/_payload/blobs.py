@@ -15,8 +15,8 @@ import posixpath
 import tarfile
 import typing as t
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _tar
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import tar
 
 _BLOCK = 1 << 20
 
@@ -39,9 +39,9 @@ class TarFiles:
         self._members: dict[str, tarfile.TarInfo] = {}
         try:
             with open(path, "rb") as stream:
-                for member, _archive in _tar.members(stream):
+                for member, _archive in tar.members(stream):
                     self._members[posixpath.normpath(member.name)] = member
-        except _tar.BROKEN as error:
+        except tar.BROKEN as error:
             raise self._damaged(str(error)) from error
 
     def _damaged(self, found: str) -> Refusal:

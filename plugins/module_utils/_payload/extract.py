@@ -19,26 +19,33 @@ import tarfile
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
-    _components,
-    _layouts,
-    _streams,
-    _tar,
-)
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Image
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Layers, Limits, Visit
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._relocate import Relocation
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._tarball import Source
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layouts, streams
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.archive import Image
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.components import (
+    Components,
+    Needed,
+    component_of,
+    parse,
+    wanted,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.layers import (
+    Layers,
+    Limits,
+    Visit,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.relocate import Relocation
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tar import content
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tarball import Source
 
 Entry = t.Dict[str, t.Any]
 Tree = t.Dict[str, Entry]
 
 #: Makes and returns the directory to which artifacts are written, once the payload's layout, and so its prefix, is known.
-Begin = t.Callable[[_layouts.Layout], str]
+Begin = t.Callable[[layouts.Layout], str]
 
-_BLOCK = _streams.BLOCK
+_BLOCK = streams.BLOCK
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 #: From this size on, a file's way to the disk begins at once.
@@ -72,9 +79,9 @@ class Unpacked:
     """What was found in an image: its layout, the tree of its artifacts, what it has in components, if it has any, and the digests
     of its layers."""
 
-    layout: _layouts.Layout | None = None
+    layout: layouts.Layout | None = None
     tree: Tree = field(default_factory=dict)
-    components: _components.Components | None = None
+    components: Components | None = None
     digests: t.Sequence[str] = ()
 
 
@@ -128,12 +135,12 @@ class _Unpacker:
         absent = sorted(set(result.components.unpacked) - self._components) if result.components else []
         if absent:
             raise Refusal(
-                f"the tarball of every component that /{_layouts.COMPONENTS_MANIFEST} says a shim needs",
+                f"the tarball of every component that /{layouts.COMPONENTS_MANIFEST} says a shim needs",
                 f"none of {', '.join(absent)} in {self._source.title}",
                 "Use another payload image: this one was made like that.",
             )
         if result.layout is None:
-            known = ", ".join("/" + layout.root for layout in _layouts.LAYOUTS)
+            known = ", ".join("/" + layout.root for layout in layouts.LAYOUTS)
             raise Refusal(
                 f"a payload with the artifacts of the runtime ({known})",
                 f"another layout ({', '.join(sorted(self._elsewhere))}) in {self._source.title}"
@@ -163,13 +170,13 @@ class _Unpacker:
         if name.startswith(_WHITEOUT):
             self._whiteout(number, directory, name)
             return
-        if directory == _layouts.COMPONENTS and member.isreg() and bases == self._image.bases:
-            self._component(_components.component_of(name), member, tar)
+        if directory == layouts.COMPONENTS and member.isreg() and bases == self._image.bases:
+            self._component(component_of(name), member, tar)
             return
-        located = _layouts.locate(path, bases)
+        located = layouts.locate(path, bases)
         if located is None:
             self._note_elsewhere(path)
-            if ".." in member.name.split("/") and (_layouts.ARTIFACTS in member.name or "" in bases):
+            if ".." in member.name.split("/") and (layouts.ARTIFACTS in member.name or "" in bases):
                 raise self._layers.hostile(member.name, "a name that climbs out of its directory")
             return
         layout, relative = located
@@ -214,42 +221,42 @@ class _Unpacker:
                 target = posixpath.join(directory, target) if inner.islnk() else target
                 self._entry(number, posixpath.join(directory, name), inner, archive, target)
 
-        stored = io.BufferedReader(t.cast("io.RawIOBase", _tar.content(member, tar)))
-        compression = _streams.compression_of(stored.peek(8))
+        stored = io.BufferedReader(t.cast("io.RawIOBase", content(member, tar)))
+        compression = streams.compression_of(stored.peek(8))
         self._layers.archive(t.cast("t.IO[bytes]", stored), compression, visit)
 
     def _component(self, component: str, member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
         """Unpack the tarball of a component, if a shim that is wanted needs it."""
         if self.result.components is None:
             needed = self._needed()
-            chosen = _components.wanted(needed, self._how.choose(needed))
-            self.result.components = _components.Components(needed, tuple(chosen))
+            chosen = wanted(needed, self._how.choose(needed))
+            self.result.components = Components(needed, tuple(chosen))
         if component in self.result.components.unpacked:
             self._components.add(component)
-            stored = io.BufferedReader(t.cast("io.RawIOBase", _tar.content(member, tar)))
-            compression = _streams.compression_of(stored.peek(8))
+            stored = io.BufferedReader(t.cast("io.RawIOBase", content(member, tar)))
+            compression = streams.compression_of(stored.peek(8))
             self._layers.archive(t.cast("t.IO[bytes]", stored), compression, self._visitor(("",)))
 
-    def _needed(self) -> _components.Needed:
+    def _needed(self) -> Needed:
         """Read ahead for the manifest of components. It is in one of the last layers, which are small."""
         found: list[bytes] = []
 
         def look(member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
-            if posixpath.normpath(member.name.lstrip("/")) == _layouts.COMPONENTS_MANIFEST and member.isreg():
+            if posixpath.normpath(member.name.lstrip("/")) == layouts.COMPONENTS_MANIFEST and member.isreg():
                 found.append(t.cast("t.IO[bytes]", tar.extractfile(member)).read(_LARGEST_TEXT))
                 raise StopIteration
 
         self._layers.ahead(look)
         if found:
-            return _components.parse(found[0], self._how.architecture)
+            return parse(found[0], self._how.architecture)
         raise Refusal(
-            f"/{_layouts.COMPONENTS_MANIFEST} in a payload of components",
+            f"/{layouts.COMPONENTS_MANIFEST} in a payload of components",
             f"none in {self._source.title}",
             "Check that coco_payload names a runtime payload image.",
         )
 
     def _note_elsewhere(self, path: str) -> None:
-        relative = _layouts.inside(path, _layouts.ARTIFACTS)
+        relative = layouts.inside(path, layouts.ARTIFACTS)
         if relative and relative != "opt" and not relative.startswith(("scripts", "tarballs", "shim-components.json")):
             # Names that are no UTF-8 could not be printed.
             self._elsewhere.add("/".join(relative.split("/")[:2]).encode("utf-8", "replace").decode())
@@ -261,13 +268,13 @@ class _Unpacker:
         layout = self.result.layout
         root = layout.roots(self._image.bases)[0]
         hidden = directory if name == _OPAQUE else posixpath.join(directory, name[len(_WHITEOUT) :])
-        below = "" if f"{root}/".startswith(f"{hidden}/") else _layouts.inside(hidden, root)
+        below = "" if f"{root}/".startswith(f"{hidden}/") else layouts.inside(hidden, root)
         if below:
             below = layout.systems.get(below) or layout.place(below)
         if below is None:
             return
         for entry in sorted(self.result.tree, reverse=True):
-            covered = not below or _layouts.inside(entry, below) is not None
+            covered = not below or layouts.inside(entry, below) is not None
             # What this layer itself brought stays, wherever its whiteouts stand.
             keep = self._archive_of[entry] == number or (name == _OPAQUE and entry == below)
             if covered and not keep:
@@ -285,7 +292,7 @@ class _Unpacker:
     def _artifact(
         self,
         number: int,
-        layout: _layouts.Layout,
+        layout: layouts.Layout,
         path: str,
         member: tarfile.TarInfo,
         tar: tarfile.TarFile,
@@ -300,7 +307,7 @@ class _Unpacker:
             self._check_link(layout, path, member)
             target = self._relocation.link(member.linkname) if self._relocation else member.linkname
         elif member.islnk():
-            located = _layouts.locate(posixpath.normpath(member.linkname), bases)
+            located = layouts.locate(posixpath.normpath(member.linkname), bases)
             target = (layout.place(located[1]) or "") if located and located[0] is layout else ""
         self._entry(number, path, member, tar, target)
 
@@ -354,8 +361,8 @@ class _Unpacker:
         self._layers.unfold(member)
         if posixpath.basename(posixpath.dirname(path)) == "bin":
             mode |= 0o111
-        stream = _tar.content(member, tar)
-        shims = t.cast(_layouts.Layout, self.result.layout).configurations.values()
+        stream = content(member, tar)
+        shims = t.cast(layouts.Layout, self.result.layout).configurations.values()
         if path in shims and not self._image.architecture:
             stream = self._of_this_machine(member, stream)
         return self._file(path, mode, member, stream, write)
@@ -394,7 +401,7 @@ class _Unpacker:
         """Make room for an entry of a higher layer."""
         if path in self.result.tree:
             for entry in sorted(self.result.tree, reverse=True):
-                if _layouts.inside(entry, path) is not None:
+                if layouts.inside(entry, path) is not None:
                     self._remove(entry)
 
     def _directory(self, path: str) -> None:
@@ -402,10 +409,10 @@ class _Unpacker:
             os.mkdir(self._on_disk(path))
             os.chmod(self._on_disk(path), 0o755)
 
-    def _check_link(self, layout: _layouts.Layout, path: str, member: tarfile.TarInfo) -> None:
+    def _check_link(self, layout: layouts.Layout, path: str, member: tarfile.TarInfo) -> None:
         target = member.linkname
         if target.startswith("/"):
-            allowed = _layouts.inside(target, layout.prefix) is not None and ".." not in target.split("/")
+            allowed = layouts.inside(target, layout.prefix) is not None and ".." not in target.split("/")
         else:
             resolved = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
             allowed = target != "" and resolved != ".." and not resolved.startswith("../")
@@ -417,7 +424,7 @@ class _Unpacker:
     def _file(self, path: str, mode: int, member: tarfile.TarInfo, stream: t.IO[bytes], write: bool = True) -> Entry:
         """Take a file over, and return its entry."""
         entry: Entry = {"type": "file", "mode": mode}
-        if _layouts.is_configuration(path) and member.size <= _LARGEST_TEXT:
+        if layouts.is_configuration(path) and member.size <= _LARGEST_TEXT:
             text = stream.read()
             if _PLACEHOLDER in text:
                 entry["placeholder"] = True

@@ -15,11 +15,11 @@ import io
 import tarfile
 import typing as t
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _streams
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import streams
 
 #: What reading a damaged archive raises, beside OSError. The last three are what tarfile makes of strange numbers, of headers
 #: without an end, and of a sparse member without one.
-BROKEN = (*_streams.DAMAGED, tarfile.TarError, OverflowError, RecursionError, IndexError)
+BROKEN = (*streams.DAMAGED, tarfile.TarError, OverflowError, RecursionError, IndexError)
 
 _TARFILE = t.cast(t.Any, tarfile)
 #: How tarfile says that there is nothing where a header could be, or a block of zeros.
@@ -64,7 +64,7 @@ class _Content(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         """Return at most as many bytes; without a size, all."""
         if size < 0:
-            return b"".join(iter(lambda: self.read(_streams.BLOCK), b""))
+            return b"".join(iter(lambda: self.read(streams.BLOCK), b""))
         size = min(size, self._left)
         block: bytes = self._stream.read1(size) if size else b""
         if size and not block:
@@ -85,7 +85,7 @@ class _Content(io.RawIOBase):
 def content(member: tarfile.TarInfo, archive: tarfile.TarFile) -> t.IO[bytes]:
     """Return the content of the member that was yielded last, to be read once: tarfile would copy each block twice."""
     if member.issparse():
-        return _streams.unbuffered(archive.extractfile(member))
+        return streams.unbuffered(archive.extractfile(member))
     return t.cast("t.IO[bytes]", _Content(archive.fileobj, member.size))
 
 
@@ -110,7 +110,7 @@ def members(stream: t.IO[bytes]) -> t.Iterator[tuple[tarfile.TarInfo, tarfile.Ta
 
 def _require_end(stream: t.IO[bytes]) -> None:
     """Read to the end of the data: zeros only."""
-    for block in iter(lambda: stream.read(_streams.BLOCK), b""):
+    for block in iter(lambda: stream.read(streams.BLOCK), b""):
         found = block.lstrip(b"\0")
         if found:
             raise Damage(f"something behind the end of the archive, at byte {stream.tell() - len(found)}")

@@ -11,8 +11,8 @@ import re
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _layouts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layouts
 
 #: By shim: the components that it needs on one architecture.
 Needed = t.Dict[str, t.List[str]]
@@ -79,7 +79,7 @@ def _names(machines: t.Any, where: str, machine: str) -> list[str]:
 
 def _wrong(where: str, expected: str, found: str) -> Refusal:
     return Refusal(
-        f"{expected} at {where} in /{_layouts.COMPONENTS_MANIFEST} of the payload",
+        f"{expected} at {where} in /{layouts.COMPONENTS_MANIFEST} of the payload",
         found,
         "Use a payload of a version that this collection knows (Kata 3.32 to 4.1), or a newer version of the collection.",
     )

@@ -18,10 +18,14 @@ import tarfile
 import typing as t
 from dataclasses import replace
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _layouts, _streams
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Archive, Image, Layer
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import PATHS, Reference
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layouts, streams
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.archive import (
+    Archive,
+    Image,
+    Layer,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.reference import PATHS, Reference
 
 _CAPABILITY = "security.capability"
 
@@ -97,15 +101,15 @@ class Tarball:
     def images(self) -> list[Image]:
         with self._open() as stream:
             start = stream.read(8)
-        compression = _streams.compression_of(start)
+        compression = streams.compression_of(start)
         digest = self._digest or ("" if self._unread else self._read_digest())
         layer = Layer(self.path, self._plain.get(digest, digest), None, compression)
-        return [Image(digest, self._kind, {digest: self._kind}, "", (), (layer,), bases=(_layouts.ARTIFACTS, ""))]
+        return [Image(digest, self._kind, {digest: self._kind}, "", (), (layer,), bases=(layouts.ARTIFACTS, ""))]
 
     def _read_digest(self) -> str:
         with self._open() as stream:
-            checked = _streams.Checked(stream)
-            while checked.read(_streams.BLOCK):
+            checked = streams.Checked(stream)
+            while checked.read(streams.BLOCK):
                 pass
             return checked.digest()
 
@@ -214,7 +218,7 @@ def require_unchanged(paths: t.Sequence[str], before: str) -> None:
 
 
 def _members(root: str, whole: bool) -> t.Iterator[str]:
-    start = os.path.join(root, _layouts.ARTIFACTS)
+    start = os.path.join(root, layouts.ARTIFACTS)
     return _walk(start if os.path.isdir(start) and not whole else root)
 
 
@@ -251,7 +255,7 @@ def _content(path: str, size: int) -> t.Iterator[bytes]:
     left = size
     with open(path, "rb") as stream:
         while left:
-            block = stream.read(min(left, _streams.BLOCK))
+            block = stream.read(min(left, streams.BLOCK))
             if not block:
                 raise _changed(path, f"that it became shorter: {size - left} of {size} bytes")
             left -= len(block)

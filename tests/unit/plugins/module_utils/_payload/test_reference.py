@@ -12,7 +12,7 @@ import typing as t
 import pytest
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import (
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.reference import (
     Reference,
     on_controller,
     parse,

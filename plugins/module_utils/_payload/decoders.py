@@ -106,9 +106,9 @@ def _zstd() -> Decoder:
 
 
 def _libzstd() -> Decoder:
-    from ansible_collections.confidential_containers.runtime.plugins.module_utils import _libzstd
+    from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import libzstd
 
-    return _libzstd.Decoder(_libzstd.load())
+    return libzstd.Decoder(libzstd.load())
 
 
 _DECODERS: dict[str, tuple[t.Callable[[], Decoder], ...]] = {

@@ -19,12 +19,13 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _decoders, _layers, _layouts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import How, unpack
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Limits
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import Reference
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._tarball import open_source
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import decoders, layouts
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layers as layers_module
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.extract import How, unpack
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.layers import Limits
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.reference import Reference
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tarball import open_source
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import (
     LAYER,
     MTIME,
@@ -152,7 +153,7 @@ def test_the_place_to_write_to_is_asked_for_once_the_layout_is_known(path: Path,
     )
     asked = []
 
-    def begin(layout: _layouts.Layout) -> str:
+    def begin(layout: layouts.Layout) -> str:
         asked.append(layout.prefix)
         return str(destination)
 
@@ -298,7 +299,7 @@ def test_zstd_without_a_way_to_read_it(path: Path, monkeypatch: pytest.MonkeyPat
     archive = OciArchive()
     layer = archive.layer(b"\x28\xb5\x2f\xfd", "zstd")
     archive.write(path, archive.image(layer))
-    monkeypatch.setitem(_decoders._DECODERS, "zstd", ())
+    monkeypatch.setitem(decoders._DECODERS, "zstd", ())
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(Refusal, match="Install the package that has the program zstd"):
         extract(path)
@@ -449,7 +450,7 @@ def test_more_bytes_than_there_may_be(path: Path) -> None:
 def test_a_bomb(path: Path, made: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
     simple(path, [made], [artifact(file("x"))])
     extract(path, how=How(limits=Limits(ratio=100)))
-    monkeypatch.setattr(_layers, "_UNSUSPICIOUS", 10 << 20)
+    monkeypatch.setattr(layers_module, "_UNSUSPICIOUS", 10 << 20)
     with pytest.raises(Refusal, match="100 times"):
         extract(path, how=How(limits=Limits(ratio=100)))
 

@@ -22,10 +22,10 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _decoders
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import decoders
 
-PLUGINS = Path(_decoders.__file__).parents[1]
+PLUGINS = Path(decoders.__file__).parents[1]
 #: Modules that a Python which somebody has built can lack.
 RARE = ("_lzma", "_bz2", "_zstd", "zlib", "_ctypes", "_hashlib", "_blake2", "_uuid", "_queue")
 
@@ -50,7 +50,7 @@ WAYS = [("gzip", True), ("xz", True), ("zstd", True), ("gzip", False), ("xz", Fa
 
 
 def read(content: bytes, compression: str, size: int = 1 << 19) -> bytes:
-    with _decoders.opened(io.BytesIO(content), compression) as stream:
+    with decoders.opened(io.BytesIO(content), compression) as stream:
         return b"".join(iter(lambda: stream.read(size), b""))
 
 
@@ -58,10 +58,10 @@ def read(content: bytes, compression: str, size: int = 1 << 19) -> bytes:
 def compression(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     name, inside = request.param
     if inside:
-        assert _decoders._decoder(name), "this machine has no such module, and no library"
+        assert decoders._decoder(name), "this machine has no such module, and no library"
     else:
         of_program(name)
-        monkeypatch.setitem(_decoders._DECODERS, name, ())
+        monkeypatch.setitem(decoders._DECODERS, name, ())
     return str(name)
 
 
@@ -87,23 +87,23 @@ def test_damage(compression: str) -> None:
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 0x10
     for content in (b"", b"no such stream", bytes(100), pack(ONE) + b"garbage", bytes(flipped), whole + whole[:-9]):
-        if content == b"" and compression != "gzip" and not _decoders._DECODERS[compression]:
+        if content == b"" and compression != "gzip" and not decoders._DECODERS[compression]:
             continue  # for these programs nothing is not too little
-        with pytest.raises(_decoders.DAMAGED) as damage:
+        with pytest.raises(decoders.DAMAGED) as damage:
             read(content, compression)
         assert str(damage.value)
 
 
 def test_wherever_it_is_cut(compression: str) -> None:
     whole = PACK[compression](TWO + ONE[:2000] + TWO)
-    inside = bool(_decoders._DECODERS[compression])
+    inside = bool(decoders._DECODERS[compression])
     for end in random.Random(1).sample(range(1, len(whole)), 200 if inside else 3):
-        with pytest.raises(_decoders.DAMAGED):
+        with pytest.raises(decoders.DAMAGED):
             read(whole[:end], compression)
 
 
 def test_a_bomb_is_decoded_block_by_block(compression: str) -> None:
-    with _decoders.opened(io.BytesIO(PACK[compression](bytes(30 << 20))), compression) as stream:
+    with decoders.opened(io.BytesIO(PACK[compression](bytes(30 << 20))), compression) as stream:
         while block := stream.read(1 << 16):
             assert len(block) <= 1 << 16
 
@@ -114,7 +114,7 @@ def test_zstd_with_a_window_above_the_limit(monkeypatch: pytest.MonkeyPatch) -> 
     for inside in (True, False):
         if not inside:
             of_program("zstd")
-            monkeypatch.setitem(_decoders._DECODERS, "zstd", ())
+            monkeypatch.setitem(decoders._DECODERS, "zstd", ())
         with pytest.raises(Refusal, match=r"a window of at most 128 MiB\. Found data that needs more .*without --long"):
             read(frame, "zstd")
 
@@ -137,18 +137,18 @@ def test_too_little_memory() -> None:
         def take(self, size: int) -> bytes:
             raise MemoryError(size and "")
 
-    stream = _decoders._Decoded(io.BytesIO(), t.cast(t.Any, Decoder()), "xz")
+    stream = decoders._Decoded(io.BytesIO(), t.cast(t.Any, Decoder()), "xz")
     with pytest.raises(Refusal, match=r"not enough memory.*Free memory on that machine"):
         stream.read()
 
 
 @pytest.mark.parametrize("compression", ["gzip", "xz", "zstd"])
 def test_no_way_at_all(compression: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(_decoders._DECODERS, compression, ())
+    monkeypatch.setitem(decoders._DECODERS, compression, ())
     monkeypatch.setenv("PATH", "/nowhere")
-    assert not _decoders.available(compression)
+    assert not decoders.available(compression)
     with pytest.raises(Refusal, match=f"Expected a way to read {compression}.*Install the package"):
-        _decoders.opened(io.BytesIO(), compression)
+        decoders.opened(io.BytesIO(), compression)
 
 
 # A Python without the modules that not every one has.

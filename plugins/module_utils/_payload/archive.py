@@ -17,15 +17,15 @@ import tarfile
 import typing as t
 from dataclasses import dataclass, replace
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _layouts, _streams
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._blobs import (
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.files import sha256
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layouts, streams
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.blobs import (
     DirectoryFiles,
     Files,
     TarFiles,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.files import sha256
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import (
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.reference import (
     DIGEST,
     PATHS,
     REGISTRY,
@@ -92,7 +92,7 @@ class Image:
     names: tuple[str, ...]
     layers: tuple[Layer, ...]
     #: Directories in which the artifacts can be.
-    bases: tuple[str, ...] = (_layouts.ARTIFACTS,)
+    bases: tuple[str, ...] = (layouts.ARTIFACTS,)
     #: Whether its layers lie side by side, so that none of them may replace what another one brings.
     side_by_side: bool = False
     #: With which a program of the image runs: its environment (``NAME=value``) and its working directory.
@@ -354,7 +354,7 @@ class Archive:
             raise self._damaged(f"layer {member}", "as a file", "none")
         try:
             with self._files.open(member) as stream:
-                compression = _streams.compression_of(stream.read(8))
+                compression = streams.compression_of(stream.read(8))
         except (tarfile.TarError, OSError) as error:
             raise self._damaged(f"layer {member}", "that can be read", str(error)) from error
         # Only the digest of its content is known, as docker load checks it.
@@ -369,7 +369,7 @@ class _Opened(io.RawIOBase):
         super().__init__()
         self._closing = contextlib.ExitStack()
         self._stream = self._closing.enter_context(
-            _streams.decompressed(self._closing.enter_context(stored), compression)
+            streams.decompressed(self._closing.enter_context(stored), compression)
         )
 
     def readable(self) -> bool:

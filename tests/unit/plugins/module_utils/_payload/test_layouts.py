@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _layouts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layouts
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
     ],
 )
 def test_inside(path: str, root: str, relative: str | None) -> None:
-    assert _layouts.inside(path, root) == relative
+    assert layouts.inside(path, root) == relative
 
 
 CC, KATA, ENCLAVE = "confidential-containers", "kata", "enclave-cc"
@@ -52,13 +52,13 @@ CC, KATA, ENCLAVE = "confidential-containers", "kata", "enclave-cc"
     ],
 )
 def test_locate(path: str, layout: str | None, relative: str | None) -> None:
-    found = _layouts.locate(path, [_layouts.ARTIFACTS])
+    found = layouts.locate(path, [layouts.ARTIFACTS])
     assert (found and (found[0].name, found[1])) == ((layout, relative) if layout else None)
 
 
-@pytest.mark.parametrize("layout", _layouts.LAYOUTS, ids=lambda layout: layout.name)
-def test_a_layout_is_found_by_its_name_and_has_the_prefix_of_its_root(layout: _layouts.Layout) -> None:
-    assert _layouts.by_name(layout.name) is layout
+@pytest.mark.parametrize("layout", layouts.LAYOUTS, ids=lambda layout: layout.name)
+def test_a_layout_is_found_by_its_name_and_has_the_prefix_of_its_root(layout: layouts.Layout) -> None:
+    assert layouts.by_name(layout.name) is layout
     assert layout.anchored or "/" + layout.root == layout.prefix
     kata = {"share/defaults/kata-containers", "share/defaults/kata-containers/runtime-rs"}
     assert layout.anchored or set(layout.configurations) == kata
@@ -77,12 +77,12 @@ def test_a_layout_is_found_by_its_name_and_has_the_prefix_of_its_root(layout: _l
     ],
 )
 def test_place(layout: str, path: str, place: str | None) -> None:
-    assert _layouts.by_name(layout).place(path) == place
+    assert layouts.by_name(layout).place(path) == place
 
 
 @pytest.mark.parametrize("path", ["opt/kata/bin/x", "opt/kata-artifacts/opt/kata/bin/x"])
 def test_a_tarball_has_artifacts_at_its_top_or_where_images_have_them(path: str) -> None:
-    located = _layouts.locate(path, [_layouts.ARTIFACTS, ""])
+    located = layouts.locate(path, [layouts.ARTIFACTS, ""])
     assert located and (located[0].name, located[1]) == (KATA, "bin/x")
 
 
@@ -90,7 +90,7 @@ def test_a_tarball_has_artifacts_at_its_top_or_where_images_have_them(path: str)
     "prefix", ["/opt/kata", "/opt/x/", "/srv/kata/4.1", "/usr/local/kata", "/var/lib/kata", "/kata", "/opt/a_b@1~x+y=z"]
 )
 def test_prefix(prefix: str) -> None:
-    _layouts.check_prefix(prefix)
+    layouts.check_prefix(prefix)
 
 
 @pytest.mark.parametrize(
@@ -116,4 +116,4 @@ def test_prefix(prefix: str) -> None:
 )
 def test_no_prefix(prefix: str, why: str) -> None:
     with pytest.raises(Refusal, match=why):
-        _layouts.check_prefix(prefix)
+        layouts.check_prefix(prefix)

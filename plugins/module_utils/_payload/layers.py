@@ -11,16 +11,17 @@ import tarfile
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _streams, _tar
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Image, Layer
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._tarball import Source
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import streams
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import tar as tar_module
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.archive import Image, Layer
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tarball import Source
 
 #: What is called with each member of an archive, and the archive, to read the member's content from.
 Visit = t.Callable[[tarfile.TarInfo, tarfile.TarFile], None]
 
 #: How a compressed archive is read: ahead or not. Both tell how far they are.
-_Reading = t.Union[t.Type[_streams.Ahead], t.Type[_streams.Counted]]
+_Reading = t.Union[t.Type[streams.Ahead], t.Type[streams.Counted]]
 
 #: What a payload should be where only its artifacts count.
 _ARTIFACTS = "artifacts that are plain files, directories and links inside the payload"
@@ -94,12 +95,12 @@ class Layers:
         """Read a layer to its end. Raises a refusal, after its members were visited, when it is not what its digest says; one that
         nobody has read before has none."""
         with self._source.open_layer(layer) as stored:
-            checked = _streams.Checked(_streams.unbuffered(stored), self._progress, self._stored)
+            checked = streams.Checked(streams.unbuffered(stored), self._progress, self._stored)
             try:
-                self._archive(t.cast("t.IO[bytes]", checked), layer.compression, visit, _streams.Ahead)
-                while checked.read(_streams.BLOCK):
+                self._archive(t.cast("t.IO[bytes]", checked), layer.compression, visit, streams.Ahead)
+                while checked.read(streams.BLOCK):
                     pass
-            except _tar.BROKEN as error:
+            except tar_module.BROKEN as error:
                 raise self.damaged(layer, str(error)) from error
         self._stored += checked.count
         self.digests.append(checked.digest())
@@ -108,7 +109,7 @@ class Layers:
 
     def archive(self, stored: t.IO[bytes], compression: str, visit: Visit) -> None:
         """Read one tar archive to its end: one that lies in a layer, which is read ahead already."""
-        self._archive(stored, compression, visit, _streams.Counted)
+        self._archive(stored, compression, visit, streams.Counted)
 
     def _archive(self, stored: t.IO[bytes], compression: str, visit: Visit, reading: _Reading) -> None:
         def counted(member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
@@ -130,21 +131,21 @@ class Layers:
             with contextlib.ExitStack() as closing:
                 stored = closing.enter_context(self._source.open_layer(layer))
                 try:
-                    _visit(self._opened(closing, stored, layer.compression, _streams.Ahead), visit)
+                    _visit(self._opened(closing, stored, layer.compression, streams.Ahead), visit)
                 except StopIteration:
                     return
-                except _tar.BROKEN as error:
+                except tar_module.BROKEN as error:
                     raise self.damaged(layer, str(error)) from error
 
     def _opened(
         self, closing: contextlib.ExitStack, stored: t.IO[bytes], compression: str, reading: _Reading
-    ) -> _streams.Ahead:
+    ) -> streams.Ahead:
         """Open one archive. Stored bytes are read in one thread, decompressed in a second one, and used in the caller's."""
         if not compression:
-            return closing.enter_context(_streams.Ahead(self._bounded(stored, lambda: self._limits.bytes)))
+            return closing.enter_context(streams.Ahead(self._bounded(stored, lambda: self._limits.bytes)))
         packed = closing.enter_context(reading(stored))
-        opened = closing.enter_context(_streams.decompressed(t.cast("t.IO[bytes]", packed), compression))
-        return closing.enter_context(_streams.Ahead(self._bounded(opened, packed.tell)))
+        opened = closing.enter_context(streams.decompressed(t.cast("t.IO[bytes]", packed), compression))
+        return closing.enter_context(streams.Ahead(self._bounded(opened, packed.tell)))
 
     def unfold(self, member: tarfile.TarInfo) -> None:
         """Count what a member takes on disk. A sparse one may be of any size, and take no bytes of the archive."""
@@ -171,11 +172,11 @@ class Layers:
     def damaged(self, layer: Layer, found: str) -> Refusal:
         """Return the refusal of a layer that could not be read to its end, with the cause that its digest tells."""
         with self._source.open_layer(layer) as stored:
-            checked = _streams.Checked(stored)
+            checked = streams.Checked(stored)
             try:
-                while checked.read(_streams.BLOCK):
+                while checked.read(streams.BLOCK):
                     pass
-            except _tar.BROKEN as error:
+            except tar_module.BROKEN as error:
                 return self._changed(layer, f"{found}; {error}")
         digest = checked.digest()
         if layer.digest not in ("", digest):
@@ -204,13 +205,13 @@ class Layers:
                 f"more than {limits.bytes} bytes, or more than {limits.ratio} times as many as before unpacking",
             )
 
-        return t.cast("t.IO[bytes]", _streams.Bounded(plain, allowed, refuse))
+        return t.cast("t.IO[bytes]", streams.Bounded(plain, allowed, refuse))
 
 
-def _visit(plain: _streams.Ahead, visit: Visit) -> None:
-    for member, tar in _tar.members(t.cast("t.IO[bytes]", plain)):
+def _visit(plain: streams.Ahead, visit: Visit) -> None:
+    for member, tar in tar_module.members(t.cast("t.IO[bytes]", plain)):
         try:
             visit(member, tar)
-        except _tar.BROKEN as error:
+        except tar_module.BROKEN as error:
             # It may be an archive itself.
-            raise _tar.Damage(f"{member.name!r}: {error}") from error
+            raise tar_module.Damage(f"{member.name!r}: {error}") from error

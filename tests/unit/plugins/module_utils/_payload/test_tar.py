@@ -18,9 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _layers, _streams, _tar
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import How
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layers, streams
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import tar as tar_module
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.extract import How
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import (
     Entry,
     OciArchive,
@@ -80,18 +81,18 @@ DAMAGED = [
 
 
 def ahead(content: bytes) -> t.Any:
-    return _streams.Ahead(t.cast("t.IO[bytes]", io.BytesIO(content)))
+    return streams.Ahead(t.cast("t.IO[bytes]", io.BytesIO(content)))
 
 
 def names(stream: t.IO[bytes]) -> list[str]:
     with stream:
-        return [member.name for member, _archive in _tar.members(stream)]
+        return [member.name for member, _archive in tar_module.members(stream)]
 
 
 @pytest.mark.parametrize("opened", [io.BytesIO, ahead])
 @pytest.mark.parametrize(("damage", "says"), DAMAGED)
 def test_damage(damage: bytes, says: str, opened: t.Callable[[bytes], t.Any]) -> None:
-    with pytest.raises(_tar.Damage, match=rf"({says}).*the last member before it: '(first|middle)'"):
+    with pytest.raises(tar_module.Damage, match=rf"({says}).*the last member before it: '(first|middle)'"):
         names(opened(members(FIRST) + damage))
 
 
@@ -113,7 +114,7 @@ class InPieces(io.BytesIO):
 @pytest.mark.parametrize("opened", [io.BytesIO, ahead, InPieces])
 def test_contents(opened: t.Callable[[bytes], t.Any]) -> None:
     """Read to its end, in part, not at all, and with a look at its beginning: the next member comes after it."""
-    contents = [os.urandom(size) for size in (0, 1, 511, 512, 513, 3 * 512, _streams.BLOCK + 5, 20)]
+    contents = [os.urandom(size) for size in (0, 1, 511, 512, 513, 3 * 512, streams.BLOCK + 5, 20)]
     ways: list[t.Callable[[t.Any], bytes]] = [
         lambda content: bytes(content.read()),
         lambda content: b"".join(iter(lambda: content.read(100_000), b"")),
@@ -124,7 +125,7 @@ def test_contents(opened: t.Callable[[bytes], t.Any]) -> None:
     archive = members(*(file(f"{number}", one) for number, one in enumerate(contents)))
     for way in ways:
         with opened(archive) as stream:
-            found = [way(_tar.content(member, read)) for member, read in _tar.members(stream)]
+            found = [way(tar_module.content(member, read)) for member, read in tar_module.members(stream)]
         assert [one == whole[: len(one)] for one, whole in zip(found, contents, strict=True)] == [True] * len(contents)
         if way in ways[:2]:
             assert found == contents
@@ -236,7 +237,7 @@ def test_a_tarball(tmp_path: Path, compression: str) -> None:
 
 
 def test_more_zeros_than_there_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_layers, "_UNSUSPICIOUS", 1 << 20)
+    monkeypatch.setattr(layers, "_UNSUSPICIOUS", 1 << 20)
     (tmp_path / "payload.tar").write_bytes(in_a_layer("gzip", raw(artifact(file("bin/x", b"x"))) + bytes(30 << 20)))
     with pytest.raises(Refusal, match="100 times"):
-        extract(tmp_path / "payload.tar", how=How(limits=_layers.Limits(ratio=100)))
+        extract(tmp_path / "payload.tar", how=How(limits=layers.Limits(ratio=100)))

@@ -20,12 +20,16 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _components, _streams, _tarball
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._extract import How, unpack
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._layers import Limits
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import Reference
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._relocate import Relocation
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import streams, tarball
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.components import (
+    Components,
+    parse,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.extract import How, unpack
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.layers import Limits
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.reference import Reference
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.relocate import Relocation
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import (
     Entry,
     digest_of,
@@ -77,7 +81,7 @@ def test_a_release_tarball(tmp_path: Path, compression: str) -> None:
     assert found.layout is not None
     assert found.layout.name == "kata"
     assert {SHIM, "share/vmlinux", f"{DEFAULTS}/configuration-qemu.toml"} < set(found.tree)
-    with _tarball.open_source(Reference("tarball", str(path))) as source:
+    with tarball.open_source(Reference("tarball", str(path))) as source:
         [image] = source.images()
     assert (image.digest, image.digest_kind, image.architecture) == (digest_of(path.read_bytes()), "file", "")
 
@@ -104,12 +108,12 @@ def test_a_tarball_for_another_architecture(tmp_path: Path) -> None:
 def test_a_tarball_that_changed_since_its_digest_was_read(tmp_path: Path) -> None:
     path = tmp_path / "kata-static.tar"
     path.write_bytes(tar(*release()))
-    with _tarball.open_source(Reference("tarball", str(path)), digest=digest_of(b"other")) as source:
+    with tarball.open_source(Reference("tarball", str(path)), digest=digest_of(b"other")) as source:
         assert source.images()[0].digest == digest_of(b"other")
     with pytest.raises(Refusal, match="a directory"):
-        _tarball.open_source(Reference("tarball", str(tmp_path)))
+        tarball.open_source(Reference("tarball", str(tmp_path)))
     with pytest.raises(Refusal, match="nothing there"):
-        _tarball.open_source(Reference("tarball", str(tmp_path / "none")))
+        tarball.open_source(Reference("tarball", str(tmp_path / "none")))
 
 
 @pytest.mark.parametrize("base", ["", "opt/kata-artifacts"])
@@ -127,13 +131,13 @@ def test_an_extracted_payload(tmp_path: Path, base: str) -> None:
     found = extract(root, target, transport="dir")
     assert found == extract(root, transport="dir")
     assert (target / SHIM).read_bytes() == X86
-    with _tarball.open_source(Reference("dir", str(root))) as source:
+    with tarball.open_source(Reference("dir", str(root))) as source:
         [image] = source.images()
-    stream = b"".join(_tarball.tar_of(str(root)))
+    stream = b"".join(tarball.tar_of(str(root)))
     assert (image.digest, image.digest_kind) == (digest_of(stream), "directory")
     sent = tmp_path / "sent.tar"
     sent.write_bytes(stream)
-    with _tarball.open_source(Reference("dir", str(root)), str(sent)) as source:
+    with tarball.open_source(Reference("dir", str(root)), str(sent)) as source:
         assert source.images()[0].digest == image.digest
     os.mkfifo(root / base / "opt/kata/fifo")
     with pytest.raises(Refusal, match="special file"):
@@ -144,8 +148,8 @@ def test_an_extracted_payload(tmp_path: Path, base: str) -> None:
 def test_a_generated_stream_has_all_its_bytes(tmp_path: Path, number: int) -> None:
     for name, size in (("a", 0), ("b", 512), ("c", 100_000)):
         (tmp_path / name).write_bytes(os.urandom(size))
-    whole = b"".join(_tarball.tar_of(str(tmp_path)))
-    with _tarball.Tarball(Reference("dir", str(tmp_path))).open_layer(t.cast(t.Any, None)) as stream:
+    whole = b"".join(tarball.tar_of(str(tmp_path)))
+    with tarball.Tarball(Reference("dir", str(tmp_path))).open_layer(t.cast(t.Any, None)) as stream:
         assert b"".join(iter(lambda: stream.read(number), b"")) == whole
 
 
@@ -161,7 +165,7 @@ def test_a_directory_that_changes_while_it_is_read(
 ) -> None:
     for name in "ab":
         (tmp_path / name).write_bytes(b"x" * 900)
-    stream = _tarball.tar_of(str(tmp_path))
+    stream = tarball.tar_of(str(tmp_path))
     for _part in ("a", "its content", "zeros behind it", "b"):
         next(stream)
     change(tmp_path / "b")
@@ -178,7 +182,7 @@ def test_what_changes_between_two_readings(tmp_path: Path, transport: str) -> No
     else:
         changing = path
     changing.write_bytes(tar(*release()))
-    with _tarball.open_source(Reference(transport, str(path))) as source:
+    with tarball.open_source(Reference(transport, str(path))) as source:
         [image] = source.images()
         changing.write_bytes(tar(*release(S390X)))
         with pytest.raises(
@@ -196,7 +200,7 @@ def test_a_tarball_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr("builtins.open", refuse)
     with pytest.raises(Refusal, match=r"Permission denied\. Make it readable"):
-        _tarball.open_source(Reference("tarball", str(path))).images()
+        tarball.open_source(Reference("tarball", str(path))).images()
 
 
 # Another prefix.
@@ -280,7 +284,7 @@ def test_only_the_components_that_are_needed(tmp_path: Path, apart: bool) -> Non
     how = How(architecture="amd64", choose=lambda shims: ["qemu"] if "qemu" in shims else [])
     found = extract(path, target, how=how)
     assert found == extract(path, how=how)
-    assert found.components == _components.Components(
+    assert found.components == Components(
         {shim: of["x86_64"] for shim, of in NEEDED["shims"].items()}, ("kernel", "qemu", "shim-v2-go")
     )
     assert {name for name in found.tree if name.startswith("bin/")} == {SHIM, "bin/qemu-system-x86_64"}
@@ -319,9 +323,9 @@ def test_a_component_that_is_damaged_behind_a_whole_one(tmp_path: Path, cut: int
     """The first one may still be on its way to the disk: the second one's damage is told, and no thread stays."""
     path, target, threads = tmp_path / "payload.tar", tmp_path / "target", threading.active_count()
     target.mkdir()
-    large = component("kernel", file("opt/kata/share/vmlinux", os.urandom(6 * _streams.BLOCK)))
+    large = component("kernel", file("opt/kata/share/vmlinux", os.urandom(6 * streams.BLOCK)))
     name = "opt/kata-artifacts/tarballs/kata-static-qemu.tar.zst"
-    broken = file(name, packed(tar(file("opt/kata/bin/qemu", os.urandom(3 * _streams.BLOCK))), "zstd")[:cut])
+    broken = file(name, packed(tar(file("opt/kata/bin/qemu", os.urandom(3 * streams.BLOCK))), "zstd")[:cut])
     simple(path, [large, broken, *components()[3:], MANIFEST])
     with pytest.raises(Refusal, match=f"'{name}': .*Its digest is right, so the image was built like that"):
         extract(path, target, how=How(architecture="amd64", choose=lambda shims: ["qemu"]))
@@ -329,7 +333,7 @@ def test_a_component_that_is_damaged_behind_a_whole_one(tmp_path: Path, cut: int
 
 
 def test_limits_hold_for_all_components_together(tmp_path: Path) -> None:
-    path, size = tmp_path / "payload.tar", 2 * _streams.BLOCK
+    path, size = tmp_path / "payload.tar", 2 * streams.BLOCK
     whole = [component(name, file(f"opt/kata/share/{name}", b"x" * size)) for name in ("kernel", "qemu")]
     simple(path, [*whole, components()[3], MANIFEST])
 
@@ -348,7 +352,7 @@ def test_the_same_path_in_two_components(tmp_path: Path) -> None:
     """As of layers, the last one counts: in the result, and on the disk."""
     path, target = tmp_path / "payload.tar", tmp_path / "target"
     target.mkdir()
-    contents = [os.urandom(2 * _streams.BLOCK), b"another"]
+    contents = [os.urandom(2 * streams.BLOCK), b"another"]
     names = ("kernel", "qemu")
     twice = [component(name, file("opt/kata/x", one)) for name, one in zip(names, contents, strict=True)]
     for order in (1, -1):
@@ -387,14 +391,14 @@ def test_a_manifest_of_another_shape(tmp_path: Path, text: str, says: str) -> No
 
 def test_components_that_all_shims_need() -> None:
     text = json.dumps({"shims": {"a": {"x86_64": ["x"]}}, "requiredComponents": {"x86_64": ["y"]}})
-    assert _components.parse(text.encode(), "amd64") == {"a": ["y", "x"]}
-    assert _components.parse(text.encode(), "arm64") == {}
+    assert parse(text.encode(), "amd64") == {"a": ["y", "x"]}
+    assert parse(text.encode(), "arm64") == {}
 
 
 @pytest.mark.parametrize("compression", ["gzip", "xz", "zstd"])
 def test_compression_is_told_from_the_first_bytes(compression: str) -> None:
-    assert _streams.compression_of(packed(b"x", compression)) == compression
-    assert _streams.compression_of(b"x") == ""
+    assert streams.compression_of(packed(b"x", compression)) == compression
+    assert streams.compression_of(b"x") == ""
 
 
 @pytest.mark.parametrize("kind", ["tarball", "dir"])
@@ -415,15 +419,15 @@ def test_state_without_reading(tmp_path: Path, kind: str, change: t.Callable[[Pa
     changed.write_bytes(b"1234")
     os.symlink("program", root / "bin/link")
     path = root if kind == "dir" else changed
-    before, times = _tarball.state_of(str(path)), os.stat(changed)
-    assert _tarball.state_of(str(path)) == before
+    before, times = tarball.state_of(str(path)), os.stat(changed)
+    assert tarball.state_of(str(path)) == before
     change(changed)
     os.utime(changed, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert _tarball.state_of(str(path)) != before
+    assert tarball.state_of(str(path)) != before
 
 
 def test_state_of_a_directory_covers_its_names(tmp_path: Path) -> None:
     (tmp_path / "one").write_bytes(b"")
-    before = _tarball.state_of(str(tmp_path))
+    before = tarball.state_of(str(tmp_path))
     (tmp_path / "one").rename(tmp_path / "two")
-    assert _tarball.state_of(str(tmp_path)) != before
+    assert tarball.state_of(str(tmp_path)) != before

@@ -11,9 +11,9 @@ import re
 import typing as t
 from dataclasses import asdict, dataclass, field, replace
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._components import Components
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._layouts import Layout
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.components import Components
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.layouts import Layout
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._archive import Archive, Image, select
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._blobs import TarFiles
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import Reference
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.archive import (
+    Archive,
+    Image,
+    select,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.blobs import TarFiles
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.reference import Reference
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import (
     CONFIG,
     INDEX,

@@ -15,8 +15,8 @@ import pytest
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._reference import parse
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._registry import (
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.reference import parse
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.registry import (
     Access,
     Registry,
     Settings,

@@ -17,9 +17,9 @@ import zlib
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _streams
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import streams
 
-BLOCK = _streams.BLOCK
+BLOCK = streams.BLOCK
 
 
 class Source(io.RawIOBase):
@@ -47,8 +47,8 @@ def no_thread_is_left() -> t.Iterator[None]:
     assert threading.active_count() == before
 
 
-def ahead(stream: t.Any) -> _streams.Ahead:
-    return _streams.Ahead(t.cast("t.IO[bytes]", stream))
+def ahead(stream: t.Any) -> streams.Ahead:
+    return streams.Ahead(t.cast("t.IO[bytes]", stream))
 
 
 @pytest.mark.parametrize("size", [1, 7, 512, 100_000, BLOCK, BLOCK + 1, 3 * BLOCK, -1])
@@ -82,10 +82,10 @@ def test_only_some_blocks_are_read_ahead() -> None:
             while stream.tell() < taken:
                 stream.read(1)
             deadline = time.monotonic() + 10
-            while source.asked < taken + _streams._AHEAD and time.monotonic() < deadline:
+            while source.asked < taken + streams._AHEAD and time.monotonic() < deadline:
                 time.sleep(0.001)
             time.sleep(0.02)
-            assert source.asked == taken + _streams._AHEAD
+            assert source.asked == taken + streams._AHEAD
 
 
 def test_an_error_comes_in_its_turn() -> None:
@@ -125,7 +125,7 @@ def test_whole_blocks_are_not_copied() -> None:
 
 
 def inflated(packed: bytes, size: int = BLOCK) -> bytes:
-    with _streams.decompressed(io.BytesIO(packed), "gzip") as stream:
+    with streams.decompressed(io.BytesIO(packed), "gzip") as stream:
         return b"".join(iter(lambda: stream.read(size), b""))
 
 
@@ -167,7 +167,7 @@ def test_gzip(packed: bytes, content: bytes, size: int) -> None:
     ],
 )
 def test_no_gzip(packed: bytes) -> None:
-    with pytest.raises(_streams.DAMAGED):
+    with pytest.raises(streams.DAMAGED):
         inflated(packed)
 
 
@@ -179,6 +179,6 @@ def test_truncated_gzip() -> None:
 
 
 def test_a_bomb_is_inflated_block_by_block() -> None:
-    with _streams.decompressed(io.BytesIO(gzip.compress(bytes(30 * BLOCK))), "gzip") as stream:
+    with streams.decompressed(io.BytesIO(gzip.compress(bytes(30 * BLOCK))), "gzip") as stream:
         while block := stream.read(BLOCK):
             assert len(block) <= BLOCK

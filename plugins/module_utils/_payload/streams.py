@@ -13,8 +13,8 @@ import queue
 import threading
 import typing as t
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _decoders
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import decoders
 
 BLOCK = 512 << 10
 #: How many blocks are read ahead: what is quick to unpack, and slow to write, and the other way round, evens out.
@@ -27,7 +27,7 @@ _LARGEST = 8 << 20
 bytes(_LARGEST)
 
 #: What reading a damaged stream raises, beside OSError.
-DAMAGED = _decoders.DAMAGED
+DAMAGED = decoders.DAMAGED
 
 #: How a compressed stream begins.
 _MAGIC = ((b"\x1f\x8b", "gzip"), (b"\xfd7zXZ\x00", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"))
@@ -207,10 +207,10 @@ def decompressed(stored: t.IO[bytes], compression: str) -> t.Iterator[t.IO[bytes
     if not compression:
         yield stored
         return
-    with _decoders.opened(stored, compression) as opened:
+    with decoders.opened(stored, compression) as opened:
         yield opened
 
 
 def has_zstd() -> bool:
     """Tell whether this machine can read zstd."""
-    return _decoders.available("zstd")
+    return decoders.available("zstd")
