@@ -12,10 +12,11 @@ import typing as t
 
 from ansible.errors import AnsibleConnectionFailure
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _module, _validate
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import startable
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import dump
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import checks
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.files import sha256
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import (
     _engine_config,
@@ -113,7 +114,7 @@ class ActionModule(RuntimeAction):
         )
         links = _engine_config.shim_links(handlers, overrides, version)
         _refuse_unstartable(found, wanted.handlers, links)
-        plan = _engine_config.plan(_engine_config.Found.read(found), wanted, _validate.TRIAL)
+        plan = _engine_config.plan(_engine_config.Found.read(found), wanted, checks.TRIAL)
         applied: dict[str, t.Any] = {"changed": False, "restarted": False, "served": found["served"], "links": {}}
         settled = (set(wanted.handlers), set(wanted.proxies), links) == (
             set(found["owned"]),

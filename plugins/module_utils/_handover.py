@@ -20,10 +20,10 @@ import traceback
 import typing as t
 from dataclasses import asdict, dataclass
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _transaction
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.change import Change
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import transaction
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import documents, unit
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal
@@ -104,7 +104,7 @@ def _result_path(run: str) -> str:
 
 def leave_request(state: State, journal: Journal, request: Request) -> None:
     """Open the run, and leave a request for the unit."""
-    _transaction.begin(state, journal)
+    transaction.begin(state, journal)
     files.make_directories(_DIRECTORY, mode=0o700)
     files.remove_file(_result_path(request.run))
     files.write_json(_REQUEST, request.plain())
@@ -168,11 +168,11 @@ def _is_listened_for(run: str) -> bool:
     return False
 
 
-def _carry_out(state: State, journal: Journal, request: Request) -> _transaction.Outcome | _command.Outcome:
+def _carry_out(state: State, journal: Journal, request: Request) -> transaction.Outcome | _command.Outcome:
     how = (request.timeout, request.ignore_pods)
     if request.task is Task.CHANGE:
-        return _transaction.carry_out(state, journal, request.engine, Change.from_plain(request.work), *how)
-    # Not loaded before it is needed: see _transaction.recover.
+        return transaction.carry_out(state, journal, request.engine, Change.from_plain(request.work), *how)
+    # Not loaded before it is needed: see _native.transaction.recover.
     from ansible_collections.confidential_containers.runtime.plugins.module_utils import _installer
 
     work = _installer.carry_out if request.task is Task.COMMAND else _installer.restore_left
@@ -242,7 +242,7 @@ def _attend(state: State) -> int:
             # Not its words, which could quote a configuration.
             sys.stderr.writelines([*traceback.format_tb(error.__traceback__), f"{type(error).__name__}\n"])
             status = 1
-    left = _transaction.tidy(state)
+    left = transaction.tidy(state)
     sys.stdout.write("".join(f"{line}\n" for line in (left, "" if run else "nothing to do") if line))
     return status
 
@@ -261,7 +261,7 @@ def _its_own(journal: Journal | None, request: Request) -> Journal:
 
 def _end(state: State, run: str) -> t.NoReturn:
     """End the run that was interrupted, and say so to who may still wait for it, or to the next run."""
-    said, told = _transaction.recover(state)
+    said, told = transaction.recover(state)
     sys.stdout.write("".join(f"run {run}: {words}\n" for words in (f"{said}.", *told)))
     raise Refusal(
         f"run {run} to go on to its end",

@@ -24,7 +24,6 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _reach,
     _record,
     _service,
-    _validate,
     _volumes,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._command import Order, Outcome
@@ -35,6 +34,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import checks
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.progress import Progress
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import staged, unit
@@ -86,7 +86,7 @@ def check(state: State, engine: Engine, order: Order, ignore_pods: bool) -> list
     _volumes.missing(binds)
     # Without a CRI there is nobody to ask, and no pod.
     if probe.served(engine) and order.command == "uninstall":
-        _validate.refuse_pods(engine, set(receipt.handlers), ignore_pods)
+        checks.refuse_pods(engine, set(receipt.handlers), ignore_pods)
     if order.kubectl not in ("none", "stub"):
         _check_kubeconfig(order.kubectl)
     return binds

@@ -14,9 +14,10 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _handover, _transaction
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _handover
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import transaction
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State, locked
 
@@ -126,14 +127,14 @@ def session(module: AnsibleModule, run: str = "") -> t.Iterator[tuple[State, str
         try:
             yield state, recovered
         finally:
-            left = _transaction.tidy(state)
+            left = transaction.tidy(state)
             if left:
                 module.warn(left)
 
 
 def _recover(module: AnsibleModule, state: State) -> str:
     """End a run that was interrupted, and return what was done, '' where there was none."""
-    recovered, told = _transaction.recover(state)
+    recovered, told = transaction.recover(state)
     if recovered:
         _recovered.append(recovered)
     if told:

@@ -180,7 +180,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _handover, _module, _transaction
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _handover, _module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import probe, startable
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.change import Change, encoded
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import (
@@ -193,6 +193,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._handover import Request, Task
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import transaction
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.files import sha256
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
@@ -273,7 +274,7 @@ def _plan(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     return {key: params[key] for key in ("files", "trial", "handlers", "proxy_plugins", "links", "returned")}
 
 
-def _result(outcome: _transaction.Outcome) -> dict[str, t.Any]:
+def _result(outcome: transaction.Outcome) -> dict[str, t.Any]:
     return {
         "changed": outcome.changed,
         "restarted": outcome.restarted,
@@ -317,7 +318,7 @@ def main() -> t.NoReturn:
         journal = None
         with _module.session(module, params["run"]) as (state, recovered):
             if params["state"] == "restored":
-                recovered, told = _transaction.recover(state)
+                recovered, told = transaction.recover(state)
                 for words in told:
                     module.warn(words)
                 return {"changed": bool(recovered), "recovered": recovered}
@@ -327,7 +328,7 @@ def main() -> t.NoReturn:
                 result.update(_read(state, engine))
             elif module.check_mode:
                 change = Change.from_plain(params)
-                outcome, _present = _transaction.check(
+                outcome, _present = transaction.check(
                     state, engine, change, None, params["ignore_running_pods"], dry=True
                 )
                 result.update(_result(outcome))
@@ -338,7 +339,7 @@ def main() -> t.NoReturn:
                 _handover.leave_request(state, journal, request)
         # The unit takes the lock itself.
         if journal:
-            result.update(_result(_transaction.Outcome(**_handover.carried_out(journal.run))))
+            result.update(_result(transaction.Outcome(**_handover.carried_out(journal.run))))
         return {**result, "changed": bool(result["changed"] or recovered), "recovered": recovered}
 
     _module.enter(module, act)

@@ -59,15 +59,11 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
-    _artifacts,
-    _handover,
-    _installer,
-    _module,
-)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _handover, _installer, _module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._handover import Request, Task
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import artifacts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, mounts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import registry
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import staged
@@ -99,7 +95,7 @@ def _request(module: AnsibleModule, state: State) -> str:
 
 
 def _edited(receipt: Receipt) -> list[str]:
-    return sorted({*_artifacts.staying(receipt), *_installer.edited(receipt)})
+    return sorted({*artifacts.staying(receipt), *_installer.edited(receipt)})
 
 
 def _remembers(state: State) -> bool:
@@ -125,7 +121,7 @@ def _forget(module: AnsibleModule, state: State) -> None:
     staged.forget(state, everything=True)
     receipt = state.receipt()
     # Where an edited file stayed, and is gone by now.
-    _artifacts.give_back(receipt.prefix, receipt.kept)
+    artifacts.give_back(receipt.prefix, receipt.kept)
     files.remove_empty_directories(receipt.directories)
     files.remove_tree(state.directory)
 

@@ -121,14 +121,10 @@ from dataclasses import replace
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
-    _artifacts,
-    _contracts,
-    _module,
-    _transaction,
-)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _contracts, _module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import artifacts, transaction
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layouts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal, Stage, Swap
@@ -146,7 +142,7 @@ _ENFORCING = "/sys/fs/selinux/enforce"
 _SIGNS = (("add", "+"), ("replace", "~"), ("remove", "-"), ("edited", "="))
 
 
-def _result(prefix: str, plan: _artifacts.Plan, run: str = "", upgrade: str = "") -> dict[str, t.Any]:
+def _result(prefix: str, plan: artifacts.Plan, run: str = "", upgrade: str = "") -> dict[str, t.Any]:
     counts = {"added": "add", "replaced": "replace", "removed": "remove", "kept": "keep"}
     edited = [os.path.join(prefix, path) for path in plan["edited"]]
     lines = [f"{sign} {os.path.join(prefix, path)}\n" for decision, sign in _SIGNS for path in plan[decision]]
@@ -182,7 +178,7 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
             "neither staged nor installed",
             "Run payload_extract before payload_artifacts.",
         )
-    plan = _artifacts.plan(
+    plan = artifacts.plan(
         prefix,
         old,
         new,
@@ -202,25 +198,25 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
         )
 
     journal = Journal(state)
-    working = os.path.join(_artifacts.staging(prefix), "copy-" + journal.run[:16]) if staged.keep else staged.staged
+    working = os.path.join(artifacts.staging(prefix), "copy-" + journal.run[:16]) if staged.keep else staged.staged
     swap = Swap(
         prefix=prefix,
         staged=working,
-        aside=os.path.join(_artifacts.staging(prefix), "aside-" + journal.run[:16]),
+        aside=os.path.join(artifacts.staging(prefix), "aside-" + journal.run[:16]),
         **{part: plan[part] for part in ("add", "replace", "remove")},
         editable={path: new[path] for path in plan["add"] + plan["replace"] if layouts.is_configuration(path)},
         directories=plan.directories,
         kept=plan.kept,
         give_back=sorted(set(known.kept) - set(new)),
     )
-    _transaction.begin(state, journal, artifacts=swap)
+    transaction.begin(state, journal, artifacts=swap)
     if working != staged.staged:
         _copy(staged.staged, working)
-    _artifacts.swap(swap)
+    artifacts.swap(swap)
     _label(module, prefix)
     edited = set(plan["edited"])
     tree = {
-        path: entry if path in edited else _artifacts.sign(os.path.join(prefix, path), entry)
+        path: entry if path in edited else artifacts.sign(os.path.join(prefix, path), entry)
         for path, entry in new.items()
     }
     left = {path: old[path] for path in plan["edited"] if path not in new}
@@ -272,7 +268,7 @@ def _whole(
 def _back(module: AnsibleModule, state: State, journal: Journal, error: Exception) -> None:
     """Roll back; where that fails, too, tell both."""
     try:
-        for words in _transaction.roll_back(state, journal):
+        for words in transaction.roll_back(state, journal):
             module.warn(words)
     except Exception as second:
         first = as_refusal(error, "the artifacts to be brought to their place")
@@ -305,7 +301,7 @@ def _absent(module: AnsibleModule, state: State) -> dict[str, t.Any]:
         )
     prefix = receipt.prefix or "/"
     known = {**receipt.left, **receipt.tree}
-    plan = _artifacts.plan(prefix, known, {})
+    plan = artifacts.plan(prefix, known, {})
     # A file that was kept aside cannot come back where an edited one stays.
     edited, kept = plan["edited"], list(receipt.kept)
     after = replace(
@@ -318,9 +314,9 @@ def _absent(module: AnsibleModule, state: State) -> dict[str, t.Any]:
     if changed and not module.check_mode:
         journal = Journal(state)
         swap = Swap(prefix, remove=plan["remove"], give_back=kept)
-        _transaction.begin(state, journal, artifacts=swap, receipt=after)
-        _transaction.finish(state, journal)
-    return {**_result(prefix, plan), "edited": _artifacts.staying(after), "changed": changed}
+        transaction.begin(state, journal, artifacts=swap, receipt=after)
+        transaction.finish(state, journal)
+    return {**_result(prefix, plan), "edited": artifacts.staying(after), "changed": changed}
 
 
 def main() -> t.NoReturn:

@@ -241,15 +241,11 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
-    _artifacts,
-    _contracts,
-    _kept,
-    _module,
-)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _contracts, _kept, _module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import readiness
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import artifacts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, hardware
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.progress import Progress
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import (
@@ -423,7 +419,7 @@ class Extraction:
             return {**absent, "found": "kept", "contract": kept.contract_name} if kept else absent
         installed = self.receipt.payload
         if digest in installed.chain and self.receipt.tree:
-            drifted = _artifacts.drift(self.receipt.prefix, self.receipt.tree, self.params["verify"])
+            drifted = artifacts.drift(self.receipt.prefix, self.receipt.tree, self.params["verify"])
             if set(drifted.values()) <= ({"edited"} if self.params["edited_config"] == "keep" else set()):
                 prefix = self.receipt.prefix
                 if self._suffices(installed):
@@ -461,7 +457,7 @@ class Extraction:
     def _require_one_mount(self, prefix: str) -> None:
         """Refuse what could not be renamed into its place. Where nothing is installed it is unknown what goes where."""
         installed = self.receipt.tree if self.receipt.prefix == prefix else {}
-        _artifacts.refuse_mounts(prefix, installed or None)
+        artifacts.refuse_mounts(prefix, installed or None)
 
     def _require_room(self, least: int) -> None:
         """Refuse what cannot fit in any place that it may go to: the layout of a payload is not known before it is read."""

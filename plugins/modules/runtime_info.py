@@ -139,9 +139,10 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _artifacts, _installer, _module
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _installer, _module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import readiness
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import artifacts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import hardware
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layouts, shims
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.components import of
@@ -198,13 +199,13 @@ def _installation(state: State, verify: bool, problems: list[str]) -> dict[str, 
         "installed": installed,
         "receipt": shown,
         "drift": {
-            **_artifacts.drift(receipt.prefix, receipt.tree, verify),
+            **artifacts.drift(receipt.prefix, receipt.tree, verify),
             **(_installer.damage(receipt) if installed else {}),
         },
         "excluded": _excluded(receipt),
         "remembers": bool(receipt.payload.digest or commands),
         "left_behind": {} if installed else _installer.left_behind(receipt),
-        "stays": _artifacts.staying(receipt),
+        "stays": artifacts.staying(receipt),
         "waiting": _waiting(state, problems),
         "interrupted": interrupted,
     }

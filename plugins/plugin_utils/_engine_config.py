@@ -117,7 +117,7 @@ class Edit:
 
 @dataclass(frozen=True)
 class Plan:
-    """The edits in the order in which they are safe, the files for a trial (see ``_transaction``), the mode in which
+    """The edits in the order in which they are safe, the files for a trial (see ``_native.transaction``), the mode in which
     handlers are written ('' when none are), and the names of handlers of the user's that come back in the place of ours."""
 
     edits: tuple[Edit, ...]

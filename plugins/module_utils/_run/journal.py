@@ -6,7 +6,7 @@
 
 A run opens with the artifacts (or with the handlers, where artifacts stay) and ends when the handlers are committed.
 Every step is written here, durably, before it is done. A journal that is found at the start of a run is of one that was
-interrupted: see ``_transaction.recover``.
+interrupted: see ``_native.transaction.recover``.
 """
 
 from __future__ import annotations
@@ -239,7 +239,7 @@ class Journal:
         write_json(_path(self._state), self.plain())
 
     def close(self) -> None:
-        """End the run. What lies beside the journal is removed afterwards: see ``_transaction``."""
+        """End the run. What lies beside the journal is removed afterwards: see ``_native.transaction``."""
         remove_file(_path(self._state))
         if os.path.isdir(self._state.journal):
             fsync_directory(self._state.journal)

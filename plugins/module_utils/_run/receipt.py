@@ -142,7 +142,7 @@ class EngineIdentity:
 class Receipt:
     """What is installed. The empty one stands for a node on which nothing ever was.
 
-    ``tree`` has the artifacts below ``prefix`` (see ``_artifacts``), ``left`` those of edited files that stay when the payload goes,
+    ``tree`` has the artifacts below ``prefix`` (see ``_native.artifacts``), ``left`` those of edited files that stay when the payload goes,
     ``kept`` the paths below the prefix of the user's files that are kept aside; ``directories`` are ours to remove; ``edits`` are by
     path; ``links`` map paths to targets; ``handlers`` and ``proxy_plugins`` names to tables.
     """

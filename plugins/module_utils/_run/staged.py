@@ -10,7 +10,7 @@ import os
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _artifacts
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import artifacts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, mounts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import documents
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Payload
@@ -57,7 +57,7 @@ class Staged:
 
 def staging(prefix: str, digest: str) -> str:
     """Return where a payload's artifacts are staged."""
-    return os.path.join(_artifacts.staging(prefix), digest.partition(":")[2][:16])
+    return os.path.join(artifacts.staging(prefix), digest.partition(":")[2][:16])
 
 
 def begin(state: State, digest: str, staged: str) -> None:

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _handover, _transaction
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _handover
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import transaction
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import unit
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
@@ -75,7 +76,7 @@ def test_an_error_is_told(
 
     journal = Journal(state)
     journal.record()
-    monkeypatch.setattr(_transaction, "recover", fail)
+    monkeypatch.setattr(transaction, "recover", fail)
     if status:
         with pytest.raises(SystemExit):
             _handover.main()
@@ -134,8 +135,8 @@ def test_a_run_that_was_interrupted_is_ended_and_told(
 ) -> None:
     journal = Journal(state)
     journal.record()
-    roll_back = _transaction.roll_back
-    monkeypatch.setattr(_transaction, "roll_back", lambda *words: [*roll_back(*words), "/etc/x: left as found."])
+    roll_back = transaction.roll_back
+    monkeypatch.setattr(transaction, "roll_back", lambda *words: [*roll_back(*words), "/etc/x: left as found."])
     _handover.main()
     assert Journal.find(state) is None
     assert left(tmp_path, journal.run)["refusal"]["found"].endswith("it was rolled back. /etc/x: left as found")

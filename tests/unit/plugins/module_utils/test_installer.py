@@ -16,13 +16,13 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
     _command,
     _installer,
     _service,
-    _transaction,
     _volumes,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import probe
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import transaction
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import unit
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal, Kind
@@ -109,7 +109,7 @@ def test_what_the_admin_mends_after_a_rollback_that_failed_stays(
             )
     (root / "config.toml").write_text("mended")
     starts.append("by hand")
-    told = _transaction.recover(state)
+    told = transaction.recover(state)
     assert told == (
         "rolled back",
         [f"{root}/config.toml: changed by somebody else since this run had failed, and left as found."],
@@ -152,7 +152,7 @@ def test_a_commit_that_cannot_be_written_is_no_commit_later(
             _installer._safely(
                 state, journal, ENGINE, [str(root)], [], 10, work, lambda outcome, changed: Receipt(prefix="/x")
             )
-    assert _transaction.recover(state)[0] == "rolled back"
+    assert transaction.recover(state)[0] == "rolled back"
     assert (root / "config.toml").read_text() == "before"
     assert state.receipt() == Receipt()
 
@@ -184,6 +184,6 @@ def test_all_is_durable_before_the_journal_is_closed(
 def test_a_run_that_was_opened_and_no_more_is_closed(tmp_path: Path, starts: list[str]) -> None:
     state = State(str(tmp_path / "state"))
     Journal(state, Kind.INSTALLER).record()
-    assert _transaction.recover(state) == ("rolled back", [])
+    assert transaction.recover(state) == ("rolled back", [])
     assert Journal.find(state) is None
     assert starts == ["1"]

@@ -17,9 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _service, _transaction, _validate
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _service
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import cri, probe
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import checks, transaction
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import unit
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal, Kind, Stage
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.staged import find, forget
@@ -60,7 +61,7 @@ class Node:
         monkeypatch.setattr(_service, "remove", lambda: None)
         monkeypatch.setattr(unit, "reload", lambda: None)
         monkeypatch.setattr(unit, "disable", lambda directory: "")
-        monkeypatch.setattr(_validate, "TRIAL", str(root / "trial"))
+        monkeypatch.setattr(checks, "TRIAL", str(root / "trial"))
 
     def _create(self, entries: t.Mapping[str, t.Mapping[str, t.Any]]) -> None:
         for name, entry in entries.items():
@@ -156,7 +157,7 @@ def test_a_run_of_the_version_before_is_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: str, start: int, said: str, then: str, starts: int
 ) -> None:
     node = Node(tmp_path, run, start, monkeypatch)
-    assert _transaction.recover(node.state) == (said, [])
+    assert transaction.recover(node.state) == (said, [])
     assert Journal.find(node.state) is None
     assert node.files() == files_of(then)
     assert steady(node.receipt()) == steady(receipt_of(then if said == "finished" else run))

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Labels of SELinux, which test nodes do not have, and what goes wrong at the end. All else is shown by ``_artifacts`` and on nodes."""
+"""Labels of SELinux, which test nodes do not have, and what goes wrong at the end. All else is shown by ``_native.artifacts`` and on nodes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _transaction
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import transaction
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
 from ansible_collections.confidential_containers.runtime.plugins.modules import payload_artifacts
@@ -71,7 +71,7 @@ def test_what_goes_wrong_is_put_back_until_it_is_committed(
         rolled_back.append(journal.run)
         return []
 
-    monkeypatch.setattr(_transaction, "roll_back", roll_back)
+    monkeypatch.setattr(transaction, "roll_back", roll_back)
 
     def do(module: t.Any, state: State) -> dict[str, t.Any]:
         Journal(state).record(committed=committed)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _artifacts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import artifacts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layouts, streams, tarball
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.reference import parse
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Payload
@@ -179,7 +179,7 @@ def test_what_is_installed_from_the_same_path_is_read_before_it_is_unpacked(
             node.state.receipt(), payload=payload, tree={"x": {"type": "link", "target": "y"}}, prefix=str(node.prefix)
         )
     )
-    monkeypatch.setattr(_artifacts, "drift", lambda prefix, tree, verify: {"x": "changed"})
+    monkeypatch.setattr(artifacts, "drift", lambda prefix, tree, verify: {"x": "changed"})
     result = node.extract()
     assert (result["found"], node.read) == ("absent", 2 * node.release.stat().st_size)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _artifacts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import artifacts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import mounts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Payload, Receipt
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.staged import (
@@ -56,7 +56,7 @@ def stage(state: State, prefix: Path, digest: str = DIGEST, keep: bool = False) 
 def test_a_payload_is_staged_beside_the_prefix(prefix: Path) -> None:
     staged = staging(str(prefix), DIGEST)
     assert staged == f"{prefix.parent}/.confidential-containers/{'ab' * 8}"
-    assert os.path.dirname(staged) == _artifacts.staging(str(prefix))
+    assert os.path.dirname(staged) == artifacts.staging(str(prefix))
 
 
 def test_a_payload_is_found_while_its_artifacts_are_there(state: State, prefix: Path) -> None:
@@ -148,7 +148,7 @@ def test_a_payload_that_waits(state: State, prefix: Path) -> None:
 
 def test_forgetting_keeps_what_else_is_in_the_working_directory(state: State, prefix: Path) -> None:
     stage(state, prefix)
-    aside = Path(_artifacts.staging(str(prefix)), "aside-1")
+    aside = Path(artifacts.staging(str(prefix)), "aside-1")
     aside.mkdir()
     forget(state)
     assert list(aside.parent.iterdir()) == [aside]

@@ -11,10 +11,10 @@ import typing as t
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _validate
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.change import Change
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import checks
 
 ENGINE = Engine(
     "containerd", (1, 7, 24), "containerd.service", "/usr/bin/containerd", "/etc/c.toml", "/run/c.sock", True
@@ -35,4 +35,4 @@ QEMU: t.Any = {"kata-qemu": {}}
 )
 def test_what_goes_is_not_served_any_more(change: Change, serve: list[str], left: str) -> None:
     with pytest.raises(Refusal, match=f"still serve {left}\\.") if left else contextlib.nullcontext():
-        _validate.refuse_left(ENGINE, change, {"kata-qemu", "kata-clh"}, serve)
+        checks.refuse_left(ENGINE, change, {"kata-qemu", "kata-clh"}, serve)

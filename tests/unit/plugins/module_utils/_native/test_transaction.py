@@ -18,18 +18,14 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
-    _artifacts,
-    _transaction,
-    _undo,
-    _validate,
-)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import cri
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import probe as probe_module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.change import Change, FileChange
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import checks, transaction, undo
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._native.artifacts import swap
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files as files_module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import unit
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal, Swap
@@ -124,7 +120,7 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Daemon:
     monkeypatch.setattr(probe_module, "cri_plugins", lambda engine: {"io.containerd.grpc.v1.cri": "ok"})
     monkeypatch.setattr(unit, "enable", lambda directory: None)
     monkeypatch.setattr(unit, "disable", lambda directory: "")
-    monkeypatch.setattr(_validate, "TRIAL", str(tmp_path / "trial"))
+    monkeypatch.setattr(checks, "TRIAL", str(tmp_path / "trial"))
     return daemon
 
 
@@ -145,10 +141,10 @@ def change_of(daemon: Daemon, after: str = AFTER, drop_in: bool = False) -> Chan
     )
 
 
-def carry_out(state: State, daemon: Daemon, change: Change) -> _transaction.Outcome:
+def carry_out(state: State, daemon: Daemon, change: Change) -> transaction.Outcome:
     journal = Journal.find(state) or Journal(state)
-    _transaction.begin(state, journal)
-    return _transaction.carry_out(state, journal, daemon.engine, change, timeout=10, ignore_pods=False)
+    transaction.begin(state, journal)
+    return transaction.carry_out(state, journal, daemon.engine, change, timeout=10, ignore_pods=False)
 
 
 def look(daemon: Daemon) -> dict[str, t.Any]:
@@ -184,7 +180,7 @@ def look(daemon: Daemon) -> dict[str, t.Any]:
     ],
 )
 def test_decide(found: str, before: str, written: str | None, decision: str) -> None:
-    assert _undo.decide(found, before, written) == decision
+    assert undo.decide(found, before, written) == decision
 
 
 # A run that goes well, and one that does not.
@@ -251,7 +247,7 @@ def stuck(state: State, daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> Daem
 
 
 def recover(state: State) -> str:
-    said, told = _transaction.recover(state)
+    said, told = transaction.recover(state)
     assert said == "rolled back"
     assert Journal.find(state) is None
     return " ".join(told)
@@ -284,7 +280,7 @@ def test_handlers_of_ours_in_what_the_admin_has_mended_are_named(state: State, s
 def test_a_mended_file_with_which_no_engine_starts_is_told(state: State, stuck: Daemon) -> None:
     stuck.config.write_text(BEFORE + BROKEN)
     with pytest.raises(Refusal, match="the CRI to serve"):
-        _transaction.recover(state)
+        transaction.recover(state)
     assert Journal.find(state) is not None
     stuck.config.write_text(BEFORE)
     stuck.start()
@@ -372,7 +368,7 @@ def test_a_payload_configuration_that_was_edited_stays_and_is_known(
         directories=directories,
     )
     journal = Journal(state)
-    _transaction.begin(state, journal, artifacts=artifacts)
+    transaction.begin(state, journal, artifacts=artifacts)
     assert f"{prefix / name}: edited" in recover(state)
     assert (prefix / name).read_text() == "mine"
     receipt = state.receipt()
@@ -423,11 +419,11 @@ def test_all_is_durable_before_the_journal_is_closed(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     journal = Journal(state)
-    _transaction.begin(state, journal, artifacts=artifacts, receipt=Receipt(prefix=str(prefix)))
-    _artifacts.swap(replace(artifacts, directories=[]))
+    transaction.begin(state, journal, artifacts=artifacts, receipt=Receipt(prefix=str(prefix)))
+    swap(replace(artifacts, directories=[]))
     if how == "removed":
         journal.record(receipt=replace(state.receipt(), prefix=str(prefix)))
-        _transaction.finish(state, journal)
+        transaction.finish(state, journal)
     else:
         change = change_of(daemon, AFTER if how == "committed" else AFTER + BROKEN, drop_in=True)
         with contextlib.nullcontext() if how == "committed" else pytest.raises(Refusal, match="rolled back"):
@@ -514,18 +510,18 @@ def test_an_error_at_any_step_is_a_refusal(
             before, change = look(node), change_of(node, drop_in=drop_in)
             change = replace(change, links={str(node.link): str(node.config)})
             journal = Journal(state)
-            _transaction.begin(state, journal)
+            transaction.begin(state, journal)
             with patch.context() as failing:
                 steps = raise_at(failing, number, error)
                 try:
-                    _transaction.carry_out(state, journal, node.engine, change, timeout=10, ignore_pods=False)
+                    transaction.carry_out(state, journal, node.engine, change, timeout=10, ignore_pods=False)
                     seen.add("done")
                 except Refusal as refusal:
                     assert "password" not in str(refusal)
                     seen.add("refused")
                 taken = steps()
             assert node.served is not None, f"down after step {number}"
-            _transaction.recover(state)
+            transaction.recover(state)
             assert Journal.find(state) is None
             if state.receipt().handlers:
                 assert node.served == ["runc", "kata-qemu"], f"step {number}"
@@ -548,13 +544,13 @@ def test_a_process_that_is_killed_at_any_step(
             before, change = look(node), change_of(node, after, drop_in=drop_in)
             change = replace(change, links={str(node.link): str(node.config)})
             journal = Journal(state)
-            _transaction.begin(state, journal)
+            transaction.begin(state, journal)
             with patch.context() as failing:
                 steps = raise_at(failing, number, Killed())
                 with contextlib.suppress(Killed, Refusal):
-                    _transaction.carry_out(state, journal, node.engine, change, timeout=10, ignore_pods=False)
+                    transaction.carry_out(state, journal, node.engine, change, timeout=10, ignore_pods=False)
                 taken = steps()
-            _transaction.recover(state)
+            transaction.recover(state)
             assert Journal.find(state) is None
             if state.receipt().handlers:
                 assert node.served == ["runc", "kata-qemu"], f"step {number}"

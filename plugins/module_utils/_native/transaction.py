@@ -16,16 +16,18 @@ import time
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
-    _artifacts,
-    _links,
-    _undo,
-    _validate,
-)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import probe, startable
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.change import Change, encoded
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import checks
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._native.artifacts import (
+    give_back,
+    prune,
+    put_back,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._native.links import changes
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._native.undo import remember, take_back
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import staged, unit
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import (
@@ -73,16 +75,16 @@ def check(
     artifacts = journal.artifacts if journal else None
     before = set(probe.served(engine))
     owned = set(receipt.handlers)
-    links = _links.changes(receipt, change)
-    _validate.refuse_names(change)
-    _validate.refuse_stale_files(change)
+    links = changes(receipt, change)
+    checks.refuse_names(change)
+    checks.refuse_stale_files(change)
     if before:  # without a CRI there is nobody to ask, and no pod; one that is not served any more can still have pods
-        _validate.refuse_pods(engine, owned - set(change.handlers), ignore_pods)
-    _validate.refuse_snapshotters(engine, change)
+        checks.refuse_pods(engine, owned - set(change.handlers), ignore_pods)
+    checks.refuse_snapshotters(engine, change)
     if not dry:
-        _validate.refuse_missing_artifacts(change, artifacts)
+        checks.refuse_missing_artifacts(change, artifacts)
         startable.refuse(change.handlers, change.links, _planned(journal, receipt).prefix)
-    present, serve = _validate.validate(
+    present, serve = checks.validate(
         engine, change, owned | set(change.handlers), {*receipt.proxy_plugins, *change.proxies}
     )
 
@@ -106,14 +108,14 @@ def carry_out(
             journal.close()
             return outcome
         receipt = _receipt(state.receipt(), journal, engine, change)
-        config = _undo.remember(engine, change, outcome.links, present, timeout)
+        config = remember(engine, change, outcome.links, present, timeout)
         journal.record(config=config, receipt=receipt)
         written = True
         _write(change, outcome, config.directories)
         if outcome.restarted:
             journal.record(config=replace(config, restarting=True))
             outcome.served = probe.restart(engine, outcome.served, timeout)
-            _validate.refuse_left(engine, change, set(state.receipt().handlers), outcome.served)
+            checks.refuse_left(engine, change, set(state.receipt().handlers), outcome.served)
         journal.record(committed=True)
     except Exception as error:
         # Also what nobody has foreseen: an engine must not stay down, nor a journal open, for an error of our own.
@@ -178,11 +180,11 @@ def finish(state: State, journal: Journal) -> None:
     state.write_receipt(replace(receipt, directories=sorted(directories & needed)))
     artifacts = journal.artifacts
     if artifacts:
-        _artifacts.prune(artifacts)
+        prune(artifacts)
         staged.forget(state)
     files.remove_empty_directories(directories - needed)
     if artifacts:
-        _artifacts.give_back(artifacts.prefix, artifacts.give_back)
+        give_back(artifacts.prefix, artifacts.give_back)
     files.sync([*(directories - needed), *_places(state, artifacts)])
     journal.close()
 
@@ -193,9 +195,9 @@ def roll_back(state: State, journal: Journal) -> list[str]:
     Returns what the user has to know: what somebody else has changed meanwhile, and is kept.
     """
     config, artifacts = journal.config, journal.artifacts
-    told = _undo.take_back(journal, config) if config else []
+    told = take_back(journal, config) if config else []
     if artifacts:
-        edited = _artifacts.put_back(artifacts)
+        edited = put_back(artifacts)
         _remember_edited(state, artifacts, edited)
         told += [f"{os.path.join(artifacts.prefix, path)}: edited since it was installed, and kept." for path in edited]
         staged.forget(state)
@@ -240,7 +242,7 @@ def tidy(state: State) -> str:
     if Journal.find(state):
         return ""
     left = unit.disable(state.journal)
-    files.remove_tree(_validate.TRIAL)
+    files.remove_tree(checks.TRIAL)
     state.remove_if_empty()
     return left
 

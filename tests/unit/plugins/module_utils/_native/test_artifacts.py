@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _artifacts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import artifacts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import mounts as mounts_module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layouts
@@ -76,7 +76,7 @@ def test_the_table_is_complete() -> None:
 def test_decide(state: tuple[str, str, str], decisions: tuple[str, str], configuration: bool) -> None:
     entries = {NONE: None, SAME: a_file("x"), OTHER: a_file("y")}
     old, new, found = state
-    decided = _artifacts.decide(entries[old], entries[new], found, configuration)
+    decided = artifacts.decide(entries[old], entries[new], found, configuration)
     assert decided == decisions[0 if configuration else 1]
 
 
@@ -93,7 +93,7 @@ def test_decide(state: tuple[str, str, str], decisions: tuple[str, str], configu
     ],
 )
 def test_same(one: Entry, two: Entry, same: bool) -> None:
-    assert _artifacts.same(one, two) is same
+    assert artifacts.same(one, two) is same
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def install(root: Path, tree: t.Mapping[str, Entry | tuple[str, int] | str]) -> 
 
 
 def signed(root: Path) -> Tree:
-    return {name: _artifacts.sign(str(root / name), entry) for name, entry in tree_of(root).items()}
+    return {name: artifacts.sign(str(root / name), entry) for name, entry in tree_of(root).items()}
 
 
 Do = t.Callable[[Path], t.Any]
@@ -196,9 +196,9 @@ def test_look_and_drift(tmp_path: Path, name: str, do: Do, found: str) -> None:
     (root / "directory").mkdir()
     tree = signed(root)
     do(root / name)
-    assert _artifacts.look(str(root / name), tree[name]) == found
+    assert artifacts.look(str(root / name), tree[name]) == found
     drift = {} if found == "ours" else {name: {"absent": "missing"}.get(found, found)}
-    assert _artifacts.drift(str(root), {name: tree[name]}) == drift
+    assert artifacts.drift(str(root), {name: tree[name]}) == drift
 
 
 @AS_ROOT
@@ -218,41 +218,41 @@ def test_a_capability(tmp_path: Path, installed: bytes, there: bytes | None, fou
     path.chmod(0o644)
     if there:
         os.setxattr(path, files.CAPABILITY, there)
-    entry = _artifacts.sign(str(path), {**a_file("x"), "capability": installed.hex()})
+    entry = artifacts.sign(str(path), {**a_file("x"), "capability": installed.hex()})
     for verify in (False, True):
-        assert _artifacts.look(str(path), entry, verify) == found
+        assert artifacts.look(str(path), entry, verify) == found
 
 
 def test_a_file_below_what_is_no_directory_any_more_is_absent(tmp_path: Path) -> None:
     (tmp_path / "d").write_text("x")
-    assert _artifacts.look(str(tmp_path / "d/x"), a_file()) == "absent"
+    assert artifacts.look(str(tmp_path / "d/x"), a_file()) == "absent"
 
 
 def test_what_the_receipt_does_not_know_is_foreign(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("x")
     (tmp_path / "dangling").symlink_to("nowhere")
-    assert _artifacts.look(str(tmp_path / "x"), None) == "foreign"
-    assert _artifacts.look(str(tmp_path / "dangling"), None) == "foreign"
-    assert _artifacts.look(str(tmp_path / "missing"), None) == "absent"
+    assert artifacts.look(str(tmp_path / "x"), None) == "foreign"
+    assert artifacts.look(str(tmp_path / "dangling"), None) == "foreign"
+    assert artifacts.look(str(tmp_path / "missing"), None) == "absent"
 
 
 def test_drift_calls_a_changed_configuration_edited(tmp_path: Path) -> None:
     install(tmp_path, {CONFIGURATION: ("x", 0o644), "bin/x": ("x", 0o755), "bin/y": ("y", 0o755)})
     tree = signed(tmp_path)
-    assert _artifacts.drift(str(tmp_path), tree) == {}
+    assert artifacts.drift(str(tmp_path), tree) == {}
     (tmp_path / CONFIGURATION).write_text("mine")
     (tmp_path / "bin/x").write_text("mine")
     (tmp_path / "bin/y").unlink()
-    assert _artifacts.drift(str(tmp_path), tree) == {CONFIGURATION: "edited", "bin/x": "changed", "bin/y": "missing"}
+    assert artifacts.drift(str(tmp_path), tree) == {CONFIGURATION: "edited", "bin/x": "changed", "bin/y": "missing"}
 
 
 def test_an_unchanged_file_is_not_read_again(tmp_path: Path) -> None:
     """The receipt's digest is a lie that only reading would find out."""
     install(tmp_path, {"x": ("content", 0o644)})
     entry = signed(tmp_path)["x"]
-    assert _artifacts.look(str(tmp_path / "x"), {**entry, "digest": "sha256:lie"}) == "ours"
+    assert artifacts.look(str(tmp_path / "x"), {**entry, "digest": "sha256:lie"}) == "ours"
     os.utime(tmp_path / "x")
-    assert _artifacts.look(str(tmp_path / "x"), {**entry, "digest": "sha256:lie"}) == "changed"
+    assert artifacts.look(str(tmp_path / "x"), {**entry, "digest": "sha256:lie"}) == "changed"
 
 
 # The plan.
@@ -292,7 +292,7 @@ SECOND = {
 
 
 def test_a_fresh_installation(prefix: Path) -> None:
-    plan = _artifacts.plan(str(prefix), {}, FIRST)
+    plan = artifacts.plan(str(prefix), {}, FIRST)
     assert plan["add"] == sorted(name for name, entry in FIRST.items() if entry["type"] != "directory")
     below = ("bin", "share", "share/defaults", "share/defaults/kata-containers")
     assert plan.directories == [str(prefix.parent), str(prefix), *(f"{prefix}/{name}" for name in below)]
@@ -302,14 +302,14 @@ def test_a_fresh_installation(prefix: Path) -> None:
 
 def test_nothing_to_do(prefix: Path) -> None:
     install(prefix, ON_DISK)
-    plan = _artifacts.plan(str(prefix), signed(prefix), FIRST)
+    plan = artifacts.plan(str(prefix), signed(prefix), FIRST)
     assert not plan.changes
     assert plan["keep"] == sorted(FIRST)
 
 
 def test_an_upgrade(prefix: Path) -> None:
     install(prefix, ON_DISK)
-    plan = _artifacts.plan(str(prefix), signed(prefix), SECOND)
+    plan = artifacts.plan(str(prefix), signed(prefix), SECOND)
     assert plan["add"] == ["bin/new", "new/file"]
     assert plan["replace"] == ["bin/other", "link"]
     assert plan["remove"] == ["bin/gone"]
@@ -323,7 +323,7 @@ def test_an_uninstallation(prefix: Path) -> None:
     (prefix / CONFIGURATION).write_text("mine")
     (prefix / "bin/gone").unlink()
     (prefix / "bin/of the admin").write_text("mine")
-    plan = _artifacts.plan(str(prefix), tree, {})
+    plan = artifacts.plan(str(prefix), tree, {})
     assert plan["remove"] == ["bin/other", "bin/same", "link"]
     assert plan["edited"] == [CONFIGURATION]
     assert plan.directories == []
@@ -335,7 +335,7 @@ def test_a_repair(prefix: Path) -> None:
     (prefix / "bin/same").write_text("damaged")
     (prefix / "bin/other").unlink()
     (prefix / CONFIGURATION).write_text("mine")
-    plan = _artifacts.plan(str(prefix), tree, FIRST)
+    plan = artifacts.plan(str(prefix), tree, FIRST)
     assert (plan["add"], plan["replace"], plan["edited"]) == (["bin/other"], ["bin/same"], [CONFIGURATION])
 
 
@@ -357,7 +357,7 @@ def test_a_repair(prefix: Path) -> None:
 def test_a_file_of_the_user_s_in_our_place_is_refused(prefix: Path, there: dict[str, t.Any], named: list[str]) -> None:
     install(prefix, there)
     with pytest.raises(Refusal, match="Move them away") as refused:
-        _artifacts.plan(str(prefix), {}, FIRST)
+        artifacts.plan(str(prefix), {}, FIRST)
     for words in named:
         assert words in str(refused.value)
 
@@ -379,14 +379,14 @@ def test_a_configuration_file_whose_installation_a_cleanup_has_forgotten(
     """It counts as one that its admin has edited, and is never lost."""
     content, keep_aside, keep_edited = state
     install(prefix, {CONFIGURATION: (content, 0o644)})
-    plan = _artifacts.plan(str(prefix), {}, FIRST, keep_aside, keep_edited)
+    plan = artifacts.plan(str(prefix), {}, FIRST, keep_aside, keep_edited)
     assert plan.kept == ([CONFIGURATION] if decision == "aside" else [])
     assert CONFIGURATION in plan["add" if decision == "aside" else decision]
 
 
 def test_a_link_in_the_place_of_a_configuration_file_counts_as_edited(prefix: Path) -> None:
     install(prefix, {CONFIGURATION: "configuration-clh.toml"})
-    assert _artifacts.plan(str(prefix), {}, FIRST)["edited"] == [CONFIGURATION]
+    assert artifacts.plan(str(prefix), {}, FIRST)["edited"] == [CONFIGURATION]
 
 
 def test_what_an_uninstallation_leaves_to_the_user(prefix: Path) -> None:
@@ -394,16 +394,16 @@ def test_what_an_uninstallation_leaves_to_the_user(prefix: Path) -> None:
     install(prefix, {CONFIGURATION: ("mine", 0o644), f"{CONFIGURATION}.kept": ("theirs", 0o644)})
     left = {CONFIGURATION: a_file(), "share/defaults/x/configuration.toml": a_file()}
     receipt = Receipt(prefix=str(prefix), left=left, kept=[CONFIGURATION])
-    assert _artifacts.staying(receipt) == [f"{prefix}/{CONFIGURATION}", f"{prefix}/{CONFIGURATION}.kept"]
-    assert _artifacts.staying(replace(receipt, tree=FIRST)) == [f"{prefix}/{CONFIGURATION}"]
-    assert _artifacts.staying(Receipt()) == []
+    assert artifacts.staying(receipt) == [f"{prefix}/{CONFIGURATION}", f"{prefix}/{CONFIGURATION}.kept"]
+    assert artifacts.staying(replace(receipt, tree=FIRST)) == [f"{prefix}/{CONFIGURATION}"]
+    assert artifacts.staying(Receipt()) == []
     (prefix / CONFIGURATION).unlink()  # what was kept aside for it can come back
-    assert _artifacts.staying(receipt) == []
+    assert artifacts.staying(receipt) == []
 
 
 def test_a_directory_that_is_there_already_is_used(prefix: Path) -> None:
     install(prefix, {"bin/of the admin": ("mine", 0o644)})
-    plan = _artifacts.plan(str(prefix), {}, FIRST)
+    plan = artifacts.plan(str(prefix), {}, FIRST)
     assert f"{prefix}/bin" not in plan.directories
     assert f"{prefix}/share" in plan.directories
     assert "bin/same" in plan["add"]
@@ -423,7 +423,7 @@ def test_an_upgrade_that_turns_a_directory_into_something_else_or_back_is_refuse
 ) -> None:
     install(prefix, old)
     with pytest.raises(Refusal, match="Uninstall the old payload first"):
-        _artifacts.plan(str(prefix), signed(prefix), new)
+        artifacts.plan(str(prefix), signed(prefix), new)
 
 
 IMMUTABLE = {
@@ -447,10 +447,10 @@ def test_what_the_file_system_keeps_as_it_is(
     tree = signed(prefix)
     monkeypatch.setattr(files, "is_immutable", lambda path: Path(path) == prefix / protected)
     if named is None:
-        assert _artifacts.plan(str(prefix), tree, SECOND).changes
+        assert artifacts.plan(str(prefix), tree, SECOND).changes
     else:
         with pytest.raises(Refusal, match="chattr") as refused:
-            _artifacts.plan(str(prefix), tree, SECOND)
+            artifacts.plan(str(prefix), tree, SECOND)
         assert refused.value.found.startswith(f"{prefix / named}, ")
 
 
@@ -458,7 +458,7 @@ def test_an_immutable_file_of_the_user_s_is_not_kept_aside(prefix: Path, monkeyp
     install(prefix, {"bin/same": ("mine", 0o644)})
     monkeypatch.setattr(files, "is_immutable", lambda path: Path(path) == prefix / "bin/same")
     with pytest.raises(Refusal, match="chattr"):
-        _artifacts.plan(str(prefix), {}, FIRST, keep_aside=True)
+        artifacts.plan(str(prefix), {}, FIRST, keep_aside=True)
 
 
 # The swap, and the way back.
@@ -471,9 +471,9 @@ def content_of(entry: Entry) -> str:
 
 def upgrade(prefix: Path, old: Tree, new: Tree) -> Swap:
     """Stage a payload and return the run that swaps it in, as payload_artifacts does."""
-    plan = _artifacts.plan(str(prefix), old, new, keep_aside=True)
+    plan = artifacts.plan(str(prefix), old, new, keep_aside=True)
     prefix.parent.parent.mkdir(exist_ok=True)
-    working = Path(_artifacts.staging(str(prefix)))
+    working = Path(artifacts.staging(str(prefix)))
     staged = working / "0123456789abcdef"
     for name, entry in new.items():
         path = staged / name
@@ -542,8 +542,8 @@ def crash_at(monkeypatch: pytest.MonkeyPatch, number: int, do: t.Callable[..., o
 
 def test_a_fresh_swap_brings_the_tree(prefix: Path, tmp_path: Path) -> None:
     run = upgrade(prefix, {}, FIRST)
-    _artifacts.swap(run)
-    _artifacts.prune(run)
+    artifacts.swap(run)
+    artifacts.prune(run)
     assert tree_of(prefix) == FIRST
     assert os.listdir(tmp_path) == ["opt"]
     assert os.listdir(prefix.parent) == [prefix.name]
@@ -551,7 +551,7 @@ def test_a_fresh_swap_brings_the_tree(prefix: Path, tmp_path: Path) -> None:
 
 def test_a_swap_keeps_the_modes_of_directories(prefix: Path) -> None:
     tree = {"private": a_directory(0o700), "private/x": a_file("x"), "shared": a_directory(0o775)}
-    _artifacts.swap(upgrade(prefix, {}, tree))
+    artifacts.swap(upgrade(prefix, {}, tree))
     assert tree_of(prefix) == tree
 
 
@@ -560,7 +560,7 @@ def test_an_upgrade_replaces_by_rename_and_removes_at_the_end(prefix: Path) -> N
     before = everything(prefix)
     run = upgrade(prefix, signed(prefix), SECOND)
     with (prefix / "bin/other").open() as running:
-        _artifacts.swap(run)
+        artifacts.swap(run)
         after = everything(prefix)
         assert after["bin/same"] == before["bin/same"]
         assert after["bin/other"][0] != before["bin/other"][0]
@@ -568,7 +568,7 @@ def test_an_upgrade_replaces_by_rename_and_removes_at_the_end(prefix: Path) -> N
         assert (Path(run.aside) / "bin/other").lstat().st_ino == before["bin/other"][0]
         assert os.readlink(Path(run.aside) / "link") == "bin/same"
         for _dummy in range(2):
-            _artifacts.prune(run)
+            artifacts.prune(run)
             assert tree_of(prefix) == SECOND
             assert os.listdir(prefix.parent) == [prefix.name]
         assert running.read() == "other"
@@ -580,8 +580,8 @@ def test_an_edited_configuration_stays(prefix: Path) -> None:
     (prefix / CONFIGURATION).write_text("mine")
     before = everything(prefix)
     run = upgrade(prefix, tree, {**SECOND, CONFIGURATION: a_file("new")})
-    _artifacts.swap(run)
-    _artifacts.prune(run)
+    artifacts.swap(run)
+    artifacts.prune(run)
     assert everything(prefix)[CONFIGURATION] == before[CONFIGURATION]
 
 
@@ -602,16 +602,16 @@ def test_put_back_from_every_point_of_the_swap(
         before = everything(prefix.parent.parent)
         run = upgrade(prefix, {} if fresh else signed(prefix), FIRST if fresh else SECOND)
         points = number
-        went_on = crash_at(monkeypatch, number, _artifacts.swap, run)
+        went_on = crash_at(monkeypatch, number, artifacts.swap, run)
         for _dummy in range(2):
-            _artifacts.put_back(run)
+            artifacts.put_back(run)
             assert everything(prefix.parent.parent) == before
         if not went_on:
             break
     assert points > 8
 
 
-@pytest.mark.parametrize("undo", [_artifacts.put_back, _artifacts.prune], ids=["put back", "prune"])
+@pytest.mark.parametrize("undo", [artifacts.put_back, artifacts.prune], ids=["put back", "prune"])
 def test_an_end_that_is_interrupted_is_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undo: t.Callable[[Swap], object]
 ) -> None:
@@ -622,14 +622,14 @@ def test_an_end_that_is_interrupted_is_repeated(
         install(prefix, ON_DISK)
         before = everything(prefix.parent.parent)
         run = upgrade(prefix, signed(prefix), SECOND)
-        _artifacts.swap(run)
+        artifacts.swap(run)
         points = number
         went_on = crash_at(monkeypatch, number, undo, run)
         undo(run)
         found = tree_of(prefix.parent.parent)
         expected = expected or found
         assert found == expected, f"interrupted before step {number}"
-        if undo is _artifacts.put_back:
+        if undo is artifacts.put_back:
             assert everything(prefix.parent.parent) == before
         if not went_on:
             break
@@ -644,7 +644,7 @@ def test_a_configuration_that_was_edited_after_the_swap_is_not_put_back(prefix: 
         install(prefix, ON_DISK)
     old = {} if fresh else signed(prefix)
     run = upgrade(prefix, old, {**FIRST, CONFIGURATION: a_file("other")})
-    _artifacts.swap(run)
+    artifacts.swap(run)
     path = prefix / CONFIGURATION
     if how == "by rename":
         path.with_name("new").write_text("mine")
@@ -652,22 +652,22 @@ def test_a_configuration_that_was_edited_after_the_swap_is_not_put_back(prefix: 
     else:
         path.write_text("mine")
     (prefix / "bin/other").write_text("no configuration, and so ours")
-    assert _artifacts.put_back(run) == [CONFIGURATION]
+    assert artifacts.put_back(run) == [CONFIGURATION]
     assert path.read_text() == "mine"
     assert (prefix / "bin/other").exists() is not fresh
     assert not os.path.lexists(run.staged)
     assert not os.path.lexists(run.aside)
-    _artifacts.put_back(run)
+    artifacts.put_back(run)
     assert path.read_text() == "mine"
 
 
 def test_staging_is_on_the_prefix_s_file_system(prefix: Path, tmp_path: Path) -> None:
-    assert _artifacts.staging(str(prefix)) == f"{tmp_path}/.confidential-containers"
+    assert artifacts.staging(str(prefix)) == f"{tmp_path}/.confidential-containers"
     prefix.parent.mkdir()
-    assert _artifacts.staging(str(prefix)) == f"{prefix.parent}/.confidential-containers"
+    assert artifacts.staging(str(prefix)) == f"{prefix.parent}/.confidential-containers"
     prefix.mkdir()
-    assert _artifacts.staging(str(prefix)) == f"{prefix.parent}/.confidential-containers"
-    assert _artifacts.staging("/proc") == "/proc/.confidential-containers"
+    assert artifacts.staging(str(prefix)) == f"{prefix.parent}/.confidential-containers"
+    assert artifacts.staging("/proc") == "/proc/.confidential-containers"
 
 
 @pytest.mark.parametrize(
@@ -694,10 +694,10 @@ def test_staging_is_on_the_prefix_s_mount(
     monkeypatch.setattr(mounts_module, "of", of)
     prefix = str(tmp_path / "opt/kata")
     if place:
-        assert _artifacts.staging(prefix) == str(tmp_path / place)
+        assert artifacts.staging(prefix) == str(tmp_path / place)
     else:
         with pytest.raises(Refusal, match=f"Unmount {tmp_path}/opt/.confidential-containers"):
-            _artifacts.staging(prefix)
+            artifacts.staging(prefix)
 
 
 @pytest.mark.parametrize(
@@ -717,17 +717,17 @@ def test_a_mount_below_the_prefix(
     """Artifacts could not be renamed into it; what lies under it could not be removed."""
     monkeypatch.setattr(mounts_module, "below", lambda directory: [mount] if mount else [])
     with pytest.raises(Refusal, match=f"mounted at {prefix}/{mount}") if refused else contextlib.nullcontext():
-        _artifacts.plan(str(prefix), old, new)
+        artifacts.plan(str(prefix), old, new)
 
 
 def test_a_file_with_the_same_size_time_and_inode_is_only_told_by_its_digest(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"abc")
     path.chmod(0o644)
-    entry = _artifacts.sign(str(path), a_file("abc"))
+    entry = artifacts.sign(str(path), a_file("abc"))
     with path.open("r+b") as stream:
         stream.write(b"xyz")
     os.utime(path, ns=(entry["mtime_ns"], entry["mtime_ns"]))
-    assert _artifacts.drift(str(tmp_path), {"x": entry}) == {}
-    assert _artifacts.drift(str(tmp_path), {"x": entry}, verify=True) == {"x": "changed"}
-    assert _artifacts.plan(str(tmp_path), {"x": entry}, {"x": entry}, verify=True)["replace"] == ["x"]
+    assert artifacts.drift(str(tmp_path), {"x": entry}) == {}
+    assert artifacts.drift(str(tmp_path), {"x": entry}, verify=True) == {"x": "changed"}
+    assert artifacts.plan(str(tmp_path), {"x": entry}, {"x": entry}, verify=True)["replace"] == ["x"]
