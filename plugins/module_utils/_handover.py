@@ -30,7 +30,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State, locked
 
 if t.TYPE_CHECKING:
-    from ansible_collections.confidential_containers.runtime.plugins.module_utils import _command
+    from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import command
 
 _DIRECTORY = "/run/confidential-containers"
 _REQUEST = _DIRECTORY + "/request.json"
@@ -168,14 +168,17 @@ def _is_listened_for(run: str) -> bool:
     return False
 
 
-def _carry_out(state: State, journal: Journal, request: Request) -> transaction.Outcome | _command.Outcome:
+def _carry_out(state: State, journal: Journal, request: Request) -> transaction.Outcome | command.Outcome:
     how = (request.timeout, request.ignore_pods)
     if request.task is Task.CHANGE:
         return transaction.carry_out(state, journal, request.engine, Change.from_plain(request.work), *how)
     # Not loaded before it is needed: see _native.transaction.recover.
-    from ansible_collections.confidential_containers.runtime.plugins.module_utils import _installer
+    from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer.transaction import (
+        carry_out,
+        restore_left,
+    )
 
-    work = _installer.carry_out if request.task is Task.COMMAND else _installer.restore_left
+    work = carry_out if request.task is Task.COMMAND else restore_left
     return work(state, journal, request.engine, request.work, *how)
 
 

@@ -59,10 +59,11 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _handover, _installer, _module
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _handover, _module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._handover import Request, Task
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import transaction
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import artifacts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, mounts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import registry
@@ -86,7 +87,7 @@ def _request(module: AnsibleModule, state: State) -> str:
     if not state.receipt().installer.left:
         return ""
     if engine is None:
-        _installer.bring_back(state)
+        transaction.bring_back(state)
         return ""
     journal = Journal(state, Kind.INSTALLER)
     request = Request(journal.run, engine, Task.RESTORE, {}, module.params["engine_timeout"], ignore_pods=True)
@@ -95,7 +96,7 @@ def _request(module: AnsibleModule, state: State) -> str:
 
 
 def _edited(receipt: Receipt) -> list[str]:
-    return sorted({*artifacts.staying(receipt), *_installer.edited(receipt)})
+    return sorted({*artifacts.staying(receipt), *transaction.edited(receipt)})
 
 
 def _remembers(state: State) -> bool:

@@ -121,9 +121,10 @@ from dataclasses import replace
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _contracts, _module
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import contracts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import artifacts, transaction
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layouts
@@ -159,7 +160,7 @@ def _result(prefix: str, plan: artifacts.Plan, run: str = "", upgrade: str = "")
 def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
     digest, prefix = module.params["digest"], os.path.normpath(module.params["prefix"])
     receipt = state.receipt()
-    _contracts.refuse_installed(receipt)
+    contracts.refuse_installed(receipt)
     if receipt.tree and receipt.prefix != prefix:
         raise Refusal(f"an installation below {prefix}, or none", receipt.prefix, "Uninstall that one first.")
     # Files that their admin has edited survive an uninstallation; they are still ours to keep.
@@ -223,7 +224,7 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
     planned = replace(
         receipt,
         payload=staged.payload,
-        installer=_contracts.undone_by("install", receipt.installer),
+        installer=contracts.undone_by("install", receipt.installer),
         prefix=prefix,
         tree=tree,
         left=left,

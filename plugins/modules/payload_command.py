@@ -167,17 +167,13 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
-    _command,
-    _contracts,
-    _handover,
-    _installer,
-    _kept,
-    _module,
-)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _handover, _module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._handover import Request, Task
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import contracts, transaction
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer.command import Order
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer.kept import find
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layers
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal, Kind
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import CommandDone
@@ -192,7 +188,7 @@ def _nothing_to_run(params: t.Mapping[str, t.Any], state: State) -> str:
     if params["command"] != "cleanup":
         return ""
     last = state.receipt().installer.done.get("uninstall") or CommandDone("")
-    kept = _kept.find(state, params["digest"] or last.digest)
+    kept = find(state, params["digest"] or last.digest)
     if kept is None:
         return "The payload's own command for the cleanup was not run: its layers are no longer on the node."
     contract = kept.contract.commands if kept.contract else {}
@@ -201,7 +197,7 @@ def _nothing_to_run(params: t.Mapping[str, t.Any], state: State) -> str:
     return ""
 
 
-def _order(params: t.Mapping[str, t.Any], state: State) -> _command.Order:
+def _order(params: t.Mapping[str, t.Any], state: State) -> Order:
     """Return what is to be run: what the user says, else what was said at the installation, else what the layout is known for."""
     command = params["command"]
     done = CommandDone("")
@@ -209,9 +205,9 @@ def _order(params: t.Mapping[str, t.Any], state: State) -> _command.Order:
         runs = state.receipt().installer.done
         done = next((runs[name] for name in ("install", "uninstall", "cleanup") if name in runs), done)
     digest = params["digest"] or done.digest
-    kept = _kept.find(state, digest) if digest else None
+    kept = find(state, digest) if digest else None
     # The operator runs the same scripts in all hooks, whatever else is in their images.
-    contract = _contracts.HOOKS if command not in _OF_THE_PAYLOAD else kept.contract if kept else None
+    contract = contracts.HOOKS if command not in _OF_THE_PAYLOAD else kept.contract if kept else None
     commands = {**(contract.commands if contract else {}), **done.commands, **params["commands"]}
     known = {
         "commands": {**done.commands, **params["commands"]},
@@ -229,7 +225,7 @@ def _order(params: t.Mapping[str, t.Any], state: State) -> _command.Order:
             else "Name its program and arguments there, or leave coco_installer out.",
         )
     variables = {str(name): str(value) for name, value in (known["environment"] or {}).items()}
-    return _command.Order(
+    return Order(
         command=command,
         digest=digest,
         argv=[str(word) for word in commands.get(command, ())],
@@ -249,7 +245,7 @@ def _given(first: t.Any, second: t.Any) -> t.Any:
     return second if first is None else first
 
 
-def _plan(order: _command.Order) -> dict[str, t.Any]:
+def _plan(order: Order) -> dict[str, t.Any]:
     """Return what can be said of a command before it is run."""
     paths = {volume.get("name"): (volume.get("hostPath") or {}).get("path", "a directory") for volume in order.volumes}
     lines = [
@@ -264,7 +260,7 @@ def _plan(order: _command.Order) -> dict[str, t.Any]:
 def main() -> t.NoReturn:
     module = AnsibleModule(
         argument_spec={
-            "command": {"type": "str", "required": True, "choices": list(_contracts.UNDOES)},
+            "command": {"type": "str", "required": True, "choices": list(contracts.UNDOES)},
             "digest": {"type": "str"},
             "commands": {"type": "dict", "default": {}},
             "volumes": {"type": "list", "elements": "dict"},
@@ -299,8 +295,8 @@ def main() -> t.NoReturn:
                 module.warn(missing)
                 return {"changed": bool(recovered), "recovered": recovered}
             order = _order(params, state)
-            if not _installer.is_done(state.receipt(), order, engine):
-                _installer.check(state, engine, order, params["ignore_running_pods"])
+            if not transaction.is_done(state.receipt(), order, engine):
+                transaction.check(state, engine, order, params["ignore_running_pods"])
                 result.update(_plan(order))
                 if not module.check_mode:
                     journal = Journal(state, Kind.INSTALLER)

@@ -241,10 +241,16 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _contracts, _kept, _module
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import readiness
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import contracts
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer.kept import (
+    directory_of,
+    find,
+    keep,
+)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import artifacts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, hardware
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.progress import Progress
@@ -298,7 +304,7 @@ class Extraction:
                 "Name an image, or leave coco_installer out: a tarball is installed natively.",
             )
         if not self.params["whole"]:
-            _contracts.refuse_installed(self.receipt)
+            contracts.refuse_installed(self.receipt)
         if self.params["prefix"]:
             layouts.check_prefix(self.params["prefix"])
         if self.reference.transport == REGISTRY:
@@ -375,7 +381,7 @@ class Extraction:
     def _known(self, digest: str) -> Identity | None:
         """Return the payload with this among its digests that is installed, staged or kept as a whole."""
         if self.params["whole"]:
-            kept = _kept.find(self.state, digest)
+            kept = find(self.state, digest)
             return kept.images()[0].identity() if kept else None
         installed = self.receipt.payload
         if self.receipt.tree and digest in installed.chain:
@@ -415,7 +421,7 @@ class Extraction:
             "zstd": streams.has_zstd(),
         }
         if self.params["whole"]:
-            kept = _kept.find(self.state, digest)
+            kept = find(self.state, digest)
             return {**absent, "found": "kept", "contract": kept.contract_name} if kept else absent
         installed = self.receipt.payload
         if digest in installed.chain and self.receipt.tree:
@@ -495,9 +501,9 @@ class Extraction:
         require_room(self.state.directory, image, "Make room there.")
         limits, reference = layers.limits_of(self.params["limits"]), str(self.reference)
         try:
-            kept = _kept.keep(self.state, source, image, reference, limits, self._reading(image, "kept"))
+            kept = keep(self.state, source, image, reference, limits, self._reading(image, "kept"))
         except BaseException:
-            files.remove_tree(_kept.directory_of(self.state, image.digest))
+            files.remove_tree(directory_of(self.state, image.digest))
             staged_module.forget(self.state)
             raise
         return {**result, "changed": True, "contract": kept.contract_name}

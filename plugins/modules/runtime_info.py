@@ -139,9 +139,10 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _installer, _module
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import readiness
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import transaction
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import artifacts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import hardware
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layouts, shims
@@ -200,11 +201,11 @@ def _installation(state: State, verify: bool, problems: list[str]) -> dict[str, 
         "receipt": shown,
         "drift": {
             **artifacts.drift(receipt.prefix, receipt.tree, verify),
-            **(_installer.damage(receipt) if installed else {}),
+            **(transaction.damage(receipt) if installed else {}),
         },
         "excluded": _excluded(receipt),
         "remembers": bool(receipt.payload.digest or commands),
-        "left_behind": {} if installed else _installer.left_behind(receipt),
+        "left_behind": {} if installed else transaction.left_behind(receipt),
         "stays": artifacts.staying(receipt),
         "waiting": _waiting(state, problems),
         "interrupted": interrupted,

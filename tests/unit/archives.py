@@ -15,7 +15,7 @@ import tarfile
 import typing as t
 from pathlib import Path
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _rootfs
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import rootfs
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.extract import (
     How,
     Unpacked,
@@ -186,7 +186,7 @@ def extract_root(path: Path, destination: Path, transport: str = "oci-archive", 
     """Unpack the whole of an image as a root file system."""
     with open_source(Reference(transport, str(path))) as source:
         [image] = source.images()
-        _rootfs.unpack(source, image, str(destination), limits)
+        rootfs.unpack(source, image, str(destination), limits)
 
 
 def tree_of(root: Path) -> dict[str, dict[str, t.Any]]:

@@ -161,9 +161,9 @@ def recover(state: State) -> tuple[str, list[str]]:
     end, undo = finish, roll_back
     if journal.kind is Kind.INSTALLER:
         # Every module comes through here, and few need it: loading takes a node longer than all else in an unchanged run.
-        from ansible_collections.confidential_containers.runtime.plugins.module_utils import _installer
+        from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import transaction
 
-        end, undo = _installer.finish, _installer.roll_back
+        end, undo = transaction.finish, transaction.roll_back
     if journal.stage is Stage.COMMITTED:
         end(state, journal)
         return "finished", []

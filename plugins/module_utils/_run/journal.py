@@ -123,9 +123,9 @@ class ConfigUndo:
 
 @dataclass(frozen=True)
 class CommandUndo:
-    """What the way back from a payload's command needs, beside the record of what it may change (see ``_record``).
+    """What the way back from a payload's command needs, beside the record of what it may change (see ``_installer.record``).
 
-    ``created`` are the volumes that were made for it (see ``_volumes``). ``served``, ``invocation`` and ``back`` are as in
+    ``created`` are the volumes that were made for it (see ``_installer.volumes``). ``served``, ``invocation`` and ``back`` are as in
     :class:`ConfigUndo`; ``seen`` has what stood on the node when the way back began (None: it has not).
     """
 

@@ -23,7 +23,7 @@ Tables = t.Mapping[str, t.Mapping[str, t.Any]]
 
 class Difference(t.TypedDict):
     """How one path differs from what it was before the first command of a payload. ``before`` and ``after`` are entries of a record
-    (see ``_record``), None for nothing; ``edited``: somebody has changed it since.
+    (see ``_installer.record``), None for nothing; ``edited``: somebody has changed it since.
     """
 
     before: dict[str, t.Any] | None

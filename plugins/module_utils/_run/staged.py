@@ -20,7 +20,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.extract import Tree
 
 SCHEMA = 1
-#: Records of the version before do not say their schema, nor do those of kept images (see ``_kept``).
+#: Records of the version before do not say their schema, nor do those of kept images (see ``_installer.kept``).
 _UNDERSTOOD = (SCHEMA, None)
 
 

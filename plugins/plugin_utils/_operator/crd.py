@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 
 import yaml
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _contracts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import contracts
 
 KIND = "CcRuntime"
 API_VERSION = "confidentialcontainers.org/v1beta1"
@@ -320,7 +320,7 @@ def resolved(
     result = dict(before)
     for variable in environment_variables:
         result[variable["name"]] = (
-            node_name if variable.get("valueFrom") else _contracts.expanded(variable.get("value", ""), result)
+            node_name if variable.get("valueFrom") else contracts.expanded(variable.get("value", ""), result)
         )
     return result
 

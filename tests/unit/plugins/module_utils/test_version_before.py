@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _service
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import cri, probe
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import service
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import checks, transaction
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import unit
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal, Kind, Stage
@@ -58,7 +58,7 @@ class Node:
         monkeypatch.setattr(probe, "probe", lambda engine, handlers, timeout: list(handlers))
         monkeypatch.setattr(probe, "restart", self.restart)
         monkeypatch.setattr(probe, "invocation", lambda engine: str(self.starts))
-        monkeypatch.setattr(_service, "remove", lambda: None)
+        monkeypatch.setattr(service, "remove", lambda: None)
         monkeypatch.setattr(unit, "reload", lambda: None)
         monkeypatch.setattr(unit, "disable", lambda directory: "")
         monkeypatch.setattr(checks, "TRIAL", str(root / "trial"))

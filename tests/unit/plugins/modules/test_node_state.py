@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _handover, _installer, _module
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _handover, _module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import (
     detect as detect_module,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import transaction
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import registry
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import (
@@ -44,8 +45,8 @@ class Node:
         monkeypatch.setattr(_module, "session", self.session)
         monkeypatch.setattr(_module, "enter", self.enter)
         monkeypatch.setattr(detect_module, "detect", self.detect)
-        monkeypatch.setattr(_installer, "edited", lambda receipt: [])
-        monkeypatch.setattr(_installer, "bring_back", lambda state: None)
+        monkeypatch.setattr(transaction, "edited", lambda receipt: [])
+        monkeypatch.setattr(transaction, "bring_back", lambda state: None)
         monkeypatch.setattr(_handover, "leave_request", lambda *_words, **_how: None)
         monkeypatch.setattr(_handover, "carried_out", lambda run: self.meanwhile())
         monkeypatch.setattr(registry, "clean", lambda engine: None)

@@ -12,16 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
-    _command,
-    _installer,
-    _service,
-    _volumes,
-)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import probe
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import (
+    command,
+    service,
+    volumes,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import (
+    transaction as transaction_module,
+)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import transaction
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import unit
@@ -36,8 +38,8 @@ ENGINE = Engine("containerd", (1, 7, 24), "containerd.service", "/x", "/etc/cont
 def starts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """An engine that is there and serves nothing: what is looked at is the files. Each of its starts has another name."""
     starts = ["1"]
-    monkeypatch.setattr(_installer, "_configured", lambda engine: set())
-    monkeypatch.setattr(_installer, "_serves", lambda engine, handlers: True)
+    monkeypatch.setattr(transaction_module, "_configured", lambda engine: set())
+    monkeypatch.setattr(transaction_module, "_serves", lambda engine, handlers: True)
     run = detect.run
     monkeypatch.setattr(
         detect, "run", lambda argv, timeout=60.0: run(["true"] if argv[0] == "systemctl" else argv, timeout)
@@ -46,7 +48,7 @@ def starts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         monkeypatch.setattr(probe, name, lambda *_words, answer=answer: answer)
     monkeypatch.setattr(probe, "restart", lambda *_words: starts.append(str(len(starts) + 1)))
     monkeypatch.setattr(probe, "invocation", lambda engine: starts[-1])
-    monkeypatch.setattr(_service, "remove", lambda: None)
+    monkeypatch.setattr(service, "remove", lambda: None)
     monkeypatch.setattr(unit, "reload", lambda: None)
     return starts
 
@@ -64,13 +66,15 @@ def test_every_error_is_undone(tmp_path: Path, starts: list[str], error: Excepti
     root.mkdir()
     (root / "config.toml").write_text("before")
 
-    def work(before: set[str]) -> _command.Outcome:
+    def work(before: set[str]) -> command.Outcome:
         (root / "config.toml").write_text("after")
         raise error
 
     journal = Journal(state, Kind.INSTALLER)
     with pytest.raises(Refusal) as raised:
-        _installer._safely(state, journal, ENGINE, [str(root)], [], 10, work, lambda outcome, changed: Receipt())
+        transaction_module._safely(
+            state, journal, ENGINE, [str(root)], [], 10, work, lambda outcome, changed: Receipt()
+        )
     assert says in str(raised.value)
     assert "all as before now" in str(raised.value)
     assert "password" not in str(raised.value)
@@ -86,7 +90,7 @@ def test_what_the_admin_mends_after_a_rollback_that_failed_stays(
     (root / "config.toml").write_text("before")
     (root / "other").write_text("before")
 
-    def work(before: set[str]) -> _command.Outcome:
+    def work(before: set[str]) -> command.Outcome:
         for name in ("config.toml", "other", "added"):
             (root / name).write_text("after")
         raise Refusal("this", "that", "Do so.")
@@ -97,7 +101,7 @@ def test_what_the_admin_mends_after_a_rollback_that_failed_stays(
     with monkeypatch.context() as patch:
         patch.setattr(probe, "restart", fail)
         with pytest.raises(Refusal, match=r"Putting it back failed, too.*keeps what you mend by hand"):
-            _installer._safely(
+            transaction_module._safely(
                 state,
                 Journal(state, Kind.INSTALLER),
                 ENGINE,
@@ -138,9 +142,9 @@ def test_a_commit_that_cannot_be_written_is_no_commit_later(
             raise OSError(28, "No space left on device")
         record(**parts)
 
-    def work(before: set[str]) -> _command.Outcome:
+    def work(before: set[str]) -> command.Outcome:
         (root / "config.toml").write_text("after")
-        return _command.Outcome()
+        return command.Outcome()
 
     def fail(*_words: t.Any) -> t.NoReturn:
         raise Refusal("the engine to start", "no", "")
@@ -149,7 +153,7 @@ def test_a_commit_that_cannot_be_written_is_no_commit_later(
     with monkeypatch.context() as patch:
         patch.setattr(probe, "restart", fail)
         with pytest.raises(Refusal, match="Putting it back failed, too"):
-            _installer._safely(
+            transaction_module._safely(
                 state, journal, ENGINE, [str(root)], [], 10, work, lambda outcome, changed: Receipt(prefix="/x")
             )
     assert transaction.recover(state)[0] == "rolled back"
@@ -166,17 +170,19 @@ def test_all_is_durable_before_the_journal_is_closed(
     synced: list[tuple[bool, set[str]]] = []
     monkeypatch.setattr(files, "sync", lambda paths: synced.append((Journal.find(state) is not None, set(paths))))
 
-    def work(before: set[str]) -> _command.Outcome:
+    def work(before: set[str]) -> command.Outcome:
         if fails:
             raise Refusal("this", "that", "Do so.")
-        return _command.Outcome()
+        return command.Outcome()
 
-    def result(outcome: _command.Outcome, changed: t.Any) -> Receipt:
+    def result(outcome: command.Outcome, changed: t.Any) -> Receipt:
         return state.receipt()
 
-    created: list[_volumes.Created] = [{"path": str(tmp_path / "opt/x"), "type": "Directory", "mode": 0o755}]
+    created: list[volumes.Created] = [{"path": str(tmp_path / "opt/x"), "type": "Directory", "mode": 0o755}]
     with contextlib.suppress(Refusal):
-        _installer._safely(state, Journal(state, Kind.INSTALLER), ENGINE, [str(root)], created, 10, work, result)
+        transaction_module._safely(
+            state, Journal(state, Kind.INSTALLER), ENGINE, [str(root)], created, 10, work, result
+        )
     assert Journal.find(state) is None
     assert synced == [(True, {state.directory, str(tmp_path / "opt/x")})]
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _kept, _rootfs
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import kept as kept_module
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import rootfs
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.archive import Archive
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.layers import Limits
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.reference import parse
@@ -43,27 +44,27 @@ def archive(path: Path) -> str:
     return str(image.write(path, image.image(*layers)))
 
 
-def keep(state: State, path: str) -> _kept.Kept:
+def keep(state: State, path: str) -> kept_module.Kept:
     reference = parse(f"oci-archive:{path}")
     with Archive(reference) as source:
         (image,) = source.images()
-        return _kept.keep(state, source, image, str(reference), Limits(), lambda done: None)
+        return kept_module.keep(state, source, image, str(reference), Limits(), lambda done: None)
 
 
 def test_a_kept_image_becomes_a_root_file_system_again_and_again(state: State, tmp_path: Path) -> None:
     kept = keep(state, archive(tmp_path / "payload.tar"))
     (tmp_path / "payload.tar").unlink()
     (image,) = kept.images()
-    found = _kept.find(state, image.digest)
+    found = kept_module.find(state, image.digest)
     assert found is not None
     assert found.images() == [image]
     assert found.contract_name == "kata"
-    assert _kept.find(state, image.config) is not None
-    assert _kept.find(state, "sha256:" + "0" * 64) is None
+    assert kept_module.find(state, image.config) is not None
+    assert kept_module.find(state, "sha256:" + "0" * 64) is None
     for number in range(2):
         root = tmp_path / f"root-{number}"
         root.mkdir()
-        _rootfs.unpack(found, image, str(root))
+        rootfs.unpack(found, image, str(root))
         assert (root / SCRIPT).read_bytes() == b"#!/bin/sh"
     assert staged.find(state, image.digest) is None  # nothing of it is staged
 
@@ -74,7 +75,7 @@ def test_damage_on_the_node_is_seen(state: State, tmp_path: Path, damage: t.Call
     damage(Path(kept.path, "1"))
     (tmp_path / "root").mkdir()
     with pytest.raises(Refusal):
-        _rootfs.unpack(kept, kept.images()[0], str(tmp_path / "root"))
+        rootfs.unpack(kept, kept.images()[0], str(tmp_path / "root"))
 
 
 def test_it_stays_as_long_as_the_receipt_knows_it(state: State, tmp_path: Path) -> None:
@@ -82,9 +83,9 @@ def test_it_stays_as_long_as_the_receipt_knows_it(state: State, tmp_path: Path) 
     digest = kept.images()[0].digest
     state.write_receipt(Receipt(installer=Installer({"install": CommandDone(digest)})))
     staged.forget(state)
-    assert _kept.find(state, digest) is not None
+    assert kept_module.find(state, digest) is not None
     staged.forget(state, everything=True)
-    assert _kept.find(state, digest) is None
+    assert kept_module.find(state, digest) is None
     assert not os.path.exists(kept.path)
 
 

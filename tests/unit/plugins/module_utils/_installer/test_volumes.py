@@ -14,9 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _volumes
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._volumes import Bind
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer.volumes import (
+    Bind,
+    bind_options,
+    create,
+    missing,
+    plan,
+    remove_created,
+)
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import tree_of
 
 WORKING = "/var/lib/confidential-containers/volumes"
@@ -55,7 +61,7 @@ def test_the_contract_of_the_design_document() -> None:
         mounted("scratch", "/var/tmp"),
         mounted("host", "/host/"),
     ]
-    binds = _volumes.plan(volumes, mounts, WORKING)
+    binds = plan(volumes, mounts, WORKING)
     assert [(bind.source, bind.target, bind.read_only, bind.type) for bind in binds] == [
         ("/etc/crio", "/etc/crio", False, ""),
         ("/etc/containerd", "/etc/containerd", True, ""),
@@ -67,21 +73,21 @@ def test_the_contract_of_the_design_document() -> None:
         ("/", "/host", False, ""),
     ]
     assert binds[4].entry == "coco_installer_volumes[4]"
-    assert _volumes.bind_options(binds[:2]) == [
+    assert bind_options(binds[:2]) == [
         "BindPaths=/etc/crio:/etc/crio",
         "BindReadOnlyPaths=/etc/containerd:/etc/containerd",
     ]
 
 
 def test_nothing() -> None:
-    assert not _volumes.plan([], [], WORKING)
-    assert not _volumes.missing([])
-    assert not _volumes.bind_options([])
+    assert not plan([], [], WORKING)
+    assert not missing([])
+    assert not bind_options([])
 
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_types(kind: str) -> None:
-    [bind] = _volumes.plan([host("x", "/x", kind)], [mounted("x", "/y")], WORKING)
+    [bind] = plan([host("x", "/x", kind)], [mounted("x", "/y")], WORKING)
     assert bind.type == kind
 
 
@@ -234,14 +240,14 @@ ON_A = mounted("a", "/a")
 )
 def test_what_is_refused(volumes: t.Any, mounts: t.Any, says: str) -> None:
     with pytest.raises(Refusal) as refused:
-        _volumes.plan(volumes, mounts, WORKING)
+        plan(volumes, mounts, WORKING)
     assert str(refused.value).startswith(f"Expected {says}")
 
 
 def test_other_variables() -> None:
     names = ("coco_pre_install.volumes", "coco_pre_install.volumeMounts")
     with pytest.raises(Refusal, match=r"coco_pre_install\.volumeMounts\[0\]\.name to be a volume of coco_pre_install"):
-        _volumes.plan([], [ON_A], WORKING, names)
+        plan([], [ON_A], WORKING, names)
 
 
 # What is on the node.
@@ -292,7 +298,7 @@ def test_what_is_there_is_of_the_type_or_refused(node: Path, kind: str, found: s
     before = there(node)
     path = node / f"{link}{found}"
     if found in MATCHING[kind]:
-        assert _volumes.missing([bind(path, kind)]) == []
+        assert missing([bind(path, kind)]) == []
     else:
         wanted = {
             "CharDevice": "character device",
@@ -300,7 +306,7 @@ def test_what_is_there_is_of_the_type_or_refused(node: Path, kind: str, found: s
         }.get(kind, kind.replace("OrCreate", "").lower())
         says = f"Expected a {wanted} at {path} (coco_installer_volumes[0], type {kind}). Found a {found}."
         with pytest.raises(Refusal) as refused:
-            _volumes.missing([bind(path, kind)])
+            missing([bind(path, kind)])
         assert str(refused.value).startswith(says)
     assert there(node) == before
 
@@ -312,9 +318,9 @@ def test_a_block_device(node: Path) -> None:
         os.mknod(path, stat.S_IFBLK | 0o600, os.makedev(7, 0))
     except OSError:
         pytest.skip("devices cannot be made here")
-    assert _volumes.missing([bind(path, "BlockDevice")]) == _volumes.missing([bind(path)]) == []
+    assert missing([bind(path, "BlockDevice")]) == missing([bind(path)]) == []
     with pytest.raises(Refusal, match=r"Expected a character device at .* Found a block device"):
-        _volumes.missing([bind(path, "CharDevice")])
+        missing([bind(path, "CharDevice")])
 
 
 def directory(path: Path, mode: int = 0o755) -> dict[str, t.Any]:
@@ -329,16 +335,16 @@ def a_file(path: Path) -> dict[str, t.Any]:
 def test_what_is_missing(node: Path, kind: str) -> None:
     path = node / "missing"
     if kind in ("", "DirectoryOrCreate"):
-        assert _volumes.missing([bind(path, kind)]) == [directory(path)]
+        assert missing([bind(path, kind)]) == [directory(path)]
         deep = path / "a/b"
-        assert _volumes.missing([bind(deep, kind)]) == [directory(one) for one in (path, path / "a", deep)]
+        assert missing([bind(deep, kind)]) == [directory(one) for one in (path, path / "a", deep)]
     elif kind == "FileOrCreate":
-        assert _volumes.missing([bind(path, kind)]) == [a_file(path)]
+        assert missing([bind(path, kind)]) == [a_file(path)]
         with pytest.raises(Refusal, match=f"Expected a directory at {path} .*Found nothing"):
-            _volumes.missing([bind(path / "file", kind)])
+            missing([bind(path / "file", kind)])
     else:
         with pytest.raises(Refusal, match=rf"at {path} \(coco_installer_volumes\[0\], type {kind}\)\. Found nothing"):
-            _volumes.missing([bind(path, kind)])
+            missing([bind(path, kind)])
 
 
 @pytest.mark.parametrize(
@@ -363,12 +369,12 @@ def test_what_is_missing(node: Path, kind: str) -> None:
 )
 def test_what_links_lead_to(node: Path, name: str, kind: str, result: str) -> None:
     try:
-        [made] = _volumes.missing([bind(node / name, kind)])
+        [made] = missing([bind(node / name, kind)])
     except Refusal as refusal:
         assert result.format(node=node) in str(refusal)
     else:
         assert made["path"] == str(node / result)
-        _volumes.create([made])
+        create([made])
         assert (node / name).exists()
 
 
@@ -392,15 +398,15 @@ def test_one_volume_and_another(node: Path, binds: list[tuple[str, str]], names:
     before = there(node)
     if names is None:
         with pytest.raises(Refusal):
-            _volumes.missing(asked)
+            missing(asked)
         assert there(node) == before
         return
-    made = _volumes.missing(asked)
+    made = missing(asked)
     assert [entry["path"] for entry in made] == [str(node / name) for name in names]
-    _volumes.create(made)
+    create(made)
     assert there(node) == sorted([*before, *names])
-    assert _volumes.missing(asked) == []
-    assert _volumes.remove_created(made) == []
+    assert missing(asked) == []
+    assert remove_created(made) == []
     assert there(node) == before
 
 
@@ -408,7 +414,7 @@ def test_modes(tmp_path: Path) -> None:
     binds = [bind(tmp_path / "d/e"), bind(tmp_path / "f", "FileOrCreate"), bind(tmp_path / "working/x", "emptyDir")]
     before = os.umask(0o077)
     try:
-        _volumes.create(_volumes.missing(binds))
+        create(missing(binds))
         assert os.umask(0o077) == 0o077
     finally:
         os.umask(before)
@@ -417,11 +423,11 @@ def test_modes(tmp_path: Path) -> None:
 
 
 def test_what_came_meanwhile_stays(tmp_path: Path) -> None:
-    made = _volumes.missing([bind(tmp_path / "d/e"), bind(tmp_path / "f", "FileOrCreate"), bind(tmp_path / "g")])
+    made = missing([bind(tmp_path / "d/e"), bind(tmp_path / "f", "FileOrCreate"), bind(tmp_path / "g")])
     (tmp_path / "d").mkdir(mode=0o700)
     (tmp_path / "f").symlink_to("victim")
     (tmp_path / "victim").write_bytes(b"")
-    _volumes.create(made)
+    create(made)
     assert tree_of(tmp_path)["d"]["mode"] == 0o700
     assert sorted(os.listdir(tmp_path)) == ["d", "f", "g", "victim"]
 
@@ -440,8 +446,8 @@ def test_what_came_meanwhile_stays(tmp_path: Path) -> None:
     ],
 )
 def test_only_what_is_still_empty_is_removed(tmp_path: Path, changed: str, stayed: list[str]) -> None:
-    made = _volumes.missing([bind(tmp_path / "a/b"), bind(tmp_path / "f", "FileOrCreate")])
-    _volumes.create(made)
+    made = missing([bind(tmp_path / "a/b"), bind(tmp_path / "f", "FileOrCreate")])
+    create(made)
     directory, file = tmp_path / "a/b", tmp_path / "f"
     if changed == "a file in the directory":
         (directory / "x").write_bytes(b"")
@@ -457,7 +463,7 @@ def test_only_what_is_still_empty_is_removed(tmp_path: Path, changed: str, staye
         file.unlink()
         file.symlink_to("a") if "link" in changed else file.mkdir()
     for _again in range(2):
-        assert sorted(_volumes.remove_created(made)) == [str(tmp_path / name) for name in stayed]
+        assert sorted(remove_created(made)) == [str(tmp_path / name) for name in stayed]
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.name != "x") == stayed
 
 
@@ -467,13 +473,13 @@ def test_a_mount_inside_of_another_one(node: Path) -> None:
     def inner(target: str, kind: str = "") -> Bind:
         return bind(node / "directory", kind, target)
 
-    assert _volumes.missing([outer, inner("/host/directory"), inner("/hosts"), inner("/host/link to nothing")]) == []
+    assert missing([outer, inner("/host/directory"), inner("/hosts"), inner("/host/link to nothing")]) == []
     with pytest.raises(Refusal, match=f"Expected {node}/new to be there, because /host/new is mounted inside of /host"):
-        _volumes.missing([outer, inner("/host/new")])
-    made = _volumes.missing([outer, inner("/host/made"), bind(node / "made", "DirectoryOrCreate", "/made")])
+        missing([outer, inner("/host/new")])
+    made = missing([outer, inner("/host/made"), bind(node / "made", "DirectoryOrCreate", "/made")])
     assert [entry["path"] for entry in made] == [str(node / "made")]
     empty = bind(node / "working", "emptyDir", "/host")
-    assert _volumes.missing([empty, inner("/host/new")]) == [directory(node / "working", 0o777)]
+    assert missing([empty, inner("/host/new")]) == [directory(node / "working", 0o777)]
     nearer = bind(node / "directory", "", "/host/directory")
     with pytest.raises(Refusal, match=f"Expected {node}/directory/new to be there"):
-        _volumes.missing([outer, nearer, inner("/host/directory/new")])
+        missing([outer, nearer, inner("/host/directory/new")])

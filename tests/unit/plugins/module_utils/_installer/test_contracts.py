@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _contracts
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import contracts
 
 KATA = "opt/kata-artifacts"
 
@@ -25,13 +25,13 @@ KATA = "opt/kata-artifacts"
     ],
 )
 def test_an_installer_is_recognised(members: list[str], name: str) -> None:
-    assert _contracts.recognise({_contracts.tells(member) for member in members}) == name
-    contract = _contracts.by_name(name)
+    assert contracts.recognise({contracts.tells(member) for member in members}) == name
+    contract = contracts.by_name(name)
     assert (contract.name if contract else "") == name
 
 
-@pytest.mark.parametrize("contract", [_contracts.HOOKS, *_contracts.CONTRACTS], ids=lambda contract: contract.name)
-def test_volumes_and_mounts_belong_together(contract: _contracts.Contract) -> None:
+@pytest.mark.parametrize("contract", [contracts.HOOKS, *contracts.CONTRACTS], ids=lambda contract: contract.name)
+def test_volumes_and_mounts_belong_together(contract: contracts.Contract) -> None:
     names = [volume["name"] for volume in contract.volumes()]
     assert sorted(mount["name"] for mount in contract.mounts()) == sorted(names)
     assert len(set(names)) == len(names)
@@ -56,4 +56,4 @@ def test_volumes_and_mounts_belong_together(contract: _contracts.Contract) -> No
     ],
 )
 def test_expanded(text: str, expected: str) -> None:
-    assert _contracts.expanded(text, {"A": "1", "C": "$(A)"}) == expected
+    assert contracts.expanded(text, {"A": "1", "C": "$(A)"}) == expected

@@ -14,8 +14,8 @@ import typing as t
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import imports, schemas
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer.volumes import Bind
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layouts
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._volumes import Bind
 
 #: Where an admin's units are. The node's systemd writes there, too, for a command that tells it to enable a unit.
 UNITS = "/etc/systemd/system"

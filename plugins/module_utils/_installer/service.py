@@ -18,9 +18,9 @@ import time
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _contracts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import run
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import contracts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.unit import reload
 
@@ -214,7 +214,7 @@ def _argument(word: str, known: t.Collection[str]) -> str:
     """Return one argument in systemd's notation. A variable's value is put in by systemd in the process that it starts, as it is
     and never as more than one argument: everybody who asks systemd for the unit sees the name.
     """
-    pieces = _contracts.pieces(word, known)
+    pieces = contracts.pieces(word, known)
     return '"' + "".join(_escaped(plain) + (f"${{{name}}}" if name else "") for plain, name in pieces) + '"'
 
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 
 """One command of a payload: what it finds around itself, and when its work is done. What it does to the node, and whether that
-stays, is for ``_installer``.
+stays, is for ``_installer.transaction``.
 """
 
 from __future__ import annotations
@@ -16,17 +16,21 @@ import time
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
-    _contracts,
-    _kept,
-    _record,
-    _rootfs,
-    _service,
-    _volumes,
-)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import cri, probe
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import (
+    contracts,
+    record,
+    rootfs,
+    service,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer.kept import Kept
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer.volumes import (
+    UNFIT,
+    Bind,
+    bind_options,
+)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.files import (
     make_directories,
     remove_file,
@@ -100,9 +104,7 @@ class Outcome:
     warning: str = ""
 
 
-def prepared(
-    root: str, kept: _kept.Kept, order: Order, engine: Engine, binds: t.Sequence[_volumes.Bind]
-) -> _service.Command:
+def prepared(root: str, kept: Kept, order: Order, engine: Engine, binds: t.Sequence[Bind]) -> service.Command:
     """Make the command's root file system in ``root``, and return what to start in it."""
     remove_tree(root)
     make_directories(root, mode=0o755)
@@ -110,38 +112,36 @@ def prepared(
     total = sum(layer.size or 0 for layer in image.layers)
     require_room(root, total, "the payload's root file system")
     progress, what = Progress(), f"unpacked for {order.command}"
-    _rootfs.unpack(kept, image, root, Limits(**order.limits), lambda done: progress.tell(what, done, total))
+    rootfs.unpack(kept, image, root, Limits(**order.limits), lambda done: progress.tell(what, done, total))
     for bind in binds:
-        _rootfs.make_mount_point(root, bind.target, os.path.isdir(bind.source))
+        rootfs.make_mount_point(root, bind.target, os.path.isdir(bind.source))
     pairs = [pair.partition("=")[::2] for pair in (*_DEFAULTS, f"HOSTNAME={platform.node()}", *image.environment)]
-    variables = {name: value for name, value in pairs if _service.VARIABLE.fullmatch(name)}
+    variables = {name: value for name, value in pairs if service.VARIABLE.fullmatch(name)}
     variables.update(order.environment)
-    options = _volumes.bind_options(binds)
+    options = bind_options(binds)
     if order.kubectl == "stub":
         _stub(root, variables["PATH"].split(":"), binds, engine)
     elif order.kubectl != "none":
-        _rootfs.make_mount_point(root, _KUBECONFIG, directory=False)
-        options += _volumes.bind_options(
-            [_volumes.Bind(order.kubectl, _KUBECONFIG, True, "File", "coco_installer_kubectl")]
-        )
+        rootfs.make_mount_point(root, _KUBECONFIG, directory=False)
+        options += bind_options([Bind(order.kubectl, _KUBECONFIG, True, "File", "coco_installer_kubectl")])
         variables["KUBECONFIG"] = _KUBECONFIG
     for path in ("/etc/resolv.conf", "/etc/hosts"):
         if os.path.exists(path):
-            _rootfs.make_mount_point(root, path, directory=False)
-            options += _volumes.bind_options([_volumes.Bind(os.path.realpath(path), path, True, "File", path)])
-    fit = image.directory.startswith("/") and not _volumes.UNFIT.search(image.directory)
-    directory = image.directory if fit and os.path.isdir(_rootfs.resolve(root, image.directory)) else "/"
-    name = _contracts.expanded(order.argv[0], order.environment)
+            rootfs.make_mount_point(root, path, directory=False)
+            options += bind_options([Bind(os.path.realpath(path), path, True, "File", path)])
+    fit = image.directory.startswith("/") and not UNFIT.search(image.directory)
+    directory = image.directory if fit and os.path.isdir(rootfs.resolve(root, image.directory)) else "/"
+    name = contracts.expanded(order.argv[0], order.environment)
     program = _program(root, name, variables["PATH"].split(":"), binds, kept.title)
     argv = [program.replace("$", "$$"), *order.argv[1:]]
-    return _service.Command(argv, directory, variables, root, options, known=list(order.environment))
+    return service.Command(argv, directory, variables, root, options, known=list(order.environment))
 
 
-def _program(root: str, name: str, places: t.Sequence[str], binds: t.Sequence[_volumes.Bind], title: str) -> str:
+def _program(root: str, name: str, places: t.Sequence[str], binds: t.Sequence[Bind], title: str) -> str:
     """Return the path of a command's program inside of the root."""
     candidates = [name] if name.startswith("/") else [f"{place}/{name}" for place in places]
     for path in candidates:
-        if os.path.isfile(_rootfs.resolve(root, path)) or os.path.isfile(_mounted(path, binds)):
+        if os.path.isfile(rootfs.resolve(root, path)) or os.path.isfile(_mounted(path, binds)):
             return path
     raise Refusal(
         f"the program {name} of the command in {title}",
@@ -151,21 +151,21 @@ def _program(root: str, name: str, places: t.Sequence[str], binds: t.Sequence[_v
     )
 
 
-def _mounted(path: str, binds: t.Iterable[_volumes.Bind]) -> str:
+def _mounted(path: str, binds: t.Iterable[Bind]) -> str:
     """Return where on the node a path is that a volume brings into the root, '' for none."""
     found = [bind for bind in binds if path.startswith(f"{bind.target}/")]
     bind = max(found, key=lambda bind: len(bind.target)) if found else None
     return bind.source + path[len(bind.target) :] if bind else ""
 
 
-def _stub(root: str, places: t.Sequence[str], binds: t.Sequence[_volumes.Bind], engine: Engine) -> None:
+def _stub(root: str, places: t.Sequence[str], binds: t.Sequence[Bind], engine: Engine) -> None:
     """Put a kubectl that does nothing in the place of each one that the command would find."""
     # One that a volume brings is the node's: it is not for us to replace.
     paths = [path for path in (f"{place}/kubectl" for place in places) if not _mounted(path, binds)]
-    present = [path for path in paths if os.path.lexists(_rootfs.resolve(root, path))]
+    present = [path for path in paths if os.path.lexists(rootfs.resolve(root, path))]
     for path in present or paths[:1]:
         # Where it is a link, what it leads to may be more than a kubectl.
-        place = os.path.join(_rootfs.resolve(root, os.path.dirname(path)), os.path.basename(path))
+        place = os.path.join(rootfs.resolve(root, os.path.dirname(path)), os.path.basename(path))
         remove_file(place)
         make_directories(os.path.dirname(place))
         with open(place, "x", encoding="utf-8") as stream:
@@ -173,22 +173,22 @@ def _stub(root: str, places: t.Sequence[str], binds: t.Sequence[_volumes.Bind], 
             os.fchmod(stream.fileno(), 0o755)
 
 
-def run(engine: Engine, order: Order, command: _service.Command, foreign: set[str]) -> Outcome:
+def run(engine: Engine, order: Order, command: service.Command, foreign: set[str]) -> Outcome:
     """Run the command until it has ended or done its work."""
     invocation = probe.invocation(engine)
-    marker = _record.look(order.finished) if order.finished else None
+    marker = record.look(order.finished) if order.finished else None
     progress = Progress()
     since, began = time.time(), time.monotonic()
-    started = _service.start(command)
+    started = service.start(command)
     served_since, served_by = 0.0, ""
     how = ""
     while not how:
         time.sleep(_PERIOD)
-        found = _service.look()
+        found = service.look()
         now = time.monotonic()
         if not found.alive:
             how = "ended"
-        elif _appeared(order.finished, marker) or _service.is_idle():
+        elif _appeared(order.finished, marker) or service.is_idle():
             how = "idle"
         elif (
             order.command == "install" and probe.invocation(engine) != invocation and _installed(engine, order, foreign)
@@ -200,9 +200,9 @@ def run(engine: Engine, order: Order, command: _service.Command, foreign: set[st
             how = "late"
         progress.tell(f"{order.command} of the payload at work for {now - began:.0f} s")
     progress.end()
-    said = _service.masked(_service.output(started, since), order.environment)
+    said = service.masked(service.output(started, since), order.environment)
     outcome = Outcome(output=said, status=found.status if how == "ended" else 0)
-    _service.remove()
+    service.remove()
     if how == "late":
         raise Refusal(
             f"{order.command} of the payload to end within {order.timeout:.0f} s (coco_installer_timeout)",
@@ -221,9 +221,9 @@ def run(engine: Engine, order: Order, command: _service.Command, foreign: set[st
     return outcome
 
 
-def _appeared(path: str, before: _record.Entry | None) -> bool:
+def _appeared(path: str, before: record.Entry | None) -> bool:
     """Tell whether a marker is there that was not there before, as it is now: an earlier command may have left one."""
-    now = _record.look(path) if path else None
+    now = record.look(path) if path else None
     return now is not None and now != before
 
 

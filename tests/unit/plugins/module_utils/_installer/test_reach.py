@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _reach, _record
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._volumes import Bind
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import reach, record
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer.volumes import Bind
 
 #: Whatever the volumes are.
 ALWAYS = ["/etc/systemd/system", "/opt/confidential-containers", "/opt/kata"]
@@ -43,7 +43,7 @@ def bind(source: str, read_only: bool = False) -> Bind:
 )
 def test_volumes(binds: list[Bind], more: list[str]) -> None:
     expected = {"/etc/containerd", *ALWAYS, *more}
-    assert set(_reach.recorded(engine("/etc/containerd/config.toml"), binds)) == expected
+    assert set(reach.recorded(engine("/etc/containerd/config.toml"), binds)) == expected
 
 
 def test_a_configuration_in_a_directory_of_others(tmp_path: Path) -> None:
@@ -55,11 +55,11 @@ def test_a_configuration_in_a_directory_of_others(tmp_path: Path) -> None:
     (etc / "other/b.toml").write_text("")
     (etc / "real.toml").write_text(f'imports = ["{etc}/other/*.toml"]\n')
     (etc / "x.toml").symlink_to("real.toml")
-    found = _reach.configurations(engine(f"{etc}/x.toml"))
+    found = reach.configurations(engine(f"{etc}/x.toml"))
     names = ["x.toml", "x.toml.bak", "conf.d", "other/b.toml", "real.toml", "real.toml.bak"]
     assert sorted(found) == sorted(f"{etc}/{name}" for name in names)
     for path, belongs in (("conf.d/a.toml", True), ("x.toml", True), ("hostname", False), ("other/c.toml", False)):
-        assert _reach.configures(engine(f"{etc}/x.toml"), f"{etc}/{path}") is belongs, path
+        assert reach.configures(engine(f"{etc}/x.toml"), f"{etc}/{path}") is belongs, path
 
 
 def test_what_others_change_meanwhile_is_not_the_command_s(tmp_path: Path) -> None:
@@ -69,20 +69,20 @@ def test_what_others_change_meanwhile_is_not_the_command_s(tmp_path: Path) -> No
     for name in ("real.toml", "resolv.conf", "passwd"):
         (etc / name).write_text("before")
     (etc / "x.toml").symlink_to("real.toml")
-    _record.take(store, _reach.configurations(engine(f"{etc}/x.toml")))
+    record.take(store, reach.configurations(engine(f"{etc}/x.toml")))
     (etc / "passwd").write_text("with a new user")
     (etc / "resolv.conf").unlink()
     (etc / "new").write_text("")
-    assert _record.changes(store) == {}
+    assert record.changes(store) == {}
     # The command replaces the link by a file, adds a drop-in and keeps a copy.
     (etc / "x.toml").unlink()
     (etc / "conf.d").mkdir()
     for name in ("x.toml", "x.toml.bak", "conf.d/kata.toml"):
         (etc / name).write_text("after")
     told = [f"{etc}/{name}" for name in ("conf.d", "conf.d/kata.toml", "x.toml", "x.toml.bak")]
-    assert sorted(_record.changes(store)) == told
-    seen = {path: now for path, (_before, now) in _record.changes(store).items()}
-    assert tuple(map(sorted, _record.restore(store, seen))) == (told, [])
+    assert sorted(record.changes(store)) == told
+    seen = {path: now for path, (_before, now) in record.changes(store).items()}
+    assert tuple(map(sorted, record.restore(store, seen))) == (told, [])
     assert (etc / "x.toml").readlink() == Path("real.toml")
     assert sorted(path.name for path in etc.iterdir()) == ["new", "passwd", "real.toml", "x.toml"]
     assert (etc / "passwd").read_text() == "with a new user"

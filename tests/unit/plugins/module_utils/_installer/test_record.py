@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _record
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import record
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Difference, Left
 
@@ -36,7 +36,7 @@ def root(tmp_path: Path) -> Path:
 def listing(root: Path) -> dict[str, t.Any]:
     """Return all that counts of a directory."""
     found = {}
-    for path, entry in _record.index([str(root)]).items():
+    for path, entry in record.index([str(root)]).items():
         content = Path(path).read_bytes() if entry["type"] == "file" else b""
         found[path] = ({key: entry[key] for key in entry if key not in ("mtime_ns", "ctime_ns", "inode")}, content)
     return found
@@ -44,7 +44,7 @@ def listing(root: Path) -> dict[str, t.Any]:
 
 def restore(store: str) -> list[str]:
     """Put everything back in one go; return the paths that had changed."""
-    changed, kept = _record.restore(store, _record.seen(store))
+    changed, kept = record.restore(store, record.seen(store))
     assert kept == []
     return changed
 
@@ -73,10 +73,10 @@ CHANGES = {
 def test_all_comes_back(tmp_path: Path, root: Path, what: str) -> None:
     store = str(tmp_path / "store")
     before = listing(root)
-    _record.take(store, [str(root)])
+    record.take(store, [str(root)])
     subprocess.run(["sh", "-ec", CHANGES[what]], cwd=root, check=True)
     changed = listing(root) != before
-    assert bool(_record.changes(store)) is changed
+    assert bool(record.changes(store)) is changed
     for _again in range(2):
         assert bool(restore(store)) is changed
         assert listing(root) == before
@@ -85,35 +85,35 @@ def test_all_comes_back(tmp_path: Path, root: Path, what: str) -> None:
 
 def test_what_somebody_mends_after_a_failure_stays(tmp_path: Path, root: Path) -> None:
     store = str(tmp_path / "store")
-    _record.take(store, [str(root)])
+    record.take(store, [str(root)])
     (root / "config.toml").write_text("version = 3\n")
     (root / "conf.d/a.toml").unlink()
     (root / "conf.d/b.toml").write_text("b = 1\n")
     (root / "link").unlink()
     (root / "link").symlink_to("conf.d")
-    seen = _record.seen(store)
+    seen = record.seen(store)
     # Rolling back failed before it came to any file, or half-way: then something of its own is there, too.
     Path(files.temporary(str(root / "config.toml"))).write_text("vers")
     (root / "conf.d/b.toml").unlink()
     (root / "config.toml").write_text("version = 2\nmended = true\n")
     (root / "conf.d/c.toml").write_text("mine\n")
-    _changed, kept = _record.restore(store, seen)
+    _changed, kept = record.restore(store, seen)
     assert kept == [str(root / "conf.d/c.toml"), str(root / "config.toml")]
     assert (root / "config.toml").read_text() == "version = 2\nmended = true\n"
     assert (root / "conf.d/a.toml").read_text() == "a = 1\n"
     assert sorted(path.name for path in (root / "conf.d").iterdir()) == ["a.toml", "c.toml"]
     assert os.readlink(root / "link") == "config.toml"
     assert not os.path.lexists(files.temporary(str(root / "config.toml")))
-    assert _record.restore(store, seen) == ([], kept)
+    assert record.restore(store, seen) == ([], kept)
 
 
 def test_what_changed_has_a_name(tmp_path: Path, root: Path) -> None:
     store = str(tmp_path / "store")
-    _record.take(store, [str(root), str(tmp_path / "none")])
+    record.take(store, [str(root), str(tmp_path / "none")])
     (root / "config.toml").write_text("x")
     (root / "link").unlink()
     (tmp_path / "none").mkdir()
-    found = {os.path.relpath(path, tmp_path): pair for path, pair in _record.changes(store).items()}
+    found = {os.path.relpath(path, tmp_path): pair for path, pair in record.changes(store).items()}
     assert {path: [bool(one) for one in pair] for path, pair in found.items()} == {
         "etc/config.toml": [True, True],
         "etc/link": [True, False],
@@ -126,7 +126,7 @@ def test_what_changed_has_a_name(tmp_path: Path, root: Path) -> None:
 def test_what_is_excluded_stays(tmp_path: Path, root: Path) -> None:
     store, ours = str(tmp_path / "store"), root / "ours.service"
     ours.write_text("1")
-    _record.take(store, [str(root)], [str(ours)])
+    record.take(store, [str(root)], [str(ours)])
     ours.write_text("2")
     assert restore(store) == []
     ours.unlink()
@@ -136,7 +136,7 @@ def test_what_is_excluded_stays(tmp_path: Path, root: Path) -> None:
 def test_a_directory_that_is_reached_through_a_link(tmp_path: Path, root: Path) -> None:
     (tmp_path / "alias").symlink_to(root)
     store = str(tmp_path / "store")
-    _record.take(store, [str(tmp_path / "alias"), str(root / "conf.d")])
+    record.take(store, [str(tmp_path / "alias"), str(root / "conf.d")])
     (root / "conf.d/a.toml").write_text("other")
     assert restore(store) == [str(root / "conf.d/a.toml")]
     assert (root / "conf.d/a.toml").read_text() == "a = 1\n"
@@ -151,17 +151,17 @@ def test_a_directory_that_is_reached_through_a_link(tmp_path: Path, root: Path) 
     ],
 )
 def test_outermost(paths: list[str], expected: list[str]) -> None:
-    assert _record.outermost(paths) == expected
+    assert record.outermost(paths) == expected
 
 
 def test_a_copy_that_has_no_room(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "_SPARE", 1 << 60)
     with pytest.raises(Refusal, match="room for a copy"):
-        _record.take(str(tmp_path / "store"), [str(root)])
+        record.take(str(tmp_path / "store"), [str(root)])
 
 
 def test_without_a_record_nothing_has_changed(tmp_path: Path) -> None:
-    assert _record.changes(str(tmp_path / "none")) == {}
+    assert record.changes(str(tmp_path / "none")) == {}
     assert restore(str(tmp_path / "none")) == []
 
 
@@ -171,15 +171,15 @@ def test_without_a_record_nothing_has_changed(tmp_path: Path) -> None:
 def command(tmp_path: Path, root: Path, left: Left, script: str, number: int) -> Left:
     """Run one command between a record and its comparison."""
     store = str(tmp_path / f"store-{number}")
-    for path in _record.edited(left):
+    for path in record.edited(left):
         left[path]["edited"] = True
-    _record.take(store, [str(root)])
+    record.take(store, [str(root)])
     subprocess.run(["sh", "-ec", script], cwd=root, check=True)
 
     def is_as_before(path: str, item: Difference) -> bool:
-        return _record.same(item["before"], item["after"], _record.saved(str(tmp_path / "store-0"), path), path)
+        return record.same(item["before"], item["after"], record.saved(str(tmp_path / "store-0"), path), path)
 
-    return _record.merge(left, _record.changes(store), is_as_before)
+    return record.merge(left, record.changes(store), is_as_before)
 
 
 @pytest.mark.parametrize(
@@ -200,13 +200,13 @@ def test_what_is_left_after_several_commands(tmp_path: Path, root: Path, scripts
     for number, script in enumerate(scripts):
         found = command(tmp_path, root, found, script, number)
     assert {os.path.relpath(path, root) for path in found} == left
-    assert _record.edited(found) == set()
+    assert record.edited(found) == set()
 
 
 @pytest.mark.parametrize("script", ["echo mine >> new", "rm new", "chmod 600 new", "rm new; mkdir new"])
 def test_an_edit_in_between_is_seen(tmp_path: Path, root: Path, script: str) -> None:
     left = command(tmp_path, root, {}, "echo x > new", 0)
     subprocess.run(["sh", "-ec", script], cwd=root, check=True)
-    assert _record.edited(left) == {str(root / "new")}
+    assert record.edited(left) == {str(root / "new")}
     left = command(tmp_path, root, left, "true", 1)
     assert left[str(root / "new")]["edited"]

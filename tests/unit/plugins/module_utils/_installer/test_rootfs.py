@@ -17,8 +17,8 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _rootfs
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import rootfs
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.layers import Limits
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.reference import Reference
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tarball import open_source
@@ -327,7 +327,7 @@ def test_parents_that_are_links_are_followed_inside_the_root(
         extract_root(path, root)
         assert (root / place / "f").read_bytes() == b"f"
         assert (root / where).is_symlink()
-        assert _rootfs.resolve(str(root), f"/{where}/f") == str(root / place / "f")
+        assert rootfs.resolve(str(root), f"/{where}/f") == str(root / place / "f")
     path.unlink()
     assert surroundings(path.parent).keys() == around.keys()
 
@@ -364,7 +364,7 @@ def test_progress_and_digests(path: Path, root: Path) -> None:
     told: list[int] = []
     with open_source(Reference("oci-archive", str(path))) as source:
         [image] = source.images()
-        _rootfs.unpack(source, image, str(root), progress=told.append)
+        rootfs.unpack(source, image, str(root), progress=told.append)
     assert told == sorted(told)
     assert told[-1] == sum(layer["size"] for layer in layers)
 
@@ -626,12 +626,12 @@ def there(root: Path) -> Path:
     ],
 )
 def test_resolve(there: Path, asked: str, found: str) -> None:
-    assert _rootfs.resolve(str(there), asked) == str(there / found)
+    assert rootfs.resolve(str(there), asked) == str(there / found)
 
 
 def test_resolve_a_loop(there: Path) -> None:
     with pytest.raises(Refusal, match="Expected /loop/x to lead somewhere"):
-        _rootfs.resolve(str(there), "/loop/x")
+        rootfs.resolve(str(there), "/loop/x")
 
 
 @pytest.mark.parametrize(
@@ -653,7 +653,7 @@ def test_mount_points(tmp_path: Path, there: Path, asked: str, is_directory: boo
     before = os.umask(0o077)
     try:
         for _again in range(2):
-            assert _rootfs.make_mount_point(str(there), asked, is_directory) == str(there / found)
+            assert rootfs.make_mount_point(str(there), asked, is_directory) == str(there / found)
     finally:
         os.umask(before)
     place = there / found
@@ -677,5 +677,5 @@ def test_mount_points(tmp_path: Path, there: Path, asked: str, is_directory: boo
 def test_no_mount_points(there: Path, asked: str, is_directory: bool, says: str) -> None:
     before = tree_of(there)
     with pytest.raises(Refusal, match=says):
-        _rootfs.make_mount_point(str(there), asked, is_directory)
+        rootfs.make_mount_point(str(there), asked, is_directory)
     assert tree_of(there) == before

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _service
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import service
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer.service import Command
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import unit
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._service import Command
 
 
 def line(text: str, key: str) -> str:
@@ -36,7 +36,7 @@ def line(text: str, key: str) -> str:
     ],
 )
 def test_arguments_arrive_as_they_are(word: str, written: str) -> None:
-    text = _service.unit(Command(["/bin/sh", word], "/", {}, "/root"))
+    text = service.unit(Command(["/bin/sh", word], "/", {}, "/root"))
     assert line(text, "ExecStart") == f'ExecStart="/bin/sh" {written}'
 
 
@@ -54,7 +54,7 @@ def test_arguments_arrive_as_they_are(word: str, written: str) -> None:
 )
 def test_variables_are_put_in_where_nobody_sees_them(word: str, written: str) -> None:
     known = {"TOKEN": "hunter2", "MODE": "$(TOKEN)"}
-    text = _service.unit(Command(["/bin/sh", word], "/", known, "/root", known=list(known)))
+    text = service.unit(Command(["/bin/sh", word], "/", known, "/root", known=list(known)))
     assert line(text, "ExecStart") == f'ExecStart="/bin/sh" {written}'
 
 
@@ -86,7 +86,7 @@ def test_what_a_command_says(said: str, shown: str) -> None:
         "TLS_KEY": KEY,
         "EMPTY_SECRET": "",
     }
-    assert _service.masked([said], variables) == [shown]
+    assert service.masked([said], variables) == [shown]
 
 
 @pytest.mark.parametrize(
@@ -106,11 +106,11 @@ def test_what_a_command_says(said: str, shown: str) -> None:
     ],
 )
 def test_names_of_secrets(name: str) -> None:
-    assert _service.masked(["it is hunter2."], {name: "hunter2"}) == ["it is …."]
+    assert service.masked(["it is hunter2."], {name: "hunter2"}) == ["it is …."]
 
 
 def test_the_unit() -> None:
-    text = _service.unit(Command(["/x"], "/work", {"A": "secret"}, "/var/lib/r%", ["BindPaths=/a:/b"]))
+    text = service.unit(Command(["/x"], "/work", {"A": "secret"}, "/var/lib/r%", ["BindPaths=/a:/b"]))
     assert line(text, "RootDirectory") == "RootDirectory=/var/lib/r%%"
     assert line(text, "MountAPIVFS") == "MountAPIVFS=yes"
     assert line(text, "WorkingDirectory") == "WorkingDirectory=/work"
@@ -130,7 +130,7 @@ def test_the_unit() -> None:
     ],
 )
 def test_the_environment(value: str, written: str) -> None:
-    assert _service.environment({"NAME": value}) == f'NAME="{written}"\n'
+    assert service.environment({"NAME": value}) == f'NAME="{written}"\n'
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_the_environment(value: str, written: str) -> None:
 )
 def test_names_that_are_none(name: str, value: str) -> None:
     with pytest.raises(Refusal, match="coco_environment_variables"):
-        _service.environment({name: value})
+        service.environment({name: value})
 
 
 def test_nothing_is_started_that_systemd_has_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,10 +149,10 @@ def test_nothing_is_started_that_systemd_has_not_read(tmp_path: Path, monkeypatc
         asked.append(argv)
         return subprocess.CompletedProcess(argv, 1, "", "Connection timed out")
 
-    monkeypatch.setattr(_service, "_PATH", str(tmp_path / _service.NAME))
-    monkeypatch.setattr(_service, "_ENVIRONMENT", str(tmp_path / "environment"))
-    for module in (_service, unit):
+    monkeypatch.setattr(service, "_PATH", str(tmp_path / service.NAME))
+    monkeypatch.setattr(service, "_ENVIRONMENT", str(tmp_path / "environment"))
+    for module in (service, unit):
         monkeypatch.setattr(module, "run", refused)
     with pytest.raises(Refusal, match="Connection timed out"):
-        _service.start(Command(["/bin/true"], "/", {}, "/root"))
+        service.start(Command(["/bin/true"], "/", {}, "/root"))
     assert asked == [["systemctl", "daemon-reload"]]

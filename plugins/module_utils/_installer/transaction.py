@@ -17,16 +17,6 @@ import time
 import typing as t
 from dataclasses import replace
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import (
-    _command,
-    _contracts,
-    _kept,
-    _reach,
-    _record,
-    _service,
-    _volumes,
-)
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._command import Order, Outcome
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import cri, probe, startable
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import (
@@ -34,6 +24,18 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import (
+    command as command_module,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import (
+    contracts,
+    reach,
+    record,
+    service,
+    volumes,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer.command import Order, Outcome
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer.kept import Kept, find
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import checks
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.progress import Progress
@@ -54,7 +56,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
 
 #: Units that a command may install.
-_UNIT = re.compile(rf"{_reach.UNITS}/[^/]+\.(service|socket|timer|path)")
+_UNIT = re.compile(rf"{reach.UNITS}/[^/]+\.(service|socket|timer|path)")
 
 
 def is_done(receipt: Receipt, order: Order, engine: Engine) -> bool:
@@ -64,7 +66,7 @@ def is_done(receipt: Receipt, order: Order, engine: Engine) -> bool:
         return False
     if order.command != "install":
         return True
-    damaged = {path for path in _record.touched(receipt.installer.left) if not _reach.configures(engine, path)}
+    damaged = {path for path in record.touched(receipt.installer.left) if not reach.configures(engine, path)}
     handlers = set(receipt.handlers)
     if damaged or not handlers <= _configured(engine) & set(probe.served(engine)):
         return False
@@ -73,7 +75,7 @@ def is_done(receipt: Receipt, order: Order, engine: Engine) -> bool:
     return not any(startable.on_mounts(startable.shims(paths.get(name, ()))) for name in handlers)
 
 
-def check(state: State, engine: Engine, order: Order, ignore_pods: bool) -> list[_volumes.Bind]:
+def check(state: State, engine: Engine, order: Order, ignore_pods: bool) -> list[volumes.Bind]:
     """Refuse what cannot be run; nothing is changed. Returns what is to be mounted."""
     receipt = state.receipt()
     if order.command == "install" and (receipt.tree or receipt.edits):
@@ -82,8 +84,8 @@ def check(state: State, engine: Engine, order: Order, ignore_pods: bool) -> list
             f"payload {receipt.payload.digest} below {receipt.prefix}",
             "Uninstall that first.",
         )
-    binds = _volumes.plan(order.volumes, order.mounts, _working(state))
-    _volumes.missing(binds)
+    binds = volumes.plan(order.volumes, order.mounts, _working(state))
+    volumes.missing(binds)
     # Without a CRI there is nobody to ask, and no pod.
     if probe.served(engine) and order.command == "uninstall":
         checks.refuse_pods(engine, set(receipt.handlers), ignore_pods)
@@ -97,7 +99,7 @@ def _check_kubeconfig(path: str) -> None:
     expected = "none, stub or the path of a kubeconfig on the node in coco_installer_kubectl"
     if not os.path.isabs(path):
         raise Refusal(expected, path, "Write one of these words, or a path that begins with /.")
-    if _volumes.UNFIT.search(path):
+    if volumes.UNFIT.search(path):
         raise Refusal(expected, repr(path), "Copy the file to a path without spaces, colons, quotes and backslashes.")
     if not os.path.isfile(path):
         found = "which is no file" if os.path.exists(path) else "where nothing is"
@@ -114,24 +116,24 @@ def carry_out(
     try:
         kept = _find(state, order)
         binds = check(state, engine, order, ignore_pods)
-        created = _volumes.missing(binds)
+        created = volumes.missing(binds)
     except Exception:
         journal.close()
         raise
 
     def work(before: set[str]) -> Outcome:
-        _volumes.create(created)
-        command = _command.prepared(_root(state), kept, order, engine, binds)
+        volumes.create(created)
+        command = command_module.prepared(_root(state), kept, order, engine, binds)
         invocation = probe.invocation(engine)
-        outcome = _command.run(engine, order, command, before - owned)
+        outcome = command_module.run(engine, order, command, before - owned)
         _settle(engine, order, outcome, before - owned, invocation, timeout)
         return outcome
 
-    def result(outcome: Outcome, changed: _record.Changes) -> Receipt:
+    def result(outcome: Outcome, changed: record.Changes) -> Receipt:
         return _receipt(state, receipt, kept, order, outcome, changed, engine)
 
     # What earlier commands have left changed counts, too, wherever that is.
-    roots = [*_reach.recorded(engine, binds), *receipt.installer.left]
+    roots = [*reach.recorded(engine, binds), *receipt.installer.left]
     return _safely(state, journal, engine, roots, created, timeout, work, result)
 
 
@@ -149,15 +151,13 @@ def restore_left(
         restarted = not _serves(engine, configured)
         return Outcome(restarted=restarted, served=probe.restart(engine, configured, timeout) if restarted else ())
 
-    def result(outcome: Outcome, changed: _record.Changes) -> Receipt:
+    def result(outcome: Outcome, changed: record.Changes) -> Receipt:
         del outcome, changed
         return replace(receipt, installer=replace(receipt.installer, left={}))
 
     # What is left behind goes for good; what the engine may not start with has to come back.
     roots = [
-        path
-        for path in receipt.installer.left
-        if _reach.configures(engine, path) or path.startswith(f"{_reach.UNITS}/")
+        path for path in receipt.installer.left if reach.configures(engine, path) or path.startswith(f"{reach.UNITS}/")
     ]
     return _safely(state, journal, engine, roots, [], timeout, work, result)
 
@@ -165,10 +165,10 @@ def restore_left(
 def bring_back(state: State) -> None:
     """Bring back what commands have left changed, as far as nobody has edited it since."""
     left = state.receipt().installer.left
-    edited = _record.edited(left)
+    edited = record.edited(left)
     wanted = {path: item["before"] for path, item in left.items() if path not in edited}
     _stop_units(path for path, before in wanted.items() if before is None)
-    _record.put_back(wanted, lambda path: _original(state, path))
+    record.put_back(wanted, lambda path: _original(state, path))
     unit.reload()
 
 
@@ -177,10 +177,10 @@ def _safely(
     journal: Journal,
     engine: Engine,
     roots: t.Sequence[str],
-    created: t.Sequence[_volumes.Created],
+    created: t.Sequence[volumes.Created],
     timeout: float,
     work: t.Callable[[set[str]], Outcome],
-    result: t.Callable[[Outcome, _record.Changes], Receipt],
+    result: t.Callable[[Outcome, record.Changes], Receipt],
 ) -> Outcome:
     """Do ``work`` on what ``roots`` hold, and commit its ``result``, a receipt; or put everything back. Both are told what the
     engine serves and is configured with: what it only still serves, nobody can give back.
@@ -189,9 +189,9 @@ def _safely(
     try:
         before = set(probe.served(engine)) & _configured(engine)
         journal.record(command=CommandUndo(list(created), engine, sorted(before), probe.invocation(engine), timeout))
-        _record.take(_store(state), roots, unit.PATHS)
+        record.take(_store(state), roots, unit.PATHS)
         outcome = work(before)
-        changed = _record.changes(_store(state))
+        changed = record.changes(_store(state))
         outcome.files = {path: _word(*pair) for path, pair in changed.items()}
         receipt = result(outcome, changed)
         # What others have written is no more durable than what they made sure of.
@@ -206,17 +206,17 @@ def _safely(
 
 def finish(state: State, journal: Journal) -> None:
     """End a run that was committed. May be repeated."""
-    _service.remove()
+    service.remove()
     receipt = journal.receipt or state.receipt()
     left = receipt.installer.left
     for path, item in left.items():
-        original, copy = _original(state, path), _record.saved(_store(state), path)
+        original, copy = _original(state, path), record.saved(_store(state), path)
         if item["before"] and item["before"]["type"] != "directory" and not os.path.lexists(original):
             files.make_directories(os.path.dirname(original), mode=0o700)
             os.rename(copy, original)
     state.write_receipt(receipt)
     # A path that is as before again has no bytes of before: the next command finds its own.
-    for original in _record.index([_original(state, "")]):
+    for original in record.index([_original(state, "")]):
         path = original[len(_original(state, "")) :]
         if path not in left and not os.path.isdir(original):
             files.remove_file(original)
@@ -231,18 +231,18 @@ def roll_back(state: State, journal: Journal) -> list[str]:
 
     Returns what the user has to know: when this fails, the admin may mend a file by hand, and that one stays.
     """
-    _service.remove()
+    service.remove()
     undo = journal.command
     if undo is None:  # it was opened, and no more
         journal.close()
         return []
     # What fills the disk goes first: putting back takes some room.
     files.remove_tree(_root(state))
-    _stop_units(path for path, (before, _after) in _record.changes(_store(state)).items() if before is None)
-    seen = _record.seen(_store(state)) if undo.seen is None else undo.seen
+    _stop_units(path for path, (before, _after) in record.changes(_store(state)).items() if before is None)
+    seen = record.seen(_store(state)) if undo.seen is None else undo.seen
     if undo.seen is None:
         undo = _noted(journal, replace(undo, seen=seen))
-    changed, kept = _record.restore(_store(state), seen)
+    changed, kept = record.restore(_store(state), seen)
     _tidy(state, journal)
     engine = undo.engine
     unit.reload()
@@ -268,7 +268,7 @@ def _noted(journal: Journal, undo: CommandUndo) -> CommandUndo:
 def damage(receipt: Receipt) -> dict[str, str]:
     """Return what commands of the payload have made and is no longer as they left it: path → missing, or edited."""
     left = receipt.installer.left
-    return {path: "edited" if _record.look(path) else "missing" for path in sorted(_record.touched(left))}
+    return {path: "edited" if record.look(path) else "missing" for path in sorted(record.touched(left))}
 
 
 def left_behind(receipt: Receipt) -> dict[str, str]:
@@ -280,7 +280,7 @@ def left_behind(receipt: Receipt) -> dict[str, str]:
 def edited(receipt: Receipt) -> list[str]:
     """Return what somebody has edited since commands of the payload made it: it stays."""
     left = receipt.installer.left
-    return sorted(path for path in _record.edited(left) if _record.look(path))
+    return sorted(path for path in record.edited(left) if record.look(path))
 
 
 def _configured(engine: Engine) -> set[str]:
@@ -314,10 +314,10 @@ def _tidy(state: State, journal: Journal) -> None:
     for directory in (_root(state), _working(state)):
         files.remove_tree(directory)
     recorded = journal.receipt.installer.left if journal.receipt else {}
-    _volumes.remove_created([entry for entry in _created(journal) if entry["path"] not in recorded])
+    volumes.remove_created([entry for entry in _created(journal) if entry["path"] not in recorded])
 
 
-def _created(journal: Journal) -> list[_volumes.Created]:
+def _created(journal: Journal) -> list[volumes.Created]:
     return journal.command.created if journal.command else []
 
 
@@ -326,8 +326,8 @@ def _store(state: State) -> str:
     return os.path.join(state.journal, "before")
 
 
-def _find(state: State, order: Order) -> _kept.Kept:
-    kept = _kept.find(state, order.digest)
+def _find(state: State, order: Order) -> Kept:
+    kept = find(state, order.digest)
     if kept is None:
         raise Refusal(
             f"the layers of payload {order.digest} on the node, kept there since it was installed",
@@ -369,13 +369,13 @@ def _settle(engine: Engine, order: Order, outcome: Outcome, foreign: set[str], i
         raise Refusal(
             f"{engine.unit} to serve {', '.join(order.handlers) or 'a new handler'} after install of the payload",
             f"{', '.join(sorted(new)) or 'none'} new, beside {', '.join(sorted(foreign))}",
-            _command.hint(outcome.output, order),
+            command_module.hint(outcome.output, order),
         )
     if order.command == "uninstall" and new:
         raise Refusal(
             f"no handler of the payload in {engine.unit} after its uninstall",
             f"{', '.join(sorted(new))}{'; ' + outcome.warning if outcome.warning else ''}",
-            _command.hint(outcome.output, order),
+            command_module.hint(outcome.output, order),
         )
 
 
@@ -400,7 +400,7 @@ def _undone(state: State, journal: Journal, engine: Engine, error: Exception, be
         if journal.stage is Stage.OPENED:
             journal.close()
             return first
-        done = {path: _word(*pair) for path, pair in _record.changes(_store(state)).items()}
+        done = {path: _word(*pair) for path, pair in record.changes(_store(state)).items()}
         roll_back(state, journal)
     except Exception as second:
         remedy = (
@@ -414,36 +414,36 @@ def _undone(state: State, journal: Journal, engine: Engine, error: Exception, be
     return Refusal(first.expected, first.found, f"{first.remedy} {back}{said}")
 
 
-def _word(before: _record.Entry | None, after: _record.Entry | None) -> str:
+def _word(before: record.Entry | None, after: record.Entry | None) -> str:
     return "added" if before is None else "removed" if after is None else "changed"
 
 
 def _receipt(
     state: State,
     receipt: Receipt,
-    kept: _kept.Kept,
+    kept: Kept,
     order: Order,
     outcome: Outcome,
-    changed: _record.Changes,
+    changed: record.Changes,
     engine: Engine,
 ) -> Receipt:
     """Return the receipt as it is after the command."""
-    installer = _contracts.undone_by(order.command, receipt.installer)
+    installer = contracts.undone_by(order.command, receipt.installer)
     old = dict(installer.left)
     for path in old:
         # As it was when this command began.
-        found = changed[path][0] if path in changed else _record.look(path)
-        content = _record.saved(_store(state), path) if path in changed else path
-        if not _record.untouched(content, old[path]["after"], found):
+        found = changed[path][0] if path in changed else record.look(path)
+        content = record.saved(_store(state), path) if path in changed else path
+        if not record.untouched(content, old[path]["after"], found):
             old[path] = {"before": old[path]["before"], "edited": True, "after": found}
 
     def is_as_before(path: str, item: Difference) -> bool:
         original = _original(state, path)
-        copy = original if os.path.lexists(original) else _record.saved(_store(state), path)
-        return _record.same(item["before"], item["after"], copy, path)
+        copy = original if os.path.lexists(original) else record.saved(_store(state), path)
+        return record.same(item["before"], item["after"], copy, path)
 
-    signed = {path: (before, _record.signed(path, after)) for path, (before, after) in changed.items()}
-    left = _record.merge(old, signed, is_as_before)
+    signed = {path: (before, record.signed(path, after)) for path, (before, after) in changed.items()}
+    left = record.merge(old, signed, is_as_before)
     run = CommandDone(order.digest, order.fingerprint, **order.known)
     result = replace(receipt, installer=Installer({**installer.done, order.command: run}, left))
     if order.command not in ("install", "uninstall"):

@@ -14,8 +14,8 @@ import tarfile
 import typing as t
 from dataclasses import asdict
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _contracts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import contracts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.archive import Image, Layer
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.layers import Layers, Limits
@@ -61,9 +61,9 @@ class Kept:
         return str(self._record["contract"])
 
     @property
-    def contract(self) -> _contracts.Contract | None:
+    def contract(self) -> contracts.Contract | None:
         """Return how its installer is run, as far as that is known."""
-        return _contracts.by_name(self.contract_name)
+        return contracts.by_name(self.contract_name)
 
 
 def directory_of(state: State, digest: str) -> str:
@@ -92,7 +92,7 @@ def keep(
 
     def visit(member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
         del tar
-        found.add(_contracts.tells(posixpath.normpath(member.name.lstrip("/"))))
+        found.add(contracts.tells(posixpath.normpath(member.name.lstrip("/"))))
 
     copying = _Copying(source, directory)
     layers = Layers(t.cast("Source", copying), image, limits, progress)
@@ -108,7 +108,7 @@ def keep(
         "environment": list(image.environment),
         "directory": image.directory,
         "layers": [asdict(layer) for layer in copying.layers],
-        "contract": _contracts.recognise(found),
+        "contract": contracts.recognise(found),
         # What _payloads knows of payloads of its own kind: nothing is staged, and an installation does not end it.
         "staged": "",
         "keep": True,
