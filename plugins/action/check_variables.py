@@ -16,12 +16,9 @@ from ansible import errors
 from ansible.utils.vars import load_extra_vars
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import (
-    _engine_config,
-    _toml,
-    _variables,
-)
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _variables
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._action import RuntimeAction
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine import handlers, planners, toml
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._operator import crd, native
 
 #: What an error of a template says of a name.
@@ -152,12 +149,12 @@ def _no_value(name: str, error: errors.AnsibleError) -> Refusal:
 def _contents(values: Mapping[str, t.Any], required: list[str]) -> Iterator[Refusal]:
     """Yield what is wrong with values of the right types: it would be found later, when the payload has been sent."""
     checks: list[t.Callable[[], t.Any]] = [
-        lambda: _engine_config.check_overrides(values.get("coco_handler_overrides", {})),
-        lambda: _engine_config.proxy_tables(values.get("coco_proxy_plugins", {})),
+        lambda: handlers.check_overrides(values.get("coco_handler_overrides", {}), planners.keys()),
+        lambda: handlers.proxy_tables(values.get("coco_proxy_plugins", {})),
         *(functools.partial(crd.check_variable, name, value) for name, value in values.items()),
     ]
     if required and values.get("coco_installer") != "payload":
-        checks.append(_toml.require)
+        checks.append(toml.require)
     for check in checks:
         try:
             check()

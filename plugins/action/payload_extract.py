@@ -42,12 +42,14 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._p
     on_controller,
     parse,
 )
-from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import (
-    _engine_config,
-    _looked,
-    _toml,
-)
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._action import RuntimeAction
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine import looked, toml
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine.api import Found, Wanted
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine.handlers import (
+    proxy_tables,
+    refuse_early,
+)
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine.planners import planner_of
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._once import once
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._payload import decompress, leftovers
 
@@ -113,19 +115,19 @@ class ActionModule(RuntimeAction):
         """Refuse what needs no payload to be refused, before one is sent or read."""
         if not self._serve:
             return
-        _toml.require()
+        toml.require()
         engine = {key: options[key] for key in _module.ENGINE_OPTIONS if options.get(key)}
         found = self.node("engine_config", task_vars, state="read", **engine)
-        wanted = _engine_config.Wanted(
-            proxies=_engine_config.proxy_tables(self._serve.get("proxy_plugins") or {}),
+        wanted = Wanted(
+            proxies=proxy_tables(self._serve.get("proxy_plugins") or {}),
             mode=str(options.get("config_mode", "auto")),
             keep_aside=self._serve.get("conflicts") == "keep_aside",
             enable_cri=boolean(options.get("enable_cri", False)),
         )
         overrides = self._serve.get("overrides") or {}
         names = check_type_list(options.get("handlers") or [])
-        _engine_config.refuse_early(_engine_config.Found.read(found), wanted, names, overrides)
-        _looked.remember(self.host, engine, found)
+        refuse_early(planner_of(found["engine"]["name"]), Found.read(found), wanted, names, overrides)
+        looked.remember(self.host, engine, found)
 
     def _extract(self, task_vars: dict[str, t.Any], options: dict[str, t.Any]) -> dict[str, t.Any]:
         """Let the node work, and show how far it is."""

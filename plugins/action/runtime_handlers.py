@@ -14,17 +14,20 @@ from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import startable
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import dump
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import checks
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import places
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.files import sha256
-from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import (
-    _engine_config,
-    _looked,
-    _secrets,
-    _toml,
-)
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _secrets
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._action import NodeFailed, RuntimeAction
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine import looked, toml
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine.api import (
+    Edit,
+    Found,
+    Plan,
+    Wanted,
+)
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine.handlers import proxy_tables
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine.planners import planner_of
 
 _SPEC: dict[str, dict[str, t.Any]] = {
     "handlers": {
@@ -60,14 +63,14 @@ class ActionModule(RuntimeAction):
     def act(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         try:
             _validation, options = self.validate_argument_spec(argument_spec=_SPEC)
-            _toml.require()
+            toml.require()
             engine = {key: options[key] for key in _module.RESTART_OPTIONS if options[key] is not None}
             return self._reconcile(options, engine, task_vars)
         except AnsibleConnectionFailure:
             raise  # the next run finds the journal
         except Exception:
             # What was refused may be put right before the next task looks.
-            _looked.forget(self.host, self._task.args)
+            looked.forget(self.host, self._task.args)
             # The artifacts of a run whose handlers are refused go back where they came from.
             run = self._task.args.get("run")
             if run:
@@ -80,13 +83,13 @@ class ActionModule(RuntimeAction):
     ) -> dict[str, t.Any]:
         """Return what the engine's files are; read once by a check and the run that follows it."""
         follows = self._task.check_mode or options["run"]
-        found = _looked.recall(self.host, engine_options) if follows else None
+        found = looked.recall(self.host, engine_options) if follows else None
         if found is None:
             found = self.node("engine_config", task_vars, state="read", run=options["run"], **engine_options)
             if self._task.check_mode:
-                _looked.remember(self.host, engine_options, found)
+                looked.remember(self.host, engine_options, found)
         if not self._task.check_mode:
-            _looked.forget(self.host, engine_options)
+            looked.forget(self.host, engine_options)
         return found
 
     def _reconcile(
@@ -94,27 +97,28 @@ class ActionModule(RuntimeAction):
     ) -> dict[str, t.Any]:
         found = self._look(options, engine_options, task_vars)
         _refuse_dead(found, options)
-        unserved = not set(dump.served(found["dump"])) <= set(found["served"])
+        planner = planner_of(found["engine"]["name"])
+        unserved = not set(planner.served(found["dump"])) <= set(found["served"])
         if not (
             options["handlers"] or options["run"] or found["owned"] or found["before"] or found["links"] or unserved
         ):
             # Nothing is wanted and nothing is ours: whatever this engine is configured like, it is fine.
             return _result(found, "", {}, {"changed": False, "restarted": False, "served": found["served"]})
-        version = _engine_config.Found.read(found).version
+        version = Found.read(found).version
         handlers = [
             {key: value for key, value in handler.items() if value is not None} for handler in options["handlers"]
         ]
         overrides = options["overrides"] if handlers else {}
-        wanted = _engine_config.Wanted(
-            handlers=_engine_config.handler_tables(handlers, overrides, version),
-            proxies=_engine_config.proxy_tables(options["proxy_plugins"]) if handlers else {},
+        wanted = Wanted(
+            handlers=planner.tables(handlers, overrides, version),
+            proxies=proxy_tables(options["proxy_plugins"]) if handlers else {},
             mode=options["config_mode"],
             keep_aside=options["conflicts"] == "keep_aside",
             enable_cri=options["enable_cri"],
         )
-        links = _engine_config.shim_links(handlers, overrides, version)
+        links = planner.links(handlers, overrides, version)
         _refuse_unstartable(found, wanted.handlers, links)
-        plan = _engine_config.plan(_engine_config.Found.read(found), wanted, checks.TRIAL)
+        plan = planner.plan(Found.read(found), wanted, places.TRIAL)
         applied: dict[str, t.Any] = {"changed": False, "restarted": False, "served": found["served"], "links": {}}
         settled = (set(wanted.handlers), set(wanted.proxies), links) == (
             set(found["owned"]),
@@ -157,7 +161,7 @@ def _refuse_dead(found: dict[str, t.Any], options: dict[str, t.Any]) -> None:
     """Refuse to call a node clean whose engine is configured with handlers that have lost their programs with our artifacts."""
     if options["handlers"] or not found["dead"]:
         return
-    files = _engine_config.Found.read(found).files
+    files = Found.read(found).files
     places = {name: [path for path, text in files.items() if name in (text or "")] for name in found["dead"]}
     raise Refusal(
         "no handler in the engine's configuration whose program was removed with this collection's artifacts",
@@ -185,7 +189,7 @@ def _encoded(text: str | None) -> str | None:
     return None if text is None else base64.b64encode(text.encode()).decode()
 
 
-def _file(edit: _engine_config.Edit) -> dict[str, t.Any]:
+def _file(edit: Edit) -> dict[str, t.Any]:
     return {
         "path": edit.path,
         "expected": "" if edit.now is None else sha256(edit.now.encode()),
@@ -196,7 +200,7 @@ def _file(edit: _engine_config.Edit) -> dict[str, t.Any]:
     }
 
 
-def _diff(plan: _engine_config.Plan, applied: dict[str, t.Any], unit: str) -> list[dict[str, str]]:
+def _diff(plan: Plan, applied: dict[str, t.Any], unit: str) -> list[dict[str, str]]:
     """Return what changes on the node, for humans: files without their secrets, links, the restart."""
     diffs = [
         {

@@ -20,19 +20,21 @@ import traceback
 import typing as t
 from dataclasses import asdict, dataclass
 
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import flavours
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.change import Change
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import transaction
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, places
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import documents, unit
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.begin import begin, tidy
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal, Kind, Stage
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State, locked
 
 if t.TYPE_CHECKING:
     from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import command
 
-_DIRECTORY = "/run/confidential-containers"
+_DIRECTORY = places.HANDOVER
 _REQUEST = _DIRECTORY + "/request.json"
 _GOES_ON = "What this run began, the next one finishes or undoes."
 
@@ -104,7 +106,7 @@ def _result_path(run: str) -> str:
 
 def leave_request(state: State, journal: Journal, request: Request) -> None:
     """Open the run, and leave a request for the unit."""
-    transaction.begin(state, journal)
+    begin(state, journal)
     files.make_directories(_DIRECTORY, mode=0o700)
     files.remove_file(_result_path(request.run))
     files.write_json(_REQUEST, request.plain())
@@ -169,17 +171,39 @@ def _is_listened_for(run: str) -> bool:
 
 
 def _carry_out(state: State, journal: Journal, request: Request) -> transaction.Outcome | command.Outcome:
-    how = (request.timeout, request.ignore_pods)
+    driver, how = flavours.driver(request.engine), (request.timeout, request.ignore_pods)
     if request.task is Task.CHANGE:
-        return transaction.carry_out(state, journal, request.engine, Change.from_plain(request.work), *how)
-    # Not loaded before it is needed: see _native.transaction.recover.
+        return transaction.carry_out(state, journal, driver, Change.from_plain(request.work), *how)
+    # Not loaded before it is needed: see recover.
     from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer.transaction import (
         carry_out,
         restore_left,
     )
 
     work = carry_out if request.task is Task.COMMAND else restore_left
-    return work(state, journal, request.engine, request.work, *how)
+    return work(state, journal, driver, request.work, *how)
+
+
+def recover(state: State) -> tuple[str, list[str]]:
+    """End a run that was interrupted: finish it when it was committed, else roll it back.
+
+    Returns what was done, '' where there was none, and what the user has to know of it.
+    """
+    journal = Journal.find(state)
+    if journal is None:
+        return "", []
+    finish, roll_back = transaction.finish, transaction.roll_back
+    if journal.kind is Kind.INSTALLER:
+        # Every module comes through here, and few need it: loading takes a node longer than all else in an unchanged run.
+        from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import (
+            transaction as installer,
+        )
+
+        finish, roll_back = installer.finish, installer.roll_back
+    if journal.stage is Stage.COMMITTED:
+        finish(state, journal)
+        return "finished", []
+    return "rolled back", roll_back(state, journal)
 
 
 def unheard() -> str:
@@ -245,7 +269,7 @@ def _attend(state: State) -> int:
             # Not its words, which could quote a configuration.
             sys.stderr.writelines([*traceback.format_tb(error.__traceback__), f"{type(error).__name__}\n"])
             status = 1
-    left = transaction.tidy(state)
+    left = tidy(state)
     sys.stdout.write("".join(f"{line}\n" for line in (left, "" if run else "nothing to do") if line))
     return status
 
@@ -264,7 +288,7 @@ def _its_own(journal: Journal | None, request: Request) -> Journal:
 
 def _end(state: State, run: str) -> t.NoReturn:
     """End the run that was interrupted, and say so to who may still wait for it, or to the next run."""
-    said, told = transaction.recover(state)
+    said, told = recover(state)
     sys.stdout.write("".join(f"run {run}: {words}\n" for words in (f"{said}.", *told)))
     raise Refusal(
         f"run {run} to go on to its end",

@@ -15,9 +15,9 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _handover
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Overrides
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import transaction
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.begin import tidy
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State, locked
 
@@ -50,9 +50,9 @@ RESTART_OPTIONS: dict[str, dict[str, t.Any]] = {**ENGINE_OPTIONS, "engine_timeou
 _recovered: list[str] = []
 
 
-def overrides(params: t.Mapping[str, t.Any]) -> detect.Overrides:
+def overrides(params: t.Mapping[str, t.Any]) -> Overrides:
     """Return what the user said about the engine."""
-    return detect.Overrides(
+    return Overrides(
         engine=params["engine"],
         config=params["engine_config"] or "",
         unit=params["engine_unit"] or "",
@@ -127,14 +127,14 @@ def session(module: AnsibleModule, run: str = "") -> t.Iterator[tuple[State, str
         try:
             yield state, recovered
         finally:
-            left = transaction.tidy(state)
+            left = tidy(state)
             if left:
                 module.warn(left)
 
 
 def _recover(module: AnsibleModule, state: State) -> str:
     """End a run that was interrupted, and return what was done, '' where there was none."""
-    recovered, told = transaction.recover(state)
+    recovered, told = _handover.recover(state)
     if recovered:
         _recovered.append(recovered)
     if told:

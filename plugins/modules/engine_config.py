@@ -175,99 +175,16 @@ recovered:
   type: str
 """
 
-import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _handover, _module
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import probe, startable
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.change import Change, encoded
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import (
-    detect,
-    imports,
-    schemas,
-)
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import (
-    dump as dump_module,
-)
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import flavours
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.change import Change
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._handover import Request, Task
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import transaction
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.files import sha256
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
-
-
-def _read(state: State, engine: detect.Engine) -> dict[str, t.Any]:
-    receipt = state.receipt()
-    edits = receipt.edits
-    files: dict[str, bytes | None] = {**imports.read(engine.config)}
-    for path in (engine.config, schemas.drop_in_path(engine.config), *edits):
-        if path not in files:
-            files[path] = _content(path)
-    dump = detect.dump(engine, engine.config)[0]
-    digests = {path: "" if content is None else sha256(content) for path, content in files.items()}
-    return {
-        "files": {path: encoded(content) for path, content in files.items()},
-        "before": {path: edit.before for path, edit in edits.items() if edit.after == digests[path]},
-        "edited": sorted(edits),
-        "builtin": {name: table for edit in edits.values() for name, table in edit.builtin.items()},
-        "disabled": {path: edit.disabled for path, edit in edits.items() if edit.disabled},
-        "links": {path: os.readlink(path) if os.path.islink(path) else None for path in receipt.links},
-        "owned": receipt.handlers,
-        "proxy_plugins": receipt.proxy_plugins,
-        "dump": dump,
-        "dead": _dead(receipt, dump),
-        "unstartable": startable.on_mounts(
-            {
-                *(table.get("runtime_path", "") for table in receipt.handlers.values()),
-                *receipt.links.values(),
-            }
-        ),
-        "served": probe.served(engine),
-    }
-
-
-def _dead(receipt: Receipt, dump: str) -> dict[str, str]:
-    """Return configured handlers that need what is not there any more below the prefix of an installation of ours."""
-    if receipt.tree or not receipt.prefix:
-        return {}
-    return {
-        name: path
-        for name, paths in dump_module.paths(dump).items()
-        for path in paths
-        if path.startswith(f"{receipt.prefix}/") and not os.path.exists(path)
-    }
-
-
-def _content(path: str) -> bytes | None:
-    """Return a file's content, None where there is none."""
-    if not os.path.exists(path):
-        if os.path.islink(path):
-            raise Refusal(
-                f"a file at {path}",
-                f"a link to {os.readlink(path)}, which is not there",
-                "Remove the link, or mend it.",
-            )
-        return None
-    with open(path, "rb") as stream:
-        return stream.read()
-
-
-def _open(state: State, run: str) -> Journal:
-    """Return the journal of the run that the caller goes on with, or of a new one."""
-    journal = Journal.find(state)
-    if run and (journal is None or run != journal.run):
-        raise Refusal(
-            f"this run ({run}), which brought the artifacts, to be open on the node",
-            f"run {journal.run}, which began meanwhile"
-            if journal
-            else "that another run, or a restart of the node, has ended it",
-            "Let only one run at a time work on a node, and run the playbook again.",
-        )
-    return journal or Journal(state)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import reading, transaction
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.begin import opened
 
 
 def _plan(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -318,24 +235,24 @@ def main() -> t.NoReturn:
         journal = None
         with _module.session(module, params["run"]) as (state, recovered):
             if params["state"] == "restored":
-                recovered, told = transaction.recover(state)
+                recovered, told = _handover.recover(state)
                 for words in told:
                     module.warn(words)
                 return {"changed": bool(recovered), "recovered": recovered}
-            engine = detect.detect(_module.overrides(params), restarting=params["state"] == "applied")
-            result["engine"] = engine.facts()
+            driver = flavours.detect(_module.overrides(params), restarting=params["state"] == "applied")
+            result["engine"] = driver.engine.facts()
             if params["state"] == "read":
-                result.update(_read(state, engine))
+                result.update(reading.read(state, driver))
             elif module.check_mode:
                 change = Change.from_plain(params)
                 outcome, _present = transaction.check(
-                    state, engine, change, None, params["ignore_running_pods"], dry=True
+                    state, driver, change, None, params["ignore_running_pods"], dry=True
                 )
                 result.update(_result(outcome))
             else:
-                journal = _open(state, params["run"])
+                journal = opened(state, params["run"])
                 how = (params["engine_timeout"], params["ignore_running_pods"])
-                request = Request(journal.run, engine, Task.CHANGE, _plan(params), *how)
+                request = Request(journal.run, driver.engine, Task.CHANGE, _plan(params), *how)
                 _handover.leave_request(state, journal, request)
         # The unit takes the lock itself.
         if journal:

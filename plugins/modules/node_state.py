@@ -60,37 +60,37 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _handover, _module
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import flavours
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Driver
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._handover import Request, Task
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import transaction
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import artifacts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, mounts
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import registry
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import staged
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal, Kind
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
 
 
-def _engine(module: AnsibleModule) -> detect.Engine | None:
+def _engine(module: AnsibleModule) -> Driver | None:
     """Return the node's engine, None where there is none (any more)."""
     try:
-        return detect.detect(_module.overrides(module.params), restarting=False)
+        return flavours.detect(_module.overrides(module.params), restarting=False)
     except Refusal:
         return None
 
 
 def _request(module: AnsibleModule, state: State) -> str:
     """Have what a payload's commands left behind brought back; return the run that does it, '' where there is none."""
-    engine = _engine(module)
+    driver = _engine(module)
     if not state.receipt().installer.left:
         return ""
-    if engine is None:
+    if driver is None:
         transaction.bring_back(state)
         return ""
     journal = Journal(state, Kind.INSTALLER)
-    request = Request(journal.run, engine, Task.RESTORE, {}, module.params["engine_timeout"], ignore_pods=True)
+    request = Request(journal.run, driver.engine, Task.RESTORE, {}, module.params["engine_timeout"], ignore_pods=True)
     _handover.leave_request(state, journal, request)
     return journal.run
 
@@ -116,9 +116,9 @@ def _refuse_installed(state: State) -> None:
 
 
 def _forget(module: AnsibleModule, state: State) -> None:
-    engine = _engine(module)
-    if engine:
-        registry.clean(engine)
+    driver = _engine(module)
+    if driver:
+        driver.clean()
     staged.forget(state, everything=True)
     receipt = state.receipt()
     # Where an edited file stayed, and is gone by now.

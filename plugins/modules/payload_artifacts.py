@@ -122,12 +122,12 @@ from dataclasses import replace
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _module
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import contracts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import artifacts, transaction
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, process
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layouts
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.begin import begin
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal, Stage, Swap
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.staged import find
@@ -210,7 +210,7 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
         kept=plan.kept,
         give_back=sorted(set(known.kept) - set(new)),
     )
-    transaction.begin(state, journal, artifacts=swap)
+    begin(state, journal, artifacts=swap)
     if working != staged.staged:
         _copy(staged.staged, working)
     artifacts.swap(swap)
@@ -239,7 +239,7 @@ def _label(module: AnsibleModule, prefix: str) -> None:
     """Give artifacts the labels of their place: they were made elsewhere, and programs have others."""
     if not os.path.exists(_ENFORCING):
         return
-    done = detect.run(["restorecon", "-R", prefix], timeout=300)
+    done = process.run(["restorecon", "-R", prefix], timeout=300)
     if done.returncode == 0:
         return
     refusal = Refusal(
@@ -281,7 +281,7 @@ def _back(module: AnsibleModule, state: State, journal: Journal, error: Exceptio
 
 def _copy(staged: str, working: str) -> None:
     """Copy a payload that is kept: what is installed is renamed into its place, and may be edited there."""
-    done = detect.run(["cp", "--archive", "--reflink=auto", "--", staged, working], timeout=3600)
+    done = process.run(["cp", "--archive", "--reflink=auto", "--", staged, working], timeout=3600)
     if done.returncode != 0:
         files.remove_tree(working)
         raise Refusal(
@@ -315,7 +315,7 @@ def _absent(module: AnsibleModule, state: State) -> dict[str, t.Any]:
     if changed and not module.check_mode:
         journal = Journal(state)
         swap = Swap(prefix, remove=plan["remove"], give_back=kept)
-        transaction.begin(state, journal, artifacts=swap, receipt=after)
+        begin(state, journal, artifacts=swap, receipt=after)
         transaction.finish(state, journal)
     return {**_result(prefix, plan), "edited": artifacts.staying(after), "changed": changed}
 

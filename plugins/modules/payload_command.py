@@ -168,7 +168,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _handover, _module
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import flavours
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._handover import Request, Task
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import contracts, transaction
@@ -289,19 +289,19 @@ def main() -> t.NoReturn:
         result: dict[str, t.Any] = {"changed": False}
         journal = None
         with _module.session(module) as (state, recovered):
-            engine = detect.detect(_module.overrides(params))
+            driver = flavours.detect(_module.overrides(params))
             missing = _nothing_to_run(params, state)
             if missing:
                 module.warn(missing)
                 return {"changed": bool(recovered), "recovered": recovered}
             order = _order(params, state)
-            if not transaction.is_done(state.receipt(), order, engine):
-                transaction.check(state, engine, order, params["ignore_running_pods"])
+            if not transaction.is_done(state.receipt(), order, driver):
+                transaction.check(state, driver, order, params["ignore_running_pods"])
                 result.update(_plan(order))
                 if not module.check_mode:
                     journal = Journal(state, Kind.INSTALLER)
                     how = (params["engine_timeout"], params["ignore_running_pods"])
-                    request = Request(journal.run, engine, Task.COMMAND, dataclasses.asdict(order), *how)
+                    request = Request(journal.run, driver.engine, Task.COMMAND, dataclasses.asdict(order), *how)
                     _handover.leave_request(state, journal, request)
         # The unit takes the lock itself.
         if journal:

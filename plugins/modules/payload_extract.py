@@ -242,8 +242,8 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _module
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import readiness
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import flavours, readiness
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Access
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import contracts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer.kept import (
@@ -270,7 +270,6 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._p
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.components import of
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.reference import REGISTRY, parse
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.registry import Access, Registry
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tarball import Source
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import staged as staged_module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Payload
@@ -369,10 +368,10 @@ class Extraction:
             self._require_engine()
         if self.params["look"]:
             return {"changed": False, "found": "absent"}
-        engine = detect.detect(_module.overrides(self.params))
+        driver = flavours.detect(_module.overrides(self.params))
         if not digest:  # the action plugin asks for nothing else then
-            return {"changed": False, "digest": Registry(engine, self.reference, access).resolve()}
-        registry = Registry(engine, self.reference.pinned(digest), access)
+            return {"changed": False, "digest": driver.registry(self.reference.image_name, access).resolve()}
+        registry = driver.registry(self.reference.pinned(digest).image_name, access)
         with registry.pulled(hardware.architecture(), self._pulling) as store, Archive(
             self.reference, store, digest
         ) as source:

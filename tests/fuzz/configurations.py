@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import hypothesis
 from hypothesis import strategies
 
-from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _toml
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine import toml
 
 #: Stands in values and comments; must not appear in any message.
 SECRET = "hunter2"
@@ -73,7 +73,7 @@ _LONG_STRINGS = (
     r'"""\"""[x]"""',
     '"""\n\\"""\n[x]\n"""',
     "'''\n# no comment ]\n'''",
-    f"'''\n\n{_toml.MARK}\n{_OUR_HEADER}\nruntime_type = 'x'\n'''",
+    f"'''\n\n{toml.MARK}\n{_OUR_HEADER}\nruntime_type = 'x'\n'''",
     f'"""\nimports = ["{GLOB}"]\n"""',
     f"'''\n{SECRET}\n\n'''",
 )
@@ -165,7 +165,7 @@ class Writer:
     def between(self) -> str:
         return self.pick(
             *("", "", "\n", "\n", "\n\n", "   \n", f"{self.indent}{self.comment()}\n", f"\n{self.comment()}\n"),
-            *(f"{_toml.MARK}\n", f"\n{_toml.MARK}\n", f"# {_OUR_HEADER}\n"),
+            *(f"{toml.MARK}\n", f"\n{toml.MARK}\n", f"# {_OUR_HEADER}\n"),
         )
 
 

@@ -10,7 +10,16 @@ import tomllib
 import typing as t
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import schemas
-from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _engine_config, _toml
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine import toml
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine.api import (
+    Found,
+    Plan,
+    Wanted,
+)
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine.containerd import documents
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine.planners import planner_of
+
+PLANNER = planner_of("containerd")
 
 MAIN = "/etc/containerd/config.toml"
 DROP_IN = schemas.drop_in_path(MAIN)
@@ -41,15 +50,15 @@ class Node:
 
     @property
     def target(self) -> schemas.Target:
-        document = _toml.parse(self.files[MAIN] or "", MAIN)
-        schema = _engine_config.schema_of(document)
+        document = toml.parse(self.files[MAIN] or "", MAIN)
+        schema = documents.schema_of(document)
         return schemas.decide(self.version, schema, self.mode, plain="plugins" not in document)
 
     def handlers(self) -> dict[str, t.Any]:
         """Return the tables of handlers in the node's files."""
         found: dict[str, t.Any] = {}
         for text in self.files.values():
-            found.update(_toml.lookup(_toml.parse(text or "", MAIN), self.target.table))
+            found.update(toml.lookup(toml.parse(text or "", MAIN), self.target.table))
         return found
 
     def dump(self) -> str:
@@ -63,9 +72,9 @@ class Node:
             lines += [f"  [{prefix}.'{name}'.options]"] + [f"    {key} = 'x'" for key in options if key.isalnum()]
         return "\n".join(lines) + "\n"
 
-    def run(self, wanted: Tables, forget: bool = False) -> _engine_config.Plan:
+    def run(self, wanted: Tables, forget: bool = False) -> Plan:
         """Bring the node to these handlers; ``forget``: as if the files had been edited since the last run."""
-        found = _engine_config.Found(
+        found = Found(
             self.version,
             MAIN,
             {**IMPORTED, **self.files},
@@ -75,7 +84,7 @@ class Node:
             ours=self.ours,
             written=self.written,
         )
-        plan = _engine_config.plan(found, _engine_config.Wanted(wanted, mode=self.mode), TRIAL)
+        plan = PLANNER.plan(found, Wanted(wanted, mode=self.mode), TRIAL)
         for edit in plan.edits:
             assert edit.now == self.files[edit.path]
             self.files[edit.path] = edit.wanted

@@ -21,7 +21,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
     DROP_IN as DROP_IN_MODE,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _toml
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine import toml
 from ansible_collections.confidential_containers.runtime.tests.fuzz.configurations import (
     SECRET,
     Configuration,
@@ -139,7 +139,7 @@ def test_a_life() -> None:
 
 def test_a_life_without_the_standard_library_s_parser(monkeypatch: pytest.MonkeyPatch) -> None:
     """Python 3.10: tomlkit alone fails at some tables out of order."""
-    monkeypatch.setattr(_toml, "HAS_TOMLLIB", False)
+    monkeypatch.setattr(toml, "HAS_TOMLLIB", False)
     seen = lives(examples() // 10)
     assert seen["ordinary, refused"] < seen["ordinary"] * 0.2
 
@@ -164,7 +164,7 @@ def common_start(one: str, two: str) -> int:
 
 def without_ours(text: str, node: Node) -> dict[str, t.Any]:
     document = values(text)
-    handlers = t.cast("dict[str, t.Any]", _toml.lookup(document, node.target.table))
+    handlers = t.cast("dict[str, t.Any]", toml.lookup(document, node.target.table))
     for name in [*node.ours, *node.written]:
         handlers.pop(name, None)
     imports = document.get("imports")
@@ -195,7 +195,7 @@ def users_lines(text: str) -> list[str]:
 
 @hypothesis.given(configuration=configurations())
 def test_the_schema_is_what_a_parser_says(configuration: Configuration) -> None:
-    assert _toml.parse(configuration.text, MAIN)["version"] == configuration.schema
+    assert toml.parse(configuration.text, MAIN)["version"] == configuration.schema
     assert toml_text.schema_of(configuration.text) == configuration.schema
 
 

@@ -16,8 +16,8 @@ import time
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import cri, probe
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import cri
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Driver, Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import (
     contracts,
@@ -173,9 +173,9 @@ def _stub(root: str, places: t.Sequence[str], binds: t.Sequence[Bind], engine: E
             os.fchmod(stream.fileno(), 0o755)
 
 
-def run(engine: Engine, order: Order, command: service.Command, foreign: set[str]) -> Outcome:
+def run(driver: Driver, order: Order, command: service.Command, foreign: set[str]) -> Outcome:
     """Run the command until it has ended or done its work."""
-    invocation = probe.invocation(engine)
+    invocation = driver.start()
     marker = record.look(order.finished) if order.finished else None
     progress = Progress()
     since, began = time.time(), time.monotonic()
@@ -190,11 +190,9 @@ def run(engine: Engine, order: Order, command: service.Command, foreign: set[str
             how = "ended"
         elif _appeared(order.finished, marker) or service.is_idle():
             how = "idle"
-        elif (
-            order.command == "install" and probe.invocation(engine) != invocation and _installed(engine, order, foreign)
-        ):
-            if probe.invocation(engine) != served_by:
-                served_since, served_by = now, probe.invocation(engine)
+        elif order.command == "install" and driver.start() != invocation and _installed(driver, order, foreign):
+            if driver.start() != served_by:
+                served_since, served_by = now, driver.start()
             how = "served" if now > served_since + _GRACE else ""
         if not how and now > began + order.timeout:
             how = "late"
@@ -240,10 +238,10 @@ def _last(said: t.Sequence[str]) -> str:
     return " / ".join(line for line in said[-5:] if line.strip()) or "none"
 
 
-def _installed(engine: Engine, order: Order, foreign: set[str]) -> bool:
+def _installed(driver: Driver, order: Order, foreign: set[str]) -> bool:
     """Tell whether the engine serves what it should after an installation."""
     try:
-        status = cri.status(engine.socket)
+        status = driver.status()
     except cri.CriError:
         return False
     new = set(status.handlers) - foreign

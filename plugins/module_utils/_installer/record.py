@@ -16,9 +16,8 @@ import stat
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, process
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import documents
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Difference, Left
 
@@ -27,8 +26,9 @@ Index = t.Dict[str, Entry]
 #: By path: what stood there before and what stands there now; None: nothing.
 Changes = t.Dict[str, t.Tuple[t.Optional[Entry], t.Optional[Entry]]]
 
+SCHEMA = 1
 #: The index of the version before does not say its schema.
-_UNDERSTOOD = (1, None)
+_UNDERSTOOD = (SCHEMA, None)
 #: Files up to this size are compared by their bytes, too: configuration files are written again and again.
 _SMALL = 1 << 20
 #: What tells that nobody has written to a file meanwhile.
@@ -55,7 +55,7 @@ class Recorded:
         return cls(plain["roots"], plain["excluded"], plain["entries"])
 
     def plain(self) -> dict[str, t.Any]:
-        return {"schema": _UNDERSTOOD[0], **vars(self), "excluded": sorted(self.excluded)}
+        return {"schema": SCHEMA, **vars(self), "excluded": sorted(self.excluded)}
 
 
 def _index_path(store: str) -> str:
@@ -248,7 +248,7 @@ def _copy(what: t.Sequence[str], target: str) -> None:
     """Copy with all that the system knows of files: attributes, holes, labels."""
     if what[0] == "--parents":
         files.make_directories(target, mode=0o700)
-    done = detect.run(["cp", "--archive", "--reflink=auto", *what, target], timeout=3600)
+    done = process.run(["cp", "--archive", "--reflink=auto", *what, target], timeout=3600)
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines()
         raise Refusal(f"a copy in {target}", lines[-1] if lines else f"exit status {done.returncode} of cp", "")

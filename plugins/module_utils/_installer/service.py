@@ -18,16 +18,19 @@ import time
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import run
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import contracts
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.unit import reload
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import (
+    files,
+    places,
+    process,
+    systemd,
+)
 
 NAME = "confidential-containers-installer.service"
 _IDENTIFIER = "confidential-containers-installer"
 _PATH = f"/run/systemd/system/{NAME}"
-_ENVIRONMENT = "/run/confidential-containers/installer.env"
+_ENVIRONMENT = places.ENVIRONMENT
 #: What makes systemctl work in another root.
 _SYSTEMCTL = {"SYSTEMD_IGNORE_CHROOT": "1", "SYSTEMCTL_FORCE_BUS": "1"}
 #: Commands that wait for nothing: the script in which one runs has done its work.
@@ -125,9 +128,9 @@ def start(command: Command) -> str:
     files.write_atomically(_ENVIRONMENT, text.encode(), mode=0o600)
     files.make_directories(os.path.dirname(_PATH))
     files.write_atomically(_PATH, unit(command).encode(), mode=0o600)
-    reload()
+    systemd.reload()
     began = time.time()
-    done = run(["systemctl", "start", "--", NAME], timeout=120)
+    done = process.run(["systemctl", "start", "--", NAME], timeout=120)
     if done.returncode != 0:
         words = output(look().invocation, began) or done.stderr.strip().splitlines()
         raise Refusal(
@@ -141,7 +144,7 @@ def start(command: Command) -> str:
 def look() -> Running:
     """Return what the command is doing."""
     names = ("ActiveState", "SubState", "ExecMainStatus", "Result", "InvocationID")
-    shown = run(["systemctl", "show", f"--property={','.join(names)}", "--", NAME])
+    shown = process.run(["systemctl", "show", f"--property={','.join(names)}", "--", NAME])
     found = dict(line.partition("=")[::2] for line in shown.stdout.splitlines())
     # Without an answer, nothing is known; systemd itself may be busy.
     alive = not (found.get("ActiveState") in ("inactive", "failed") or found.get("SubState") == "exited")
@@ -172,10 +175,10 @@ def _processes() -> t.Iterator[list[str]]:
 
 def output(invocation: str, since: float, lines: int = 200) -> list[str]:
     """Return the last lines that the command, started after ``since`` (seconds since the epoch), has written so far."""
-    run(["journalctl", "--sync"])  # what was written last may still be on its way
+    process.run(["journalctl", "--sync"])  # what was written last may still be on its way
     options = ["--output=cat", "--no-pager", "--quiet", f"--lines={lines}", f"--since=@{since:.6f}"]
     # On a busy node the last words come when their process has ended and journald cannot tell any more which service it was of.
-    shown = run(
+    shown = process.run(
         ["journalctl", *options, f"_SYSTEMD_INVOCATION_ID={invocation}", "+", f"SYSLOG_IDENTIFIER={_IDENTIFIER}"]
     )
     return shown.stdout.splitlines() if invocation else []
@@ -196,18 +199,18 @@ def remove() -> None:
     """End the command, whatever it is doing, and leave nothing of it. May be repeated."""
     if not (os.path.lexists(_PATH) or os.path.lexists(_ENVIRONMENT)):
         return
-    run(["systemctl", "stop", "--", NAME], timeout=60)
+    process.run(["systemctl", "stop", "--", NAME], timeout=60)
     if look().alive:
         raise Refusal(
             f"{NAME} to stop",
             "processes that do not end",
             "See 'systemctl status' for what they wait for; the next run, or a reboot, goes on from here.",
         )
-    run(["systemctl", "reset-failed", "--", NAME])
+    process.run(["systemctl", "reset-failed", "--", NAME])
     for path in (_PATH, _ENVIRONMENT):
         files.remove_file(files.temporary(path))
         files.remove_file(path)
-    run(["systemctl", "daemon-reload"])
+    process.run(["systemctl", "daemon-reload"])
 
 
 def _argument(word: str, known: t.Collection[str]) -> str:

@@ -17,12 +17,14 @@ import time
 import typing as t
 from dataclasses import replace
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import cri, probe, startable
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import (
-    dump as dump_module,
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import (
+    cri,
+    flavours,
+    pods,
+    startable,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Driver, Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.probe import PATIENCE
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import (
     command as command_module,
@@ -36,8 +38,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._i
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer.command import Order, Outcome
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer.kept import Kept, find
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import checks
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, systemd
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.progress import Progress
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import staged, unit
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import (
@@ -59,23 +60,23 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
 _UNIT = re.compile(rf"{reach.UNITS}/[^/]+\.(service|socket|timer|path)")
 
 
-def is_done(receipt: Receipt, order: Order, engine: Engine) -> bool:
+def is_done(receipt: Receipt, order: Order, driver: Driver) -> bool:
     """Tell whether there is nothing to do: the command was run like that, and what it made is there, configured and served."""
     done = receipt.installer.done.get(order.command)
     if done is None or done.fingerprint != order.fingerprint:
         return False
     if order.command != "install":
         return True
-    damaged = {path for path in record.touched(receipt.installer.left) if not reach.configures(engine, path)}
+    damaged = {path for path in record.touched(receipt.installer.left) if not reach.configures(driver, path)}
     handlers = set(receipt.handlers)
-    if damaged or not handlers <= _configured(engine) & set(probe.served(engine)):
+    if damaged or not handlers <= _configured(driver) & set(driver.served()):
         return False
-    paths, _types = _programs(engine, handlers)
+    paths, _types = _programs(driver, handlers)
     # Run once more, it will be refused by what it leaves.
     return not any(startable.on_mounts(startable.shims(paths.get(name, ()))) for name in handlers)
 
 
-def check(state: State, engine: Engine, order: Order, ignore_pods: bool) -> list[volumes.Bind]:
+def check(state: State, driver: Driver, order: Order, ignore_pods: bool) -> list[volumes.Bind]:
     """Refuse what cannot be run; nothing is changed. Returns what is to be mounted."""
     receipt = state.receipt()
     if order.command == "install" and (receipt.tree or receipt.edits):
@@ -87,8 +88,8 @@ def check(state: State, engine: Engine, order: Order, ignore_pods: bool) -> list
     binds = volumes.plan(order.volumes, order.mounts, _working(state))
     volumes.missing(binds)
     # Without a CRI there is nobody to ask, and no pod.
-    if probe.served(engine) and order.command == "uninstall":
-        checks.refuse_pods(engine, set(receipt.handlers), ignore_pods)
+    if driver.served() and order.command == "uninstall":
+        pods.refuse(driver, set(receipt.handlers), ignore_pods)
     if order.kubectl not in ("none", "stub"):
         _check_kubeconfig(order.kubectl)
     return binds
@@ -107,7 +108,7 @@ def _check_kubeconfig(path: str) -> None:
 
 
 def carry_out(
-    state: State, journal: Journal, engine: Engine, plain: t.Mapping[str, t.Any], timeout: float, ignore_pods: bool
+    state: State, journal: Journal, driver: Driver, plain: t.Mapping[str, t.Any], timeout: float, ignore_pods: bool
 ) -> Outcome:
     """Run one command. Returns with its work done and the engine serving, or raises with the node as before."""
     order = Order(**plain)
@@ -115,7 +116,7 @@ def carry_out(
     owned = set(receipt.handlers)
     try:
         kept = _find(state, order)
-        binds = check(state, engine, order, ignore_pods)
+        binds = check(state, driver, order, ignore_pods)
         created = volumes.missing(binds)
     except Exception:
         journal.close()
@@ -123,22 +124,22 @@ def carry_out(
 
     def work(before: set[str]) -> Outcome:
         volumes.create(created)
-        command = command_module.prepared(_root(state), kept, order, engine, binds)
-        invocation = probe.invocation(engine)
-        outcome = command_module.run(engine, order, command, before - owned)
-        _settle(engine, order, outcome, before - owned, invocation, timeout)
+        command = command_module.prepared(_root(state), kept, order, driver.engine, binds)
+        invocation = driver.start()
+        outcome = command_module.run(driver, order, command, before - owned)
+        _settle(driver, order, outcome, before - owned, invocation, timeout)
         return outcome
 
     def result(outcome: Outcome, changed: record.Changes) -> Receipt:
-        return _receipt(state, receipt, kept, order, outcome, changed, engine)
+        return _receipt(state, receipt, kept, order, outcome, changed, driver.engine)
 
     # What earlier commands have left changed counts, too, wherever that is.
-    roots = [*reach.recorded(engine, binds), *receipt.installer.left]
-    return _safely(state, journal, engine, roots, created, timeout, work, result)
+    roots = [*reach.recorded(driver, binds), *receipt.installer.left]
+    return _safely(state, journal, driver, roots, created, timeout, work, result)
 
 
 def restore_left(
-    state: State, journal: Journal, engine: Engine, plain: t.Mapping[str, t.Any], timeout: float, ignore_pods: bool
+    state: State, journal: Journal, driver: Driver, plain: t.Mapping[str, t.Any], timeout: float, ignore_pods: bool
 ) -> Outcome:
     """Bring back what commands have left changed, but for what somebody has edited since, and have the engine serve that."""
     del plain, ignore_pods
@@ -147,9 +148,9 @@ def restore_left(
     def work(before: set[str]) -> Outcome:
         del before
         bring_back(state)
-        configured = _configured(engine)
-        restarted = not _serves(engine, configured)
-        return Outcome(restarted=restarted, served=probe.restart(engine, configured, timeout) if restarted else ())
+        configured = _configured(driver)
+        restarted = not _serves(driver, configured)
+        return Outcome(restarted=restarted, served=driver.apply(configured, timeout) if restarted else ())
 
     def result(outcome: Outcome, changed: record.Changes) -> Receipt:
         del outcome, changed
@@ -157,9 +158,9 @@ def restore_left(
 
     # What is left behind goes for good; what the engine may not start with has to come back.
     roots = [
-        path for path in receipt.installer.left if reach.configures(engine, path) or path.startswith(f"{reach.UNITS}/")
+        path for path in receipt.installer.left if reach.configures(driver, path) or path.startswith(f"{reach.UNITS}/")
     ]
-    return _safely(state, journal, engine, roots, [], timeout, work, result)
+    return _safely(state, journal, driver, roots, [], timeout, work, result)
 
 
 def bring_back(state: State) -> None:
@@ -169,13 +170,13 @@ def bring_back(state: State) -> None:
     wanted = {path: item["before"] for path, item in left.items() if path not in edited}
     _stop_units(path for path, before in wanted.items() if before is None)
     record.put_back(wanted, lambda path: _original(state, path))
-    unit.reload()
+    systemd.reload()
 
 
 def _safely(
     state: State,
     journal: Journal,
-    engine: Engine,
+    driver: Driver,
     roots: t.Sequence[str],
     created: t.Sequence[volumes.Created],
     timeout: float,
@@ -187,8 +188,8 @@ def _safely(
     """
     began = time.time()
     try:
-        before = set(probe.served(engine)) & _configured(engine)
-        journal.record(command=CommandUndo(list(created), engine, sorted(before), probe.invocation(engine), timeout))
+        before = set(driver.served()) & _configured(driver)
+        journal.record(command=CommandUndo(list(created), driver.engine, sorted(before), driver.start(), timeout))
         record.take(_store(state), roots, unit.PATHS)
         outcome = work(before)
         changed = record.changes(_store(state))
@@ -199,7 +200,7 @@ def _safely(
         journal.record(receipt=receipt, committed=True)
     except Exception as error:
         # Also what nobody has foreseen: a stranger's program may have done anything by now.
-        raise _undone(state, journal, engine, error, began) from error
+        raise _undone(state, journal, driver, error, began) from error
     finish(state, journal)
     return outcome
 
@@ -244,15 +245,15 @@ def roll_back(state: State, journal: Journal) -> list[str]:
         undo = _noted(journal, replace(undo, seen=seen))
     changed, kept = record.restore(_store(state), seen)
     _tidy(state, journal)
-    engine = undo.engine
-    unit.reload()
-    start = probe.invocation(engine)
+    driver = flavours.driver(undo.engine)
+    systemd.reload()
+    start = driver.start()
     if changed or undo.back is None:
         undo = _noted(journal, replace(undo, back=start))
-    serve = _configured(engine) if kept else undo.served
+    serve = _configured(driver) if kept else undo.served
     # One that was started since all is back needs no other start.
-    if changed or not _serves(engine, serve) or (start != undo.invocation and start == undo.back):
-        probe.restart(engine, serve, max(undo.timeout, probe.PATIENCE))
+    if changed or not _serves(driver, serve) or (start != undo.invocation and start == undo.back):
+        driver.apply(serve, max(undo.timeout, PATIENCE))
     files.sync([state.directory, *(entry["path"] for entry in undo.created)])
     journal.close()
     return [f"{path}: changed by somebody else since this run had failed, and left as found." for path in kept]
@@ -283,15 +284,15 @@ def edited(receipt: Receipt) -> list[str]:
     return sorted(path for path in record.edited(left) if record.look(path))
 
 
-def _configured(engine: Engine) -> set[str]:
-    return set(dump_module.served(detect.dump(engine, engine.config)[0]))
+def _configured(driver: Driver) -> set[str]:
+    return set(driver.configured().served())
 
 
 def _stop_units(paths: t.Iterable[str]) -> None:
     """Stop units whose files are about to go: their processes would stay."""
     names = [os.path.basename(path) for path in paths if _UNIT.fullmatch(path)]
     if names:
-        detect.run(["systemctl", "stop", "--", *names])
+        systemd.stop(names)
 
 
 def _original(state: State, path: str) -> str:
@@ -337,58 +338,58 @@ def _find(state: State, order: Order) -> Kept:
     return kept
 
 
-def _serves(engine: Engine, handlers: t.Collection[str]) -> bool:
+def _serves(driver: Driver, handlers: t.Collection[str]) -> bool:
     try:
-        status = cri.status(engine.socket)
+        status = driver.status()
     except cri.CriError:
         return not handlers  # a CRI that was disabled
     return status.ready and set(status.handlers) == set(handlers)
 
 
-def _settle(engine: Engine, order: Order, outcome: Outcome, foreign: set[str], invocation: str, timeout: float) -> None:
+def _settle(driver: Driver, order: Order, outcome: Outcome, foreign: set[str], invocation: str, timeout: float) -> None:
     """Have the engine serve what it is configured with now, and judge that. Raises a refusal that says what is wrong."""
-    configured = _configured(engine)
+    configured = _configured(driver)
     try:
-        now = set(cri.status(engine.socket).handlers)
+        now = set(driver.status().handlers)
         stale = not configured <= now or bool((now - foreign) - configured)
     except cri.CriError:
         # A restart that is under way needs no second one.
-        now = set(probe.probe(engine, (), timeout))
+        now = set(driver.serving((), timeout))
         stale = not configured <= now
     if stale:
         # Many scripts leave the restart to a later command; until then the engine would serve what is not there any more.
-        probe.restart(engine, configured, timeout)
-    outcome.served = probe.probe(engine, foreign, timeout)
-    outcome.restarted = probe.invocation(engine) != invocation
+        driver.apply(configured, timeout)
+    outcome.served = driver.serving(foreign, timeout)
+    outcome.restarted = driver.start() != invocation
     new = set(outcome.served) - foreign
     outcome.handlers = sorted(new)
     if order.command == "install":
-        startable.refuse_configured(*_programs(engine, new))
+        startable.refuse_configured(*_programs(driver, new))
     missing = sorted(set(order.handlers) - new) if order.handlers else []
     if order.command == "install" and (missing or not new):
         raise Refusal(
-            f"{engine.unit} to serve {', '.join(order.handlers) or 'a new handler'} after install of the payload",
+            f"{driver.engine.unit} to serve {', '.join(order.handlers) or 'a new handler'} after install of the payload",
             f"{', '.join(sorted(new)) or 'none'} new, beside {', '.join(sorted(foreign))}",
             command_module.hint(outcome.output, order),
         )
     if order.command == "uninstall" and new:
         raise Refusal(
-            f"no handler of the payload in {engine.unit} after its uninstall",
+            f"no handler of the payload in {driver.engine.unit} after its uninstall",
             f"{', '.join(sorted(new))}{'; ' + outcome.warning if outcome.warning else ''}",
             command_module.hint(outcome.output, order),
         )
 
 
-def _programs(engine: Engine, handlers: set[str]) -> tuple[dict[str, list[str]], dict[str, str]]:
+def _programs(driver: Driver, handlers: set[str]) -> tuple[dict[str, list[str]], dict[str, str]]:
     """Return the paths and the runtime types in the tables of handlers."""
-    dump = detect.dump(engine, engine.config)[0]
-    types = {name: dump_module.value(lines, "runtime_type") for name, lines in dump_module.handlers(dump).items()}
-    return dump_module.paths(dump), {name: types[name] for name in handlers & set(types)}
+    configuration = driver.configured()
+    types = configuration.runtime_types()
+    return configuration.paths(), {name: types[name] for name in handlers & set(types)}
 
 
-def _undone(state: State, journal: Journal, engine: Engine, error: Exception, began: float) -> Refusal:
+def _undone(state: State, journal: Journal, driver: Driver, error: Exception, began: float) -> Refusal:
     """Roll back, and return what to tell the user; raise that where this fails, too."""
-    words = probe.last_words(engine, began)
+    words = driver.last_words(began)
     if journal.committed:
         # It could not be written. Noted with the next step of the way back, it would make the next run finish what is undone.
         journal.committed, journal.receipt = False, None

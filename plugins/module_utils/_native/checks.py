@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""What must be so before a change is written: nothing else edits the files, no pod is lost, and containerd itself reads the
+"""What must be so before a change is written: nothing else edits the files, no pod is lost, and the engine itself reads the
 new configuration as the old one with our handlers in it."""
 
 from __future__ import annotations
@@ -12,20 +12,17 @@ import os
 import re
 import typing as t
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import cri, probe
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Driver, Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.change import Change
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect, dump
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.flavours import FLAVOURS
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import places
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.files import (
     remove_tree,
     sha256_file,
     write_atomically,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Swap
-
-#: Where a new configuration is tried before it is written. Not below a directory that any engine imports from.
-TRIAL = "/run/confidential-containers.trial"
 
 #: What Kubernetes takes for the handler of a RuntimeClass: a DNS label.
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -54,23 +51,6 @@ def refuse_stale_files(change: Change) -> None:
             )
 
 
-def refuse_pods(engine: Engine, dropped: set[str], ignore: bool) -> None:
-    """Refuse to drop a handler under the pods that run on it."""
-    if ignore or not dropped:
-        return
-    try:
-        sandboxes = cri.sandboxes(engine.socket)
-    except cri.CriError as error:
-        raise probe.no_answer(engine, error) from error
-    pods = [pod for pod in sandboxes if pod.ready and pod.handler in dropped]
-    if pods:
-        raise Refusal(
-            f"no pod on the handlers that go ({', '.join(sorted(dropped))})",
-            ", ".join(sorted(f"{pod.namespace}/{pod.name} ({pod.handler})" for pod in pods)),
-            "Remove these pods first, or set coco_ignore_running_pods=true: they can then no longer be stopped properly.",
-        )
-
-
 def refuse_missing_artifacts(change: Change, artifacts: Swap | None) -> None:
     """Refuse handlers whose shim or configuration is not there, or goes with this run (``artifacts`` of its journal)."""
     going = {os.path.join(artifacts.prefix, path) for path in artifacts.remove} if artifacts else set()
@@ -85,10 +65,10 @@ def refuse_missing_artifacts(change: Change, artifacts: Swap | None) -> None:
                 )
 
 
-def refuse_snapshotters(engine: Engine, change: Change) -> None:
+def refuse_snapshotters(driver: Driver, change: Change) -> None:
     """Refuse a handler with a snapshotter that the engine does not have: it would fail at its first pod."""
     wanted = {handler["snapshotter"] for handler in change.handlers.values() if handler.get("snapshotter")}
-    missing = sorted(wanted - set(change.proxies) - set(probe.snapshotters(engine))) if wanted else []
+    missing = sorted(wanted - set(change.proxies) - set(driver.snapshotters())) if wanted else []
     if missing:
         raise Refusal(
             "snapshotters that the engine has, or coco_proxy_plugins registers",
@@ -98,38 +78,39 @@ def refuse_snapshotters(engine: Engine, change: Change) -> None:
         )
 
 
-def validate(engine: Engine, change: Change, ours: set[str], proxies: set[str]) -> tuple[list[str], list[str]]:
+def validate(driver: Driver, change: Change, ours: set[str], proxies: set[str]) -> tuple[list[str], list[str]]:
     """Let the engine read the new configuration. ``ours`` and ``proxies``: our handlers and proxy plugins, old and new ones.
 
     Returns the handlers that its files have now, and those that they will have: what a restart makes it serve. Where its CRI
     is disabled, there are none.
     """
-    before, known = detect.dump(engine, engine.config)
-    present = dump.served(before)
+    engine, before = driver.engine, driver.configured()
+    present = before.served()
     if not change.trial:
         refuse_left(engine, change, ours, present)
         return present, present
     with _trial(change.trial) as config:
-        after, warnings = detect.dump(engine, config)
-    lost = dump.differences(before, after, ours, proxies)
+        after = driver.configured(config)
+    dump = FLAVOURS[engine.name].dump
+    lost = before.lost(after, ours, proxies)
     if lost:
         raise Refusal(
             f"a configuration of {engine.unit} that only differs in our handlers",
             f"that these settings would change, too: {'; '.join(lost[:5])}",
-            "Nothing was changed. Compare 'containerd config dump' with the file to see which setting is in the way.",
+            f"Nothing was changed. Compare '{dump}' with the file to see which setting is in the way.",
         )
-    unknown = sorted(dump.unknown_keys(warnings) - dump.unknown_keys(known))
+    unknown = sorted(after.complaints() - before.complaints())
     if unknown:
         raise Refusal(
-            f"keys that containerd {engine.version_text} knows", ", ".join(unknown), "Check coco_handler_overrides."
+            f"keys that {engine.name} {engine.version_text} knows", ", ".join(unknown), "Check coco_handler_overrides."
         )
-    serve = dump.served(after)
+    serve = after.served()
     refuse_left(engine, change, ours, serve)
     masked = sorted(set(change.handlers) - set(serve))
     if masked:
         raise Refusal(
             f"our handlers in the configuration that {engine.unit} reads",
-            f"no {', '.join(masked)} in 'containerd config dump'",
+            f"no {', '.join(masked)} in '{dump}'",
             f"Something that {engine.config} imports takes their place: look for other CRI sections there.",
         )
     return present, serve
@@ -149,11 +130,11 @@ def refuse_left(engine: Engine, change: Change, ours: set[str], serve: t.Iterabl
 
 @contextlib.contextmanager
 def _trial(files: t.Mapping[str, bytes]) -> t.Iterator[str]:
-    remove_tree(TRIAL)
-    os.mkdir(TRIAL, 0o700)
+    remove_tree(places.TRIAL)
+    os.mkdir(places.TRIAL, 0o700)
     try:
         for name, content in files.items():
-            write_atomically(os.path.join(TRIAL, name), content, mode=0o600)
-        yield os.path.join(TRIAL, "config.toml")
+            write_atomically(os.path.join(places.TRIAL, name), content, mode=0o600)
+        yield os.path.join(places.TRIAL, "config.toml")
     finally:
-        remove_tree(TRIAL)
+        remove_tree(places.TRIAL)

@@ -4,8 +4,8 @@
 
 """The transaction on a node's engine: validate → journal → write → one restart → probe → commit, or roll back.
 
-Also what ends an interrupted one: ``recover``. Artifacts of the same run are part of it: they are pruned when the handlers
-are committed, and put back when they are rolled back.
+Artifacts of the same run are part of it: they are pruned when the handlers are committed, and put back when they are rolled
+back. What ends an interrupted one is in ``_handover``.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import time
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import probe, startable
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import pods, startable
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Driver, Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.change import Change, encoded
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import checks
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._native.artifacts import (
@@ -29,11 +29,9 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._n
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._native.links import changes
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._native.undo import remember, take_back
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import staged, unit
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import staged
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import (
     Journal,
-    Kind,
-    Stage,
     Swap,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import (
@@ -57,15 +55,8 @@ class Outcome:
     links: t.Mapping[str, str | None] = field(default_factory=dict)
 
 
-def begin(state: State, journal: Journal, artifacts: Swap | None = None, receipt: Receipt | None = None) -> None:
-    """Open a run: from here on it is undone or finished, whatever happens, at the latest when the node boots."""
-    if Journal.find(state) is None:
-        unit.enable(state.journal)
-    journal.record(artifacts=artifacts, receipt=receipt)
-
-
 def check(
-    state: State, engine: Engine, change: Change, journal: Journal | None, ignore_pods: bool, dry: bool
+    state: State, driver: Driver, change: Change, journal: Journal | None, ignore_pods: bool, dry: bool
 ) -> tuple[Outcome, list[str]]:
     """Decide what ``change`` would do, or refuse it; nothing is written. ``journal``: the run's, once it is open.
 
@@ -73,19 +64,19 @@ def check(
     """
     receipt = state.receipt()
     artifacts = journal.artifacts if journal else None
-    before = set(probe.served(engine))
+    before = set(driver.served())
     owned = set(receipt.handlers)
     links = changes(receipt, change)
     checks.refuse_names(change)
     checks.refuse_stale_files(change)
     if before:  # without a CRI there is nobody to ask, and no pod; one that is not served any more can still have pods
-        checks.refuse_pods(engine, owned - set(change.handlers), ignore_pods)
-    checks.refuse_snapshotters(engine, change)
+        pods.refuse(driver, owned - set(change.handlers), ignore_pods)
+    checks.refuse_snapshotters(driver, change)
     if not dry:
         checks.refuse_missing_artifacts(change, artifacts)
         startable.refuse(change.handlers, change.links, _planned(journal, receipt).prefix)
     present, serve = checks.validate(
-        engine, change, owned | set(change.handlers), {*receipt.proxy_plugins, *change.proxies}
+        driver, change, owned | set(change.handlers), {*receipt.proxy_plugins, *change.proxies}
     )
 
     # What the engine serves beside its tables (1.x knows deprecated ways) is no reason to restart it.
@@ -97,29 +88,29 @@ def check(
 
 
 def carry_out(
-    state: State, journal: Journal, engine: Engine, change: Change, timeout: float, ignore_pods: bool
+    state: State, journal: Journal, driver: Driver, change: Change, timeout: float, ignore_pods: bool
 ) -> Outcome:
     """Bring the engine to exactly ``change``. Returns with the engine serving it, or raises with the node as before."""
     began = time.time()
     written = False
     try:
-        outcome, present = check(state, engine, change, journal, ignore_pods, dry=False)
+        outcome, present = check(state, driver, change, journal, ignore_pods, dry=False)
         if not outcome.changed:
             journal.close()
             return outcome
-        receipt = _receipt(state.receipt(), journal, engine, change)
-        config = remember(engine, change, outcome.links, present, timeout)
+        receipt = _receipt(state.receipt(), journal, driver.engine, change)
+        config = remember(driver, change, outcome.links, present, timeout)
         journal.record(config=config, receipt=receipt)
         written = True
         _write(change, outcome, config.directories)
         if outcome.restarted:
             journal.record(config=replace(config, restarting=True))
-            outcome.served = probe.restart(engine, outcome.served, timeout)
-            checks.refuse_left(engine, change, set(state.receipt().handlers), outcome.served)
+            outcome.served = driver.apply(outcome.served, timeout)
+            checks.refuse_left(driver.engine, change, set(state.receipt().handlers), outcome.served)
         journal.record(committed=True)
     except Exception as error:
         # Also what nobody has foreseen: an engine must not stay down, nor a journal open, for an error of our own.
-        raise _undone(state, journal, engine, error, began, written) from error
+        raise _undone(state, journal, driver, error, began, written) from error
     try:
         finish(state, journal)
     except Exception as error:
@@ -129,9 +120,9 @@ def carry_out(
     return outcome
 
 
-def _undone(state: State, journal: Journal, engine: Engine, error: Exception, began: float, written: bool) -> Refusal:
+def _undone(state: State, journal: Journal, driver: Driver, error: Exception, began: float, written: bool) -> Refusal:
     """Roll back, and return what to tell the user; raise that where this fails, too."""
-    words = probe.last_words(engine, began) if written else ""
+    words = driver.last_words(began) if written else ""
     if journal.committed:
         # It could not be written, or not for sure: a process that is killed from here on goes on with the way back.
         with contextlib.suppress(OSError, Refusal):
@@ -148,26 +139,6 @@ def _undone(state: State, journal: Journal, engine: Engine, error: Exception, be
     serves = "what it is configured with now" if kept else "what it served before"
     back = f"The node was rolled back, and its engine serves {serves}." if written else first.remedy
     return Refusal(first.expected, first.found, " ".join([back, *kept]) + said)
-
-
-def recover(state: State) -> tuple[str, list[str]]:
-    """End a run that was interrupted: finish it when it was committed, else roll it back.
-
-    Returns what was done, '' where there was none, and what the user has to know of it.
-    """
-    journal = Journal.find(state)
-    if journal is None:
-        return "", []
-    end, undo = finish, roll_back
-    if journal.kind is Kind.INSTALLER:
-        # Every module comes through here, and few need it: loading takes a node longer than all else in an unchanged run.
-        from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import transaction
-
-        end, undo = transaction.finish, transaction.roll_back
-    if journal.stage is Stage.COMMITTED:
-        end(state, journal)
-        return "finished", []
-    return "rolled back", undo(state, journal)
 
 
 def finish(state: State, journal: Journal) -> None:
@@ -232,19 +203,6 @@ def _remember_edited(state: State, artifacts: Swap, edited: t.Sequence[str]) -> 
             directories=sorted(directories.union(receipt.directories)),
         )
     )
-
-
-def tidy(state: State) -> str:
-    """Remove what a run had beside its journal, once that is closed; also after a process that was killed in between.
-
-    Returns what could not be done, or ''.
-    """
-    if Journal.find(state):
-        return ""
-    left = unit.disable(state.journal)
-    files.remove_tree(checks.TRIAL)
-    state.remove_if_empty()
-    return left
 
 
 def _planned(journal: Journal | None, receipt: Receipt) -> Receipt:

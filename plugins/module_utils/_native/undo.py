@@ -14,14 +14,14 @@ import os
 import typing as t
 from dataclasses import replace
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import cri, probe
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import cri, flavours
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Driver
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.change import (
     Change,
     decoded,
     encoded,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect, dump
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.probe import PATIENCE
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.files import (
     missing_directories,
@@ -33,7 +33,11 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._n
     temporary,
     write_atomically,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import ConfigUndo, Journal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import (
+    ConfigUndo,
+    Journal,
+    Stage,
+)
 
 #: Seconds that an engine which needs no restart gets to answer.
 _ANSWER = 5.0
@@ -42,7 +46,7 @@ _OTHER = "something else"
 
 
 def remember(
-    engine: Engine, change: Change, links: t.Mapping[str, str | None], present: t.Sequence[str], timeout: float
+    driver: Driver, change: Change, links: t.Mapping[str, str | None], present: t.Sequence[str], timeout: float
 ) -> ConfigUndo:
     """Return what the journal is to know of the engine's configuration: what is written, what was there before, and the engine that reads it.
 
@@ -65,9 +69,9 @@ def remember(
         links={path: os.readlink(path) if os.path.islink(path) else None for path in links},
         linked=dict(links),
         directories=sorted(set(directories)),
-        engine=engine,
+        engine=driver.engine,
         served=list(present),
-        invocation=probe.invocation(engine),
+        invocation=driver.start(),
         timeout=timeout,
     )
 
@@ -89,17 +93,17 @@ def take_back(journal: Journal, config: ConfigUndo) -> list[str]:
     """
     decisions = {**_files_back(config), **_links_back(config)}
     remove_empty_directories(config.directories)
-    engine = config.engine
+    driver = flavours.driver(config.engine)
     kept = sorted(path for path, decision in decisions.items() if decision == "keep")
-    if config.back is None or "put back" in decisions.values():
-        config = replace(config, back=probe.invocation(engine))
+    if journal.stage is not Stage.ROLLING_BACK or "put back" in decisions.values():
+        config = replace(config, back=driver.start())
         # Only spares a restart: a disk that is full by now does not stop the way back.
         with contextlib.suppress(OSError, Refusal):
             journal.record(config=config)
-    wanted = dump.served(detect.dump(engine, engine.config)[0]) if kept else config.served
+    wanted = driver.configured().served() if kept else config.served
     new = set(journal.receipt.handlers if journal.receipt else ()) - set(config.served)
-    if _must_restart(config, new, wanted):
-        probe.restart(engine, wanted, max(config.timeout, probe.PATIENCE))
+    if _must_apply(driver, config, new, wanted):
+        driver.apply(wanted, max(config.timeout, PATIENCE))
     return _words(kept, sorted(new & set(wanted)))
 
 
@@ -139,24 +143,24 @@ def _found(path: str) -> str:
     return _OTHER if os.path.exists(path) else ""
 
 
-def _must_restart(config: ConfigUndo, new: t.Collection[str], wanted: t.Collection[str]) -> bool:
+def _must_apply(driver: Driver, config: ConfigUndo, new: t.Collection[str], wanted: t.Collection[str]) -> bool:
     """Tell whether the engine may still run with what this run had written, or does not serve what it should."""
-    start = probe.invocation(config.engine)
-    untouched = start == config.invocation if config.invocation else not _has_loaded(config, new)
+    start = driver.start()
+    untouched = start == config.invocation if config.invocation else not _has_loaded(driver, config, new)
     if not untouched and start == config.back:
         return True
     # It has not read a file since before the run, or it has read those that are there now.
     try:
-        probe.probe(config.engine, () if untouched else wanted, _ANSWER)
+        driver.serving(() if untouched else wanted, _ANSWER)
     except Refusal:
         return True
     return False
 
 
-def _has_loaded(config: ConfigUndo, new: t.Collection[str]) -> bool:
+def _has_loaded(driver: Driver, config: ConfigUndo, new: t.Collection[str]) -> bool:
     """Tell the same from the journal of a version that did not note which start of the engine it met."""
     try:
-        return bool(config.restarting or set(new) & set(cri.status(config.engine.socket).handlers))
+        return bool(config.restarting or set(new) & set(driver.status().handlers))
     except cri.CriError:
         return True
 

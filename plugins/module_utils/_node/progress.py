@@ -12,8 +12,10 @@ import os
 import time
 import typing as t
 
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import places
+
 #: Readable by everybody: the controller looks at it without becoming root.
-PATH = "/run/confidential-containers.progress"
+PATH = places.PROGRESS
 #: Seconds between two entries.
 _PERIOD = 0.5
 

@@ -13,6 +13,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import places
 
 #: Where every payload image keeps what it has for the node.
 ARTIFACTS = "opt/kata-artifacts"
@@ -21,7 +22,7 @@ COMPONENTS = f"{ARTIFACTS}/tarballs"
 COMPONENTS_MANIFEST = f"{ARTIFACTS}/shim-components.json"
 
 #: Where this collection keeps its own state.
-_STATE = "/var/lib/confidential-containers"
+_STATE = places.STATE
 
 
 @dataclass(frozen=True)

@@ -91,9 +91,9 @@ class Reference:
         return [replace(self, path=path, others=())._text() for path in self.paths]
 
     @property
-    def host(self) -> str:
-        """Return the registry's host, with its port if there is one."""
-        return self.path.partition("/")[0]
+    def image_name(self) -> str:
+        """Return the name of an image of a registry as engines know it: ``HOST/REPOSITORY:TAG`` or ``HOST/REPOSITORY@DIGEST``."""
+        return self._text().partition("//")[2]
 
     def pinned(self, digest: str) -> Reference:
         """Return what stands for exactly this image of a registry."""

@@ -6,7 +6,7 @@
 
 A run opens with the artifacts (or with the handlers, where artifacts stay) and ends when the handlers are committed.
 Every step is written here, durably, before it is done. A journal that is found at the start of a run is of one that was
-interrupted: see ``_native.transaction.recover``.
+interrupted: see ``_handover.recover``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import typing as t
 import uuid
 from dataclasses import dataclass, field
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.files import (
     fsync_directory,
     make_directories,

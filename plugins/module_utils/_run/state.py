@@ -13,13 +13,11 @@ import time
 import typing as t
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, places
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import documents
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import SCHEMA, Receipt
 
 COLLECTION_VERSION = "0.1.0"
-DIRECTORY = "/var/lib/confidential-containers"
-LOCK = "/run/confidential-containers.lock"
 #: Seconds that a run waits for another one. Longer than any engine restart, shorter than a user's patience.
 LOCK_TIMEOUT = 180.0
 
@@ -27,7 +25,7 @@ LOCK_TIMEOUT = 180.0
 class State:
     """The state directory. Nothing is created before there is something to remember."""
 
-    def __init__(self, directory: str = DIRECTORY) -> None:
+    def __init__(self, directory: str = places.STATE) -> None:
         self.directory = directory
         self.journal = os.path.join(directory, "journal")
         self.payloads = os.path.join(directory, "payload")
@@ -60,7 +58,7 @@ class State:
 
 
 @contextlib.contextmanager
-def locked(what: str, path: str = LOCK, timeout: float = LOCK_TIMEOUT) -> t.Iterator[None]:
+def locked(what: str, path: str = places.LOCK, timeout: float = LOCK_TIMEOUT) -> t.Iterator[None]:
     """Hold the node's lock. The kernel lets it go when the process ends, however it ends; the file stays."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:

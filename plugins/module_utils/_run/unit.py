@@ -18,16 +18,18 @@ import time
 import typing as t
 import zipfile
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import (
-    UNITS,
-    run,
-)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import flavours
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import (
+    files,
+    places,
+    process,
+    systemd,
+)
 
 NAME = "confidential-containers-transaction.service"
-_PATH = f"/etc/systemd/system/{NAME}"
-_WANTED = f"/etc/systemd/system/multi-user.target.wants/{NAME}"
+_PATH = f"{places.UNITS}/{NAME}"
+_WANTED = f"{places.UNITS}/multi-user.target.wants/{NAME}"
 #: What is there of it while a run is open, temporary names included.
 PATHS = (_PATH, _WANTED, files.temporary(_PATH), files.temporary(_WANTED))
 #: The package of the node's half, in which this file may be in a room.
@@ -58,14 +60,14 @@ def enable(directory: str) -> None:
     program = os.path.join(directory, "transaction.zip")
     files.write_atomically(program, _program(), mode=0o600)
     text = _UNIT.format(
-        after=" ".join(unit for units in UNITS.values() for unit in units),
+        after=" ".join(flavours.units()),
         python=_escaped(sys.executable),
         program=_escaped(program),
     )
     files.write_atomically(_PATH, text.encode())
     files.make_directories(os.path.dirname(_WANTED))
     files.set_link(_WANTED, _PATH)
-    reload()
+    systemd.reload()
 
 
 def disable(directory: str) -> str:
@@ -77,7 +79,7 @@ def disable(directory: str) -> str:
     files.remove_tree(directory)
     try:
         if any(here):
-            reload()
+            systemd.reload()
     except Refusal as refusal:
         return str(refusal)
     return ""
@@ -85,8 +87,8 @@ def disable(directory: str) -> str:
 
 def start() -> None:
     """Start the unit; returns when its process is there."""
-    run(["systemctl", "reset-failed", "--", NAME])
-    done = run(["systemctl", "start", "--", NAME])
+    process.run(["systemctl", "reset-failed", "--", NAME])
+    done = process.run(["systemctl", "start", "--", NAME])
     if done.returncode != 0:
         raise Refusal(
             f"{NAME} to start", done.stderr.strip(), "See 'systemctl status' for what systemd has against it."
@@ -104,9 +106,8 @@ def wait(arrived: t.Callable[[], bool]) -> bool:
         if time.monotonic() - asked < 1:
             continue
         asked = time.monotonic()
-        shown = run(["systemctl", "show", "--property=ActiveState", "--value", "--", NAME])
         # Killed and about to be started again is "activating".
-        alive = shown.stdout.strip() not in ("inactive", "failed", "")
+        alive = systemd.show(NAME, "ActiveState") not in ("inactive", "failed", "")
     return True
 
 
@@ -129,14 +130,3 @@ def _program() -> bytes:
 
 def _escaped(path: str) -> str:
     return path.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
-
-
-def reload() -> None:
-    """Have systemd read its units again: without that, a restart would start what they were before."""
-    done = run(["systemctl", "daemon-reload"])
-    if done.returncode != 0:
-        raise Refusal(
-            "systemd to read its units again (systemctl daemon-reload)",
-            done.stderr.strip() or f"exit status {done.returncode}",
-            "'journalctl _PID=1' on the node says more.",
-        )

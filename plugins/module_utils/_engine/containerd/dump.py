@@ -6,11 +6,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import typing as t
 from collections import Counter
+from dataclasses import dataclass
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import schemas
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Configuration, Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import imports, schemas
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import process
 
 Sections = t.Dict[t.Tuple[str, ...], t.List[str]]
 
@@ -28,6 +34,108 @@ _PATH = re.compile(r"""\w+\s*=\s*["'](/[^"']*)["']""")
 _PART = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^.\s"']+))\s*(?:\.|$)""")
 
 
+@dataclass(frozen=True)
+class Dump:
+    """What containerd makes of a configuration, its defaults included, and its ``warnings`` about that. May hold secrets."""
+
+    text: str
+    warnings: str = ""
+
+    def address(self) -> str:
+        """Return the address that the engine listens on."""
+        found = sections(self.text)
+        for line in (line for table in _GRPC for line in found.get(table, ())):
+            match = _PLAIN.fullmatch(line)
+            if match and match.group(1) == "address":
+                return match.group(2) or match.group(3) or ""
+        return ""
+
+    def handlers(self) -> dict[str, list[str]]:
+        """Return the runtime handlers, with the lines of their tables (options left out)."""
+        return {
+            header[-1]: lines
+            for header, lines in sections(self.text).items()
+            if len(header) > 1 and header[-2] == "runtimes" and "containerd" in header
+        }
+
+    def runtime_types(self) -> dict[str, str]:
+        """Return the runtime type of each handler, '' where it has none."""
+        return {name: value(lines, "runtime_type") for name, lines in self.handlers().items()}
+
+    def paths(self) -> dict[str, list[str]]:
+        """Return the absolute paths that stand in the tables of each handler, its options included."""
+        found: dict[str, list[str]] = {}
+        for header, lines in sections(self.text).items():
+            if "runtimes" in header[:-1] and "containerd" in header:
+                values = (_PATH.fullmatch(line) for line in lines)
+                found.setdefault(_handler(header), []).extend(match.group(1) for match in values if match)
+        return found
+
+    def cri_enabled(self) -> bool:
+        """Tell whether the CRI may run."""
+        lines = [line for line in sections(self.text)[()] if line.startswith("disabled_plugins")]
+        disabled = "".join(lines)
+        return not any(f"{quote}{plugin}{quote}" in disabled for plugin in schemas.CRI_PLUGINS for quote in "\"'")
+
+    def served(self) -> list[str]:
+        """Return the handlers that an engine with this configuration serves."""
+        return sorted(self.handlers()) if self.cri_enabled() else []
+
+    def lost(self, after: Configuration, ours: t.Collection[str], proxies: t.Collection[str] = ()) -> list[str]:
+        """Return what differs in ``after`` outside the handlers and proxy plugins that are ours, as ``table: key``.
+
+        The list of imports is left out: adding ours is what a drop-in needs. So is the CRI where it is enabled in one of the two
+        only: a dump leaves out what is disabled. Values may be secret and are not shown.
+        """
+        switched = self.cri_enabled() != after.cri_enabled()
+        one, two = (_foreign(text, ours, proxies, switched) for text in (self.text, after.text))
+        found = []
+        for header in sorted(set(one) | set(two)):
+            here, there = Counter(one.get(header, [])), Counter(two.get(header, []))
+            keys = [line.partition("=")[0].strip() for line in [*(here - there), *(there - here)]]
+            found += [f"{'.'.join(header) or 'top level'}: {key}" for key in dict.fromkeys(keys)]
+        return found
+
+    def complaints(self) -> set[str]:
+        """Return the keys that containerd 2.x says it ignores; 1.x says nothing."""
+        return {match.group(1) for match in _UNKNOWN.finditer(self.warnings)}
+
+
+def take(engine: Engine, config: str) -> Dump:
+    """Return what containerd makes of a configuration file, or refuse a file that it would not start with.
+
+    Where there is no file, a daemon takes its defaults, but its dump fails on 1.6 and 1.7: an empty one says the same.
+    """
+    done = process.run([engine.binary, "--config", config if os.path.exists(config) else os.devnull, "config", "dump"])
+    if done.returncode != 0:
+        raise _not_dumped(engine, config, done)
+    return Dump(done.stdout, done.stderr)
+
+
+def _not_dumped(engine: Engine, config: str, done: subprocess.CompletedProcess[str]) -> Refusal:
+    """Return the refusal of a configuration that containerd does not take, with a remedy for the file that is at fault."""
+    complaint = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+    if done.returncode < 0 or done.returncode in (process.MISSING, process.TOOK_TOO_LONG):
+        return Refusal(
+            f"{engine.binary} to tell what it makes of {config}",
+            complaint,
+            "Run its 'config dump' on the node to see why.",
+        )
+    files = list(imports.read(config))
+    named = [path for path in files if path in complaint]
+    # What else is quoted comes from the file, and could be a password.
+    shown = re.sub(
+        r"\"([^\"]*)\"|'([^']*)'|(?<=convert ).*(?=\()",
+        lambda match: match.group() if (match[1] or match[2]) in files else "…",
+        complaint,
+    )
+    if config != engine.config:  # a trial of what would be written, after the file of now was taken
+        remedy = "Nothing was changed. Check coco_handler_overrides and coco_proxy_plugins: what they add is what it does not accept."
+    else:
+        remedy = f"Mend {' or '.join(named or files) or config} first."
+    return Refusal(f"a configuration that containerd {engine.version_text} accepts", shown, remedy)
+
+
 def sections(dump: str) -> Sections:
     """Return the lines below each table header, by the header's parts; () stands for the top level."""
     found: Sections = {}
@@ -42,14 +150,10 @@ def sections(dump: str) -> Sections:
     return found
 
 
-def address(dump: str) -> str:
-    """Return the address that an engine with this configuration listens on."""
-    found = sections(dump)
-    for line in (line for table in _GRPC for line in found.get(table, ())):
-        match = _PLAIN.fullmatch(line)
-        if match and match.group(1) == "address":
-            return match.group(2) or match.group(3) or ""
-    return ""
+def value(lines: t.Iterable[str], key: str) -> str:
+    """Return the text that a key has among the lines of a table, '' where it has none."""
+    found = (re.fullmatch(rf"""{key}\s*=\s*["']([^"']*)["']""", line) for line in lines)
+    return next((match.group(1) for match in found if match), "")
 
 
 def written_address(texts: t.Sequence[str]) -> str | None:
@@ -80,71 +184,13 @@ def _handler(header: tuple[str, ...]) -> str:
     return ""
 
 
-def handlers(dump: str) -> dict[str, list[str]]:
-    """Return the runtime handlers that the configuration has, with the lines of their tables (options left out)."""
-    return {
-        header[-1]: lines
-        for header, lines in sections(dump).items()
-        if len(header) > 1 and header[-2] == "runtimes" and "containerd" in header
-    }
-
-
-def value(lines: t.Iterable[str], key: str) -> str:
-    """Return the text that a key has among the lines of a table, '' where it has none."""
-    found = (re.fullmatch(rf"""{key}\s*=\s*["']([^"']*)["']""", line) for line in lines)
-    return next((match.group(1) for match in found if match), "")
-
-
-def paths(dump: str) -> dict[str, list[str]]:
-    """Return the absolute paths that stand in the tables of each handler, its options included."""
-    found: dict[str, list[str]] = {}
-    for header, lines in sections(dump).items():
-        if "runtimes" in header[:-1] and "containerd" in header:
-            values = (_PATH.fullmatch(line) for line in lines)
-            found.setdefault(_handler(header), []).extend(value.group(1) for value in values if value)
-    return found
-
-
-def cri_enabled(dump: str) -> bool:
-    """Tell whether the configuration lets the CRI run."""
-    disabled = [line for line in sections(dump)[()] if line.startswith("disabled_plugins")]
-    return not any(f"{quote}{plugin}{quote}" in "".join(disabled) for plugin in schemas.CRI_PLUGINS for quote in "\"'")
-
-
-def served(dump: str) -> list[str]:
-    """Return the handlers that an engine with this configuration serves."""
-    return sorted(handlers(dump)) if cri_enabled(dump) else []
-
-
-def differences(before: str, after: str, ours: t.Collection[str], proxies: t.Collection[str] = ()) -> list[str]:
-    """Return what differs between two dumps outside the handlers and proxy plugins that are ours, as ``table: line``.
-
-    The list of imports is left out: adding ours is what a drop-in needs. So is the CRI where it is enabled in one of the two
-    only: a dump leaves out what is disabled. Values may be secret and are not shown.
-    """
-    switched = cri_enabled(before) != cri_enabled(after)
-    one, two = (_foreign(dump, ours, proxies, switched) for dump in (before, after))
-    found = []
-    for header in sorted(set(one) | set(two)):
-        before_, after_ = Counter(one.get(header, [])), Counter(two.get(header, []))
-        lost, new = list(before_ - after_), list(after_ - before_)
-        keys = [line.partition("=")[0].strip() for line in lost + new]
-        found += [f"{'.'.join(header) or 'top level'}: {key}" for key in dict.fromkeys(keys)]
-    return found
-
-
-def _foreign(dump: str, ours: t.Collection[str], proxies: t.Collection[str], switched: bool) -> Sections:
+def _foreign(text: str, ours: t.Collection[str], proxies: t.Collection[str], switched: bool) -> Sections:
     ignored = ("imports ", "disabled_plugins ") if switched else ("imports ",)
     return {
         header: [line for line in lines if header or not line.startswith(ignored)]
-        for header, lines in sections(dump).items()
+        for header, lines in sections(text).items()
         if lines
         and _handler(header) not in ours
         and not (header[:1] == schemas.PROXIES and header[1:2] and header[1] in proxies)
         and not (switched and header[:1] == ("plugins",) and header[1:2] and header[1] in schemas.CRI_PLUGINS)
     }
-
-
-def unknown_keys(warnings: str) -> set[str]:
-    """Return the keys that containerd 2.x says it ignores; 1.x says nothing."""
-    return {match.group(1) for match in _UNKNOWN.finditer(warnings)}

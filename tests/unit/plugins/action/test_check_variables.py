@@ -12,7 +12,7 @@ import pytest
 from ansible import errors
 
 from ansible_collections.confidential_containers.runtime.plugins.action import check_variables
-from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _toml
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine import toml
 
 INSTALL = ["coco_payload"]
 
@@ -65,7 +65,7 @@ def test_an_option_s_value_is_not_said() -> None:
 
 
 def test_a_missing_library_is_told_before_the_payload_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_toml, "HAS_TOMLKIT", False)
+    monkeypatch.setattr(toml, "HAS_TOMLKIT", False)
     assert "pip install tomlkit" in " ".join(map(str, check_variables._contents({}, INSTALL)))
     assert not list(check_variables._contents({"coco_installer": "payload"}, INSTALL))
     assert not list(check_variables._contents({}, []))  # status works without it

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _handover
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import transaction
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import unit
@@ -31,7 +31,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> State:
     """A node, and no systemd."""
     state = State(str(tmp_path / "state"))
     monkeypatch.setattr(_handover, "State", lambda: state)
-    monkeypatch.setattr(f"{_handover.__name__}._state.locked", contextlib.nullcontext)
+    monkeypatch.setattr(_handover, "locked", contextlib.nullcontext)
     monkeypatch.setattr(_handover, "_DIRECTORY", str(tmp_path))
     monkeypatch.setattr(_handover, "_REQUEST", str(tmp_path / "request.json"))
     monkeypatch.setattr(unit, "enable", lambda directory: None)
@@ -76,7 +76,7 @@ def test_an_error_is_told(
 
     journal = Journal(state)
     journal.record()
-    monkeypatch.setattr(transaction, "recover", fail)
+    monkeypatch.setattr(_handover, "recover", fail)
     if status:
         with pytest.raises(SystemExit):
             _handover.main()
@@ -96,7 +96,7 @@ def test_a_lock_that_is_not_to_be_had_is_told(state: State, tmp_path: Path, monk
 
     journal = Journal(state)
     request(state, journal)
-    monkeypatch.setattr(f"{_handover.__name__}._state.locked", locked)
+    monkeypatch.setattr(_handover, "locked", locked)
     for request_is_there in (True, False):  # without: the unit was killed, and started again
         with pytest.raises(SystemExit):
             _handover.main()

@@ -15,8 +15,6 @@ import pytest
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _handover, _module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import transaction
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import state as state_module
 
 
 class Failed(BaseException):
@@ -49,12 +47,12 @@ class Module:
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Module:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(state_module, "State", lambda: str(tmp_path))
-    monkeypatch.setattr(state_module, "locked", lambda what: contextlib.nullcontext())
+    monkeypatch.setattr(_module, "State", lambda: str(tmp_path))
+    monkeypatch.setattr(_module, "locked", lambda what: contextlib.nullcontext())
     monkeypatch.setattr(_module, "_alone", lambda held, state, what, wait: None)
     monkeypatch.setattr(_module, "_recovered", [])
     monkeypatch.setattr(_handover, "unheard", lambda: "")
-    monkeypatch.setattr(transaction, "tidy", lambda state: "")
+    monkeypatch.setattr(_module, "tidy", lambda state: "")
     return Module()
 
 
@@ -70,7 +68,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Module:
 def test_what_was_recovered_is_told_by_a_module_that_fails(
     module: Module, monkeypatch: pytest.MonkeyPatch, error: Exception, says: str, recovered: str
 ) -> None:
-    monkeypatch.setattr(transaction, "recover", lambda state: (recovered, ["/x: left as found."] if recovered else []))
+    monkeypatch.setattr(_handover, "recover", lambda state: (recovered, ["/x: left as found."] if recovered else []))
 
     def act() -> dict[str, t.Any]:
         with _module.session(t.cast("t.Any", module)):
@@ -86,8 +84,8 @@ def test_what_was_recovered_is_told_by_a_module_that_fails(
 
 
 def test_what_systemd_has_against_tidying_is_told(module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transaction, "recover", lambda state: ("", []))
-    monkeypatch.setattr(transaction, "tidy", lambda state: "Expected systemd to read its units again.")
+    monkeypatch.setattr(_handover, "recover", lambda state: ("", []))
+    monkeypatch.setattr(_module, "tidy", lambda state: "Expected systemd to read its units again.")
     with _module.session(t.cast("t.Any", module)):
         pass
     assert module.warnings == ["Expected systemd to read its units again."]

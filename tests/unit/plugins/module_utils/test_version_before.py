@@ -17,14 +17,14 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import cri, probe
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._handover import recover
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import service
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import checks, transaction
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import places, process
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import unit
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal, Kind, Stage
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.staged import find, forget
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
+from ansible_collections.confidential_containers.runtime.tests.unit.engine import Played
 
 SAMPLES = Path(__file__).parent / "samples"
 
@@ -42,26 +42,33 @@ def owned(document: t.Any) -> t.Any:
     return document
 
 
+class Engine(Played):
+    """An engine that serves whatever is asked of it; ``starts`` counts how often it was started."""
+
+    def load(self) -> None:
+        self.starts += 1
+        self.loaded = ["runc"]
+
+    def serving(self, handlers: t.Collection[str], timeout: float) -> list[str]:
+        return list(handlers)
+
+
 class Node:
-    """A node as a sample has it. Its engine serves what its files had when it was started; ``starts`` counts that."""
+    """A node as a sample has it. Its engine serves what is asked of it."""
 
     def __init__(self, root: Path, name: str, starts: int, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.root, self.state, self.starts = root, State(str(root / "state")), starts
+        self.root, self.state = root, State(str(root / "state"))
         self._create(sample(name))
         monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-        run = detect.run
+        run = process.run
         monkeypatch.setattr(
-            detect, "run", lambda argv, timeout=60.0: run(["true"] if argv[0] == "systemctl" else argv, timeout)
+            process, "run", lambda argv, timeout=60.0: run(["true"] if argv[0] == "systemctl" else argv, timeout)
         )
-        monkeypatch.setattr(detect, "dump", lambda engine, config: (self.configured(), ""))
-        monkeypatch.setattr(cri, "status", lambda address: cri.Status(True, "", ("runc",)))
-        monkeypatch.setattr(probe, "probe", lambda engine, handlers, timeout: list(handlers))
-        monkeypatch.setattr(probe, "restart", self.restart)
-        monkeypatch.setattr(probe, "invocation", lambda engine: str(self.starts))
+        self.engine = Engine(*sorted((root / "etc").rglob("*.toml")), starts=starts - 1)
+        self.engine.install(monkeypatch)
         monkeypatch.setattr(service, "remove", lambda: None)
-        monkeypatch.setattr(unit, "reload", lambda: None)
         monkeypatch.setattr(unit, "disable", lambda directory: "")
-        monkeypatch.setattr(checks, "TRIAL", str(root / "trial"))
+        monkeypatch.setattr(places, "TRIAL", str(root / "trial"))
 
     def _create(self, entries: t.Mapping[str, t.Mapping[str, t.Any]]) -> None:
         for name, entry in entries.items():
@@ -79,13 +86,6 @@ class Node:
 
     def here(self, text: str) -> str:
         return text.replace("/node", str(self.root))
-
-    def configured(self) -> str:
-        return "".join(path.read_text() for path in sorted((self.root / "etc").rglob("*.toml")))
-
-    def restart(self, engine: t.Any, handlers: t.Collection[str], timeout: float) -> list[str]:
-        self.starts += 1
-        return list(handlers)
 
     def files(self) -> dict[str, str]:
         """Return what stands outside of the state directory, in the form of :func:`files_of`."""
@@ -157,11 +157,11 @@ def test_a_run_of_the_version_before_is_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: str, start: int, said: str, then: str, starts: int
 ) -> None:
     node = Node(tmp_path, run, start, monkeypatch)
-    assert transaction.recover(node.state) == (said, [])
+    assert recover(node.state) == (said, [])
     assert Journal.find(node.state) is None
     assert node.files() == files_of(then)
     assert steady(node.receipt()) == steady(receipt_of(then if said == "finished" else run))
-    assert node.starts - start == starts
+    assert node.engine.starts - start == starts
 
 
 @pytest.mark.parametrize("name", ["native-installed", "native-done", "absent-done", "installer-installed"])

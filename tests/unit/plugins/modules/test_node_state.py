@@ -14,13 +14,10 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _handover, _module
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import (
-    detect as detect_module,
-)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import flavours
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import transaction
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import registry
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import (
     Installer,
     Payload,
@@ -28,6 +25,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
 from ansible_collections.confidential_containers.runtime.plugins.modules import node_state
+from ansible_collections.confidential_containers.runtime.tests.unit.engine import Played
 
 LEFT = Receipt(installer=Installer(left={"/etc/x": {"before": None, "after": None, "edited": False}}))
 INSTALLED = Receipt(tree={"bin/x": {}}, prefix="/opt/x", payload=Payload("sha256:1"))
@@ -44,12 +42,11 @@ class Node:
         monkeypatch.setattr(node_state, "AnsibleModule", lambda **spec: self)
         monkeypatch.setattr(_module, "session", self.session)
         monkeypatch.setattr(_module, "enter", self.enter)
-        monkeypatch.setattr(detect_module, "detect", self.detect)
+        monkeypatch.setattr(flavours, "detect", self.detect)
         monkeypatch.setattr(transaction, "edited", lambda receipt: [])
         monkeypatch.setattr(transaction, "bring_back", lambda state: None)
         monkeypatch.setattr(_handover, "leave_request", lambda *_words, **_how: None)
         monkeypatch.setattr(_handover, "carried_out", lambda run: self.meanwhile())
-        monkeypatch.setattr(registry, "clean", lambda engine: None)
 
     check_mode = False
     params: t.Mapping[str, t.Any] = {"engine_timeout": 120}
@@ -60,7 +57,7 @@ class Node:
         yield self.state, ""
 
     def detect(self, overrides: t.Any, restarting: bool) -> t.Any:
-        return object()
+        return Played(Path(self.state.directory, "config.toml"))
 
     def enter(self, module: t.Any, act: t.Callable[[], dict[str, t.Any]]) -> None:
         self.result = act()

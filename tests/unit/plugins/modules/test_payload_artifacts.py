@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import process
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import transaction
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal
@@ -49,7 +49,7 @@ def test_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, enforce: str, s
     answer = subprocess.CompletedProcess(
         [], status, "", "restorecon: Could not set context for /opt/x: Not permitted\n"
     )
-    monkeypatch.setattr(detect, "run", lambda argv, timeout: answer)
+    monkeypatch.setattr(process, "run", lambda argv, timeout: answer)
     module = Warned()
     if outcome == "refused":
         with pytest.raises(Refusal, match="Not permitted"):

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import flavours
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Driver, Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import reach, record
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer.volumes import Bind
 
@@ -18,8 +19,8 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._i
 ALWAYS = ["/etc/systemd/system", "/opt/confidential-containers", "/opt/kata"]
 
 
-def engine(config: str) -> Engine:
-    return Engine("containerd", (1, 7, 24), "containerd.service", "/x", config, "/s", True)
+def engine(config: str) -> Driver:
+    return flavours.driver(Engine("containerd", (1, 7, 24), "containerd.service", "/x", config, "/s", True))
 
 
 def bind(source: str, read_only: bool = False) -> Bind:
@@ -55,7 +56,7 @@ def test_a_configuration_in_a_directory_of_others(tmp_path: Path) -> None:
     (etc / "other/b.toml").write_text("")
     (etc / "real.toml").write_text(f'imports = ["{etc}/other/*.toml"]\n')
     (etc / "x.toml").symlink_to("real.toml")
-    found = reach.configurations(engine(f"{etc}/x.toml"))
+    found = engine(f"{etc}/x.toml").territory()
     names = ["x.toml", "x.toml.bak", "conf.d", "other/b.toml", "real.toml", "real.toml.bak"]
     assert sorted(found) == sorted(f"{etc}/{name}" for name in names)
     for path, belongs in (("conf.d/a.toml", True), ("x.toml", True), ("hostname", False), ("other/c.toml", False)):
@@ -69,7 +70,7 @@ def test_what_others_change_meanwhile_is_not_the_command_s(tmp_path: Path) -> No
     for name in ("real.toml", "resolv.conf", "passwd"):
         (etc / name).write_text("before")
     (etc / "x.toml").symlink_to("real.toml")
-    record.take(store, reach.configurations(engine(f"{etc}/x.toml")))
+    record.take(store, engine(f"{etc}/x.toml").territory())
     (etc / "passwd").write_text("with a new user")
     (etc / "resolv.conf").unlink()
     (etc / "new").write_text("")

@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import service
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer.service import Command
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import unit
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import process
 
 
 def line(text: str, key: str) -> str:
@@ -151,8 +151,7 @@ def test_nothing_is_started_that_systemd_has_not_read(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(service, "_PATH", str(tmp_path / service.NAME))
     monkeypatch.setattr(service, "_ENVIRONMENT", str(tmp_path / "environment"))
-    for module in (service, unit):
-        monkeypatch.setattr(module, "run", refused)
+    monkeypatch.setattr(process, "run", refused)
     with pytest.raises(Refusal, match="Connection timed out"):
         service.start(Command(["/bin/true"], "/", {}, "/root"))
     assert asked == [["systemctl", "daemon-reload"]]

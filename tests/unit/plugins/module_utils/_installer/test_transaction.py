@@ -12,45 +12,43 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import probe
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.dump import Dump
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._handover import recover
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import (
     command,
     service,
+    transaction,
     volumes,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import (
-    transaction as transaction_module,
-)
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import transaction
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import unit
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, process
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal, Kind
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
+from ansible_collections.confidential_containers.runtime.tests.unit.engine import Played
 
-ENGINE = Engine("containerd", (1, 7, 24), "containerd.service", "/x", "/etc/containerd/config.toml", "/s", True)
+
+class Idle(Played):
+    """An engine that is there and serves nothing: what is looked at is the files."""
+
+    def load(self) -> None:
+        self.starts += 1
+        self.loaded = []
+
+    def configured(self, config: str = "") -> Dump:
+        return Dump("")
 
 
 @pytest.fixture
-def starts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """An engine that is there and serves nothing: what is looked at is the files. Each of its starts has another name."""
-    starts = ["1"]
-    monkeypatch.setattr(transaction_module, "_configured", lambda engine: set())
-    monkeypatch.setattr(transaction_module, "_serves", lambda engine, handlers: True)
-    run = detect.run
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Idle:
+    run = process.run
     monkeypatch.setattr(
-        detect, "run", lambda argv, timeout=60.0: run(["true"] if argv[0] == "systemctl" else argv, timeout)
+        process, "run", lambda argv, timeout=60.0: run(["true"] if argv[0] == "systemctl" else argv, timeout)
     )
-    for name, answer in (("served", []), ("last_words", "")):
-        monkeypatch.setattr(probe, name, lambda *_words, answer=answer: answer)
-    monkeypatch.setattr(probe, "restart", lambda *_words: starts.append(str(len(starts) + 1)))
-    monkeypatch.setattr(probe, "invocation", lambda engine: starts[-1])
     monkeypatch.setattr(service, "remove", lambda: None)
-    monkeypatch.setattr(unit, "reload", lambda: None)
-    return starts
+    engine = Idle(tmp_path / "etc/config.toml")
+    engine.install(monkeypatch)
+    return engine
 
 
 @pytest.mark.parametrize(
@@ -58,10 +56,10 @@ def starts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     [
         (Refusal("this", "that", "Do so."), "Expected this. Found that. Do so. It had touched"),
         (OSError(28, "No space left on device"), "No space left on device"),
-        (ValueError("a line with a password"), "Found ValueError in test_installer.py, line "),
+        (ValueError("a line with a password"), "Found ValueError in test_transaction.py, line "),
     ],
 )
-def test_every_error_is_undone(tmp_path: Path, starts: list[str], error: Exception, says: str) -> None:
+def test_every_error_is_undone(tmp_path: Path, engine: Idle, error: Exception, says: str) -> None:
     root, state = tmp_path / "etc", State(str(tmp_path / "state"))
     root.mkdir()
     (root / "config.toml").write_text("before")
@@ -72,9 +70,7 @@ def test_every_error_is_undone(tmp_path: Path, starts: list[str], error: Excepti
 
     journal = Journal(state, Kind.INSTALLER)
     with pytest.raises(Refusal) as raised:
-        transaction_module._safely(
-            state, journal, ENGINE, [str(root)], [], 10, work, lambda outcome, changed: Receipt()
-        )
+        transaction._safely(state, journal, engine, [str(root)], [], 10, work, lambda outcome, changed: Receipt())
     assert says in str(raised.value)
     assert "all as before now" in str(raised.value)
     assert "password" not in str(raised.value)
@@ -83,7 +79,7 @@ def test_every_error_is_undone(tmp_path: Path, starts: list[str], error: Excepti
 
 
 def test_what_the_admin_mends_after_a_rollback_that_failed_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, starts: list[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Idle
 ) -> None:
     root, state = tmp_path / "etc", State(str(tmp_path / "state"))
     root.mkdir()
@@ -99,12 +95,12 @@ def test_what_the_admin_mends_after_a_rollback_that_failed_stays(
         raise Refusal("the engine to start", "no", "")
 
     with monkeypatch.context() as patch:
-        patch.setattr(probe, "restart", fail)
+        patch.setattr(engine, "apply", fail)
         with pytest.raises(Refusal, match=r"Putting it back failed, too.*keeps what you mend by hand"):
-            transaction_module._safely(
+            transaction._safely(
                 state,
                 Journal(state, Kind.INSTALLER),
-                ENGINE,
+                engine,
                 [str(root)],
                 [],
                 10,
@@ -112,19 +108,20 @@ def test_what_the_admin_mends_after_a_rollback_that_failed_stays(
                 lambda outcome, changed: Receipt(),
             )
     (root / "config.toml").write_text("mended")
-    starts.append("by hand")
-    told = transaction.recover(state)
+    engine.load()
+    starts = engine.starts
+    told = recover(state)
     assert told == (
         "rolled back",
         [f"{root}/config.toml: changed by somebody else since this run had failed, and left as found."],
     )
     assert {path.name: path.read_text() for path in root.iterdir()} == {"config.toml": "mended", "other": "before"}
-    assert starts[-1] == "by hand"
+    assert engine.starts == starts
     assert Journal.find(state) is None
 
 
 def test_a_commit_that_cannot_be_written_is_no_commit_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, starts: list[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Idle
 ) -> None:
     """A command that has filled the disk; the engine does not come back, either. The next run goes on with the way back."""
     root, state, journal = (
@@ -151,19 +148,19 @@ def test_a_commit_that_cannot_be_written_is_no_commit_later(
 
     monkeypatch.setattr(journal, "record", full)
     with monkeypatch.context() as patch:
-        patch.setattr(probe, "restart", fail)
+        patch.setattr(engine, "apply", fail)
         with pytest.raises(Refusal, match="Putting it back failed, too"):
-            transaction_module._safely(
-                state, journal, ENGINE, [str(root)], [], 10, work, lambda outcome, changed: Receipt(prefix="/x")
+            transaction._safely(
+                state, journal, engine, [str(root)], [], 10, work, lambda outcome, changed: Receipt(prefix="/x")
             )
-    assert transaction.recover(state)[0] == "rolled back"
+    assert recover(state)[0] == "rolled back"
     assert (root / "config.toml").read_text() == "before"
     assert state.receipt() == Receipt()
 
 
 @pytest.mark.parametrize("fails", [False, True], ids=["committed", "rolled back"])
 def test_all_is_durable_before_the_journal_is_closed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, starts: list[str], fails: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Idle, fails: bool
 ) -> None:
     root, state = tmp_path / "etc", State(str(tmp_path / "state"))
     root.mkdir()
@@ -180,16 +177,14 @@ def test_all_is_durable_before_the_journal_is_closed(
 
     created: list[volumes.Created] = [{"path": str(tmp_path / "opt/x"), "type": "Directory", "mode": 0o755}]
     with contextlib.suppress(Refusal):
-        transaction_module._safely(
-            state, Journal(state, Kind.INSTALLER), ENGINE, [str(root)], created, 10, work, result
-        )
+        transaction._safely(state, Journal(state, Kind.INSTALLER), engine, [str(root)], created, 10, work, result)
     assert Journal.find(state) is None
     assert synced == [(True, {state.directory, str(tmp_path / "opt/x")})]
 
 
-def test_a_run_that_was_opened_and_no_more_is_closed(tmp_path: Path, starts: list[str]) -> None:
+def test_a_run_that_was_opened_and_no_more_is_closed(tmp_path: Path, engine: Idle) -> None:
     state = State(str(tmp_path / "state"))
     Journal(state, Kind.INSTALLER).record()
-    assert transaction.recover(state) == ("rolled back", [])
+    assert recover(state) == ("rolled back", [])
     assert Journal.find(state) is None
-    assert starts == ["1"]
+    assert engine.starts == 1

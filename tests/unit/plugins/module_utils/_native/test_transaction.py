@@ -19,31 +19,26 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import cri
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import probe as probe_module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.change import Change, FileChange
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import checks, transaction, undo
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._handover import recover
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import transaction, undo
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._native.artifacts import swap
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files as files_module
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import places
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import unit
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.begin import begin
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal, Swap
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
-
-
-def table(handler: str) -> str:
-    return f'[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{handler}]\nx = 1\n'
-
+from ansible_collections.confidential_containers.runtime.tests.unit.engine import BROKEN, Played, table
 
 BEFORE = table("runc")
 AFTER = BEFORE + table("kata-qemu")
-BROKEN = "# broken\n"
 
 
-class Daemon:
-    """An engine: it serves what its files had when it was started, and does not start with some of them."""
+class Daemon(Played):
+    """The engine of a node that has its files below ``root``."""
 
     def __init__(self, root: Path) -> None:
         self.config, self.drop_in, self.link = (
@@ -54,49 +49,7 @@ class Daemon:
         self.config.parent.mkdir()
         self.link.parent.mkdir()
         self.config.write_text(BEFORE)
-        self.engine = Engine("containerd", (1, 7, 24), "containerd.service", "/x", str(self.config), "/s", True)
-        self.starts = 0
-        self.masked = False
-        self.served: list[str] | None = None
-        self.start()
-
-    def text(self) -> str:
-        return self.config.read_text() + (self.drop_in.read_text() if self.drop_in.exists() else "")
-
-    def start(self) -> None:
-        """Start anew, or fail and be down."""
-        self.starts += 1
-        text = self.text()
-        self.served = (
-            None
-            if BROKEN in text
-            else [line.rpartition(".")[2][:-1] for line in text.splitlines() if "runtimes" in line]
-        )
-
-    # What the transaction asks.
-
-    def dump(self, engine: Engine, config: str) -> tuple[str, str]:
-        return (Path(config).read_text() if config != str(self.config) else self.text()), ""
-
-    def restart(self, engine: Engine, handlers: t.Collection[str], timeout: float) -> list[str]:
-        if self.masked:
-            raise Refusal("containerd.service to restart", "Unit containerd.service is masked.", "")
-        self.start()
-        return self.probe(engine, handlers, timeout)
-
-    def status(self, address: str, timeout: float = 5.0) -> cri.Status:
-        if self.served is None:
-            raise cri.CriError("/s: Connection refused")
-        return cri.Status(True, "", tuple(self.served))
-
-    def sandboxes(self, address: str, timeout: float = 5.0) -> list[cri.Sandbox]:
-        self.status(address)
-        return []
-
-    def probe(self, engine: Engine, handlers: t.Collection[str], timeout: float) -> list[str]:
-        if self.served is None or not set(handlers) <= set(self.served):
-            raise Refusal(f"the CRI to serve {sorted(handlers)}", str(self.served), "")
-        return self.served
+        super().__init__(self.config, self.drop_in)
 
 
 @pytest.fixture
@@ -108,19 +61,10 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Daemon:
     """Return a daemon below a directory, in the place of the node's."""
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # slow, and no power is cut here
     daemon = Daemon(tmp_path)
-    monkeypatch.setattr(detect, "dump", daemon.dump)
-    for name in ("status", "sandboxes"):
-        monkeypatch.setattr(cri, name, getattr(daemon, name))
-    for name in ("restart", "probe"):
-        monkeypatch.setattr(probe_module, name, getattr(daemon, name))
-    monkeypatch.setattr(probe_module, "invocation", lambda engine: str(daemon.starts))
-    monkeypatch.setattr(probe_module, "last_words", lambda engine, since: "")
-    monkeypatch.setattr(probe_module, "snapshotters", lambda engine: [])
-    monkeypatch.setattr(probe_module, "_is_up", lambda engine: daemon.served is not None)
-    monkeypatch.setattr(probe_module, "cri_plugins", lambda engine: {"io.containerd.grpc.v1.cri": "ok"})
+    daemon.install(monkeypatch)
     monkeypatch.setattr(unit, "enable", lambda directory: None)
     monkeypatch.setattr(unit, "disable", lambda directory: "")
-    monkeypatch.setattr(checks, "TRIAL", str(tmp_path / "trial"))
+    monkeypatch.setattr(places, "TRIAL", str(tmp_path / "trial"))
     return daemon
 
 
@@ -143,8 +87,8 @@ def change_of(daemon: Daemon, after: str = AFTER, drop_in: bool = False) -> Chan
 
 def carry_out(state: State, daemon: Daemon, change: Change) -> transaction.Outcome:
     journal = Journal.find(state) or Journal(state)
-    transaction.begin(state, journal)
-    return transaction.carry_out(state, journal, daemon.engine, change, timeout=10, ignore_pods=False)
+    begin(state, journal)
+    return transaction.carry_out(state, journal, daemon, change, timeout=10, ignore_pods=False)
 
 
 def look(daemon: Daemon) -> dict[str, t.Any]:
@@ -157,7 +101,7 @@ def look(daemon: Daemon) -> dict[str, t.Any]:
         if path.is_file()
     }
     directories = sorted(str(path.relative_to(root)) for path in (root / "etc").rglob("*") if path.is_dir())
-    return {"files": files, "directories": directories, "served": daemon.served}
+    return {"files": files, "directories": directories, "served": daemon.loaded}
 
 
 # What is decided about each file.
@@ -190,7 +134,7 @@ def test_decide(found: str, before: str, written: str | None, decision: str) -> 
 def test_a_change_is_committed_with_one_restart(state: State, daemon: Daemon, drop_in: bool) -> None:
     outcome = carry_out(state, daemon, change_of(daemon, drop_in=drop_in))
     assert (outcome.changed, outcome.restarted, daemon.starts) == (True, True, 2)
-    assert daemon.served == ["runc", "kata-qemu"]
+    assert daemon.loaded == ["runc", "kata-qemu"]
     assert list(state.receipt().handlers) == ["kata-qemu"]
     assert Journal.find(state) is None
 
@@ -209,14 +153,14 @@ def test_an_engine_that_does_not_start_is_brought_back(state: State, daemon: Dae
 def test_an_engine_that_goes_away_while_its_pods_are_asked_for(
     state: State, daemon: Daemon, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def fail(address: str) -> t.NoReturn:
-        raise error
+    def fail() -> t.NoReturn:
+        raise error if isinstance(error, ValueError) else daemon.no_answer(error)
 
     carry_out(state, daemon, change_of(daemon))
     before = look(daemon)
     expected = files_module.sha256(daemon.config.read_bytes())
     files = [FileChange(str(daemon.config), expected, BEFORE.encode(), BEFORE.encode())]
-    monkeypatch.setattr(cri, "sandboxes", fail)
+    monkeypatch.setattr(daemon, "pods", fail)
     with pytest.raises(
         Refusal, match=r"to answer on /s before anything is changed|ValueError in test_transaction\.py, line \d+"
     ):
@@ -231,14 +175,14 @@ def test_an_engine_that_goes_away_while_its_pods_are_asked_for(
 @pytest.fixture
 def stuck(state: State, daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> Daemon:
     """An engine that is down, for its unit does not start any more; the journal is open, the files are back."""
-    start = daemon.start
+    load = daemon.load
 
     def break_down() -> None:
-        start()
-        daemon.masked, daemon.served = True, None
+        load()
+        daemon.masked, daemon.loaded = True, None
 
     with monkeypatch.context() as patch:
-        patch.setattr(daemon, "start", break_down)
+        patch.setattr(daemon, "load", break_down)
         with pytest.raises(Refusal, match=r"Rolling back failed, too.*keeps what you mend by hand"):
             carry_out(state, daemon, change_of(daemon))
     assert Journal.find(state) is not None
@@ -246,8 +190,9 @@ def stuck(state: State, daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> Daem
     return daemon
 
 
-def recover(state: State) -> str:
-    said, told = transaction.recover(state)
+def rolled_back(state: State) -> str:
+    """End the run that was interrupted, and return what the user is told."""
+    said, told = recover(state)
     assert said == "rolled back"
     assert Journal.find(state) is None
     return " ".join(told)
@@ -256,49 +201,49 @@ def recover(state: State) -> str:
 def test_what_the_admin_has_mended_stays(state: State, stuck: Daemon) -> None:
     mended = BEFORE + table("mine")
     stuck.config.write_text(mended)
-    stuck.start()
+    stuck.load()
     starts = stuck.starts
-    told = recover(state)
+    told = rolled_back(state)
     assert f"{stuck.config}: changed by somebody else" in told
     assert "still names" not in told
     assert stuck.config.read_text() == mended
-    assert (stuck.served, stuck.starts) == (["runc", "mine"], starts)
+    assert (stuck.loaded, stuck.starts) == (["runc", "mine"], starts)
 
 
 def test_what_the_admin_has_mended_is_loaded_where_it_is_not(state: State, stuck: Daemon) -> None:
     stuck.config.write_text(BEFORE + table("mine"))
-    recover(state)
-    assert stuck.served == ["runc", "mine"]
+    rolled_back(state)
+    assert stuck.loaded == ["runc", "mine"]
 
 
 def test_handlers_of_ours_in_what_the_admin_has_mended_are_named(state: State, stuck: Daemon) -> None:
     stuck.config.write_text(AFTER + "# mended\n")
-    stuck.start()
-    assert "still names kata-qemu" in recover(state)
+    stuck.load()
+    assert "still names kata-qemu" in rolled_back(state)
 
 
 def test_a_mended_file_with_which_no_engine_starts_is_told(state: State, stuck: Daemon) -> None:
     stuck.config.write_text(BEFORE + BROKEN)
     with pytest.raises(Refusal, match="the CRI to serve"):
-        transaction.recover(state)
+        rolled_back(state)
     assert Journal.find(state) is not None
     stuck.config.write_text(BEFORE)
-    stuck.start()
+    stuck.load()
     starts = stuck.starts
-    assert recover(state) == ""
+    assert rolled_back(state) == ""
     assert stuck.starts == starts
 
 
 def test_an_engine_that_the_admin_has_started_is_not_started_again(state: State, stuck: Daemon) -> None:
-    stuck.start()
+    stuck.load()
     starts = stuck.starts
-    assert recover(state) == ""
-    assert (stuck.served, stuck.starts) == (["runc"], starts)
+    assert rolled_back(state) == ""
+    assert (stuck.loaded, stuck.starts) == (["runc"], starts)
 
 
 def test_an_engine_that_nobody_has_started_is(state: State, stuck: Daemon) -> None:
-    assert recover(state) == ""
-    assert stuck.served == ["runc"]
+    assert rolled_back(state) == ""
+    assert stuck.loaded == ["runc"]
 
 
 def test_a_journal_of_the_version_before(state: State, stuck: Daemon) -> None:
@@ -307,9 +252,9 @@ def test_a_journal_of_the_version_before(state: State, stuck: Daemon) -> None:
     assert journal.config
     journal.record(config=replace(journal.config, written={}, linked={}, invocation="", back=None))
     stuck.config.write_text(BEFORE + table("mine"))
-    assert recover(state) == ""
+    assert rolled_back(state) == ""
     assert stuck.config.read_text() == BEFORE
-    assert stuck.served == ["runc"]
+    assert stuck.loaded == ["runc"]
 
 
 def test_an_engine_that_was_never_stopped_is_left_alone(state: State, daemon: Daemon) -> None:
@@ -336,16 +281,16 @@ def test_a_link_that_somebody_has_replaced_stays(
             daemon.link.symlink_to("/theirs")
         elif theirs == "file":
             daemon.link.write_text("theirs")
-        daemon.served = None
+        daemon.loaded = None
         daemon.masked = True
 
     with monkeypatch.context() as patch:
-        patch.setattr(daemon, "start", start)
+        patch.setattr(daemon, "load", start)
         with pytest.raises(Refusal, match="Rolling back failed"):
             carry_out(state, daemon, change)
 
     daemon.masked = False
-    told = recover(state)
+    told = rolled_back(state)
     assert (str(daemon.link) in told) == (theirs != "nothing")
     assert os.path.lexists(daemon.link) == (theirs != "nothing")
 
@@ -368,8 +313,8 @@ def test_a_payload_configuration_that_was_edited_stays_and_is_known(
         directories=directories,
     )
     journal = Journal(state)
-    transaction.begin(state, journal, artifacts=artifacts)
-    assert f"{prefix / name}: edited" in recover(state)
+    begin(state, journal, artifacts=artifacts)
+    assert f"{prefix / name}: edited" in rolled_back(state)
     assert (prefix / name).read_text() == "mine"
     receipt = state.receipt()
     assert (receipt.prefix, receipt.left, list(receipt.directories)) == (
@@ -419,7 +364,7 @@ def test_all_is_durable_before_the_journal_is_closed(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     journal = Journal(state)
-    transaction.begin(state, journal, artifacts=artifacts, receipt=Receipt(prefix=str(prefix)))
+    begin(state, journal, artifacts=artifacts, receipt=Receipt(prefix=str(prefix)))
     swap(replace(artifacts, directories=[]))
     if how == "removed":
         journal.record(receipt=replace(state.receipt(), prefix=str(prefix)))
@@ -454,15 +399,12 @@ class Killed(BaseException):
     """The process ends here."""
 
 
-STEPS: tuple[tuple[t.Any, str], ...] = (
-    *((os, name) for name in ("mkdir", "chmod", "rename", "unlink", "rmdir", "symlink", "fsync")),
-    *((probe_module, name) for name in ("restart", "invocation")),
-    *((cri, name) for name in ("status", "sandboxes")),
-    (detect, "dump"),
-)
+STEPS = ("mkdir", "chmod", "rename", "unlink", "rmdir", "symlink", "fsync")
+#: What the transaction asks the engine.
+ASKED = ("apply", "start", "status", "pods", "configured")
 
 
-def raise_at(monkeypatch: pytest.MonkeyPatch, number: int, error: BaseException) -> t.Callable[[], int]:
+def raise_at(monkeypatch: pytest.MonkeyPatch, node: Daemon, number: int, error: BaseException) -> t.Callable[[], int]:
     """Have one step raise an error; returns how to ask how many were taken."""
     taken = itertools.count()
     last = [0]
@@ -476,7 +418,7 @@ def raise_at(monkeypatch: pytest.MonkeyPatch, number: int, error: BaseException)
 
         return step
 
-    for place, name in STEPS:
+    for place, name in [*((os, name) for name in STEPS), *((node, name) for name in ASKED)]:
         monkeypatch.setattr(place, name, counted(getattr(place, name)))
     return lambda: last[0]
 
@@ -510,21 +452,21 @@ def test_an_error_at_any_step_is_a_refusal(
             before, change = look(node), change_of(node, drop_in=drop_in)
             change = replace(change, links={str(node.link): str(node.config)})
             journal = Journal(state)
-            transaction.begin(state, journal)
+            begin(state, journal)
             with patch.context() as failing:
-                steps = raise_at(failing, number, error)
+                steps = raise_at(failing, node, number, error)
                 try:
-                    transaction.carry_out(state, journal, node.engine, change, timeout=10, ignore_pods=False)
+                    transaction.carry_out(state, journal, node, change, timeout=10, ignore_pods=False)
                     seen.add("done")
                 except Refusal as refusal:
                     assert "password" not in str(refusal)
                     seen.add("refused")
                 taken = steps()
-            assert node.served is not None, f"down after step {number}"
-            transaction.recover(state)
+            assert node.loaded is not None, f"down after step {number}"
+            recover(state)
             assert Journal.find(state) is None
             if state.receipt().handlers:
-                assert node.served == ["runc", "kata-qemu"], f"step {number}"
+                assert node.loaded == ["runc", "kata-qemu"], f"step {number}"
             else:
                 assert look(node) == before, f"step {number}"
             if taken < number:
@@ -544,16 +486,16 @@ def test_a_process_that_is_killed_at_any_step(
             before, change = look(node), change_of(node, after, drop_in=drop_in)
             change = replace(change, links={str(node.link): str(node.config)})
             journal = Journal(state)
-            transaction.begin(state, journal)
+            begin(state, journal)
             with patch.context() as failing:
-                steps = raise_at(failing, number, Killed())
+                steps = raise_at(failing, node, number, Killed())
                 with contextlib.suppress(Killed, Refusal):
-                    transaction.carry_out(state, journal, node.engine, change, timeout=10, ignore_pods=False)
+                    transaction.carry_out(state, journal, node, change, timeout=10, ignore_pods=False)
                 taken = steps()
-            transaction.recover(state)
+            recover(state)
             assert Journal.find(state) is None
             if state.receipt().handlers:
-                assert node.served == ["runc", "kata-qemu"], f"step {number}"
+                assert node.loaded == ["runc", "kata-qemu"], f"step {number}"
             else:
                 assert look(node) == before, f"step {number}"
             if taken < number:

@@ -76,17 +76,17 @@ def test_no_mount_is_looked_at_for_nothing(monkeypatch: pytest.MonkeyPatch) -> N
 
 IN_A_NAMESPACE = """
 import json, subprocess, sys
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _files, _mounts
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, mounts
 root = sys.argv[1]
 def mount(*words): subprocess.run(["mount", *words], check=True)
 mount("--bind", f"{root}/disk", f"{root}/prefix")
 mount("--bind", f"{root}/disk", f"{root}/prefix/a b")
-found = {"same": _mounts.of(f"{root}/prefix") == _mounts.of(root), "point": _mounts.is_point(f"{root}/prefix")}
-found["below"] = _mounts.below(f"{root}/prefix")
-found["removed"] = _files.remove_tree(f"{root}/prefix")
+found = {"same": mounts.of(f"{root}/prefix") == mounts.of(root), "point": mounts.is_point(f"{root}/prefix")}
+found["below"] = mounts.below(f"{root}/prefix")
+found["removed"] = files.remove_tree(f"{root}/prefix")
 subprocess.run(["umount", f"{root}/prefix/a b"], check=True)
 mount("-t", "tmpfs", "none", f"{root}/prefix")
-found["hidden"] = _mounts.below(f"{root}/prefix")
+found["hidden"] = mounts.below(f"{root}/prefix")
 print(json.dumps(found))
 """
 

@@ -163,19 +163,20 @@ for name in {names!r}:
         importlib.import_module("ansible_collections.confidential_containers.runtime.plugins." + name)
     except ImportError as error:
         failed[name] = str(error)
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _decoders, _files
-_files.sync_filesystem("/")
-assert not _files.is_immutable("/")
-print(json.dumps([failed, [_decoders._decoder(one) is None for one in ("gzip", "xz", "zstd")]]))
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import decoders
+files.sync_filesystem("/")
+assert not files.is_immutable("/")
+print(json.dumps([failed, [decoders._decoder(one) is None for one in ("gzip", "xz", "zstd")]]))
 """
 
 
 def test_every_module_is_there_without_rare_ones() -> None:
     names = sorted(
-        f"{room}.{path.stem}"
+        ".".join(path.relative_to(PLUGINS).with_suffix("").parts)
         for room in ("modules", "module_utils")
-        for path in (PLUGINS / room).glob("*.py")
-        if path.stem not in ("__init__", "_libzstd")  # which is only loaded when ctypes is there
+        for path in (PLUGINS / room).rglob("*.py")
+        if path.stem not in ("__init__", "libzstd")  # which is only loaded when ctypes is there
         and path.stem != "payload_archive"  # it works on the controller
     )
     check = _CHECK.format(rare=RARE, names=names)

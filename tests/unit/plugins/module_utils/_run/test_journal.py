@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import (
     CommandUndo,

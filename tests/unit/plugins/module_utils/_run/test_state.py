@@ -125,8 +125,8 @@ def test_a_payload_has_a_directory_that_is_one_name(state: State) -> None:
 HOLD = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _receipt, _state
-with _state.locked("payload_artifacts", sys.argv[2]):
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import state
+with state.locked("payload_artifacts", sys.argv[2]):
     print("held", flush=True)
     sys.stdin.read()
 """

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import process
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import unit
 
 
@@ -24,7 +25,7 @@ def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(unit, "_WANTED", str(tmp_path / "etc/wants" / unit.NAME))
     (tmp_path / "etc").mkdir()
     refused = subprocess.CompletedProcess([], 1, "", "Failed to reload daemon: Connection timed out\n")
-    monkeypatch.setattr(unit, "run", lambda argv: refused)
+    monkeypatch.setattr(process, "run", lambda argv: refused)
     return tmp_path / "journal"
 
 

@@ -16,12 +16,15 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import daemon, detect
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import (
-    Engine,
-    Overrides,
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import flavours
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Engine, Overrides
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import (
+    client,
+    daemon,
+    dump,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import process
 
 DEFAULT = "/etc/containerd/config.toml"
 SOCKET = "/run/containerd/containerd.sock"
@@ -66,8 +69,8 @@ class Node:
         (at / "stat").write_text(f"{pid} (a (b) c) S {parent} 1 1")
 
     def find(self, **overrides: str) -> tuple[Engine, list[str]]:
-        engine, doubts = detect.find(Overrides(**overrides))
-        return engine, list(map(str, doubts))
+        driver, doubts = flavours.find(Overrides(**overrides))
+        return driver.engine, list(map(str, doubts))
 
 
 @pytest.fixture
@@ -75,7 +78,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
     proc = tmp_path / "proc"
     proc.mkdir()
     node = Node(proc)
-    monkeypatch.setattr(detect, "run", node.run)
+    monkeypatch.setattr(process, "run", node.run)
     monkeypatch.setattr(daemon, "find", functools.partial(daemon.find, proc=str(proc)))
     monkeypatch.setattr(daemon, "stranger", functools.partial(daemon.stranger, proc=str(proc)))
     monkeypatch.setattr(daemon, "listener", lambda address: 0)
@@ -199,8 +202,8 @@ def test_a_unit_that_was_changed_since_it_started(
         assert word in doubts[0]
     if words:
         with pytest.raises(Refusal):
-            detect.detect(Overrides(**overrides))
-    assert detect.detect(Overrides(**overrides), restarting=False).active
+            flavours.detect(Overrides(**overrides))
+    assert flavours.detect(Overrides(**overrides), restarting=False).engine.active
 
 
 @pytest.mark.parametrize(
@@ -219,7 +222,7 @@ def test_what_looks_like_a_change_and_is_none(node: Node, exec_start: str, progr
 
 
 @pytest.mark.parametrize(
-    ("text", "dump", "expected", "dumps"),
+    ("text", "dumped", "expected", "dumps"),
     [
         ("version = 2\n", "", SOCKET, 0),
         ('[plugins."io.containerd.grpc.v1.cri"]\nx = 1\n', "", SOCKET, 0),
@@ -235,11 +238,11 @@ def test_what_looks_like_a_change_and_is_none(node: Node, exec_start: str, progr
     ],
 )  # fmt: skip
 def test_the_address_in_the_configuration(
-    node: Node, tmp_path: Path, text: str, dump: str, expected: str, dumps: int
+    node: Node, tmp_path: Path, text: str, dumped: str, expected: str, dumps: int
 ) -> None:
     config = tmp_path / "config.toml"
     config.write_text(text)
-    node.dump = dump
+    node.dump = dumped
     node.process(80, BINARY, BINARY, "--config", str(config))
     assert node.find()[0].socket == expected
     assert sum("config dump" in asked for asked in node.asked) == dumps
@@ -298,7 +301,7 @@ def test_the_client_beside_the_daemon(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "containerd").symlink_to(real / "containerd")
     for binary in (real / "containerd", tmp_path / "containerd"):
         engine = Engine("containerd", (1, 7, 24), "containerd.service", str(binary), DEFAULT, "/s", True)
-        assert detect.ctr(engine, "version") == [str(real / "ctr"), "--address", "/s", "version"]
+        assert client.command(engine, "version") == [str(real / "ctr"), "--address", "/s", "version"]
 
 
 def test_what_a_journal_of_before_says_of_an_engine() -> None:
@@ -318,7 +321,7 @@ def test_a_program_that_is_no_containerd(node: Node, monkeypatch: pytest.MonkeyP
         done = node.run(argv, timeout)
         return subprocess.CompletedProcess(argv, 0, output, "") if argv[1:] == ["--version"] else done
 
-    monkeypatch.setattr(detect, "run", run)
+    monkeypatch.setattr(process, "run", run)
     node.process(80, BINARY, BINARY)
     with pytest.raises(Refusal, match=found) as refused:
         node.find()
@@ -333,7 +336,7 @@ def test_a_program_that_is_no_containerd(node: Node, monkeypatch: pytest.MonkeyP
         (1, "containerd: toml: expected x", False, "Mend {main} or {other} first."),
         # What is tried is ours: the node's own files were taken a moment ago.
         (1, "containerd: toml: incompatible types", True, "coco_handler_overrides"),
-        (detect.MISSING, "No such file or directory", False, "on the node to see why"),
+        (process.MISSING, "No such file or directory", False, "on the node to see why"),
         (-9, "", False, "on the node to see why"),
     ],
 )
@@ -345,9 +348,9 @@ def test_a_configuration_that_is_not_taken(
     Path(names["other"]).touch()
     engine = Engine("containerd", (1, 7, 24), "containerd.service", BINARY, names["main"], SOCKET, True)
     failed = subprocess.CompletedProcess([], status, "", said.format(**names))
-    monkeypatch.setattr(detect, "run", lambda argv, timeout=60.0: failed)
+    monkeypatch.setattr(process, "run", lambda argv, timeout=60.0: failed)
     with pytest.raises(Refusal) as refused:
-        detect.dump(engine, str(tmp_path / "trial.toml") if trial else names["main"])
+        dump.take(engine, str(tmp_path / "trial.toml") if trial else names["main"])
     assert remedy.format(**names) in refused.value.remedy
     assert "geheim" not in str(refused.value)
     assert "{main}" not in said or names["main"] in refused.value.found

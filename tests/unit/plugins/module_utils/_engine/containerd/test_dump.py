@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import (
-    dump as dump_module,
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.dump import (
+    Dump,
+    sections,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.dump import (
+    value as value_of,
 )
 
 # As containerd 1.7.24 prints it.
@@ -131,17 +135,17 @@ RUNTIMES2 = ("plugins", "io.containerd.cri.v1.runtime", "containerd", "runtimes"
     ],
 )
 def test_sections(dump: str, header: tuple[str, ...], lines: list[str]) -> None:
-    assert dump_module.sections(dump)[header] == lines
+    assert sections(dump)[header] == lines
 
 
 def test_the_top_level_is_a_section_of_its_own() -> None:
-    assert dump_module.sections(ONE)[()] == [
+    assert sections(ONE)[()] == [
         "disabled_plugins = []",
         'imports = ["/etc/containerd/config.toml"]',
         "oom_score = 0",
         "version = 2",
     ]
-    assert dump_module.sections("") == {(): []}
+    assert sections("") == {(): []}
 
 
 @pytest.mark.parametrize(
@@ -154,11 +158,11 @@ def test_the_top_level_is_a_section_of_its_own() -> None:
     ],
 )
 def test_handlers(dump: str, names: list[str]) -> None:
-    assert sorted(dump_module.handlers(dump)) == names
+    assert sorted(Dump(dump).handlers()) == names
 
 
 def test_a_handler_has_the_lines_of_its_table_without_its_options() -> None:
-    assert dump_module.handlers(ONE)["kata-qemu"] == [
+    assert Dump(ONE).handlers()["kata-qemu"] == [
         'pod_annotations = ["io.katacontainers.*"]',
         'runtime_type = "io.containerd.kata-qemu.v2"',
     ]
@@ -227,7 +231,7 @@ FOUND = [
 @pytest.mark.parametrize(("dump", "old", "new"), ALLOWED)
 def test_what_is_ours_may_change(dump: str, old: str, new: str) -> None:
     assert old in dump
-    assert dump_module.differences(dump, dump.replace(old, new), {"kata-qemu", "kata-clh"}) == []
+    assert Dump(dump).lost(Dump(dump.replace(old, new)), {"kata-qemu", "kata-clh"}) == []
 
 
 @pytest.mark.parametrize(("dump", "old", "new", "said"), FOUND)
@@ -235,7 +239,7 @@ def test_every_other_change_is_found_and_no_value_is_shown(dump: str, old: str, 
     assert old in dump
     changed = dump.replace(old, new)
     for one, two in ((dump, changed), (changed, dump)):
-        found = dump_module.differences(one, two, {"kata-qemu"})
+        found = Dump(one).lost(Dump(two), {"kata-qemu"})
         assert sorted(found) == sorted(said)
         assert not any(secret in line for line in found for secret in ("hunter2", "swordfish"))
 
@@ -244,10 +248,10 @@ def test_ours_gone_or_new_is_no_difference_and_a_foreign_one_is() -> None:
     start = ONE.index('        [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.kata-qemu]')
     end = ONE.index('        [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]')
     without = ONE[:start] + ONE[end:]
-    assert dump_module.differences(without, ONE, {"kata-qemu"}) == []
-    assert dump_module.differences(ONE, without, {"kata-qemu"}) == []
+    assert Dump(without).lost(Dump(ONE), {"kata-qemu"}) == []
+    assert Dump(ONE).lost(Dump(without), {"kata-qemu"}) == []
     table = ".".join((*RUNTIMES1, "kata-qemu"))
-    assert dump_module.differences(without, ONE, set()) == [
+    assert Dump(without).lost(Dump(ONE), set()) == [
         f"{table}: pod_annotations",
         f"{table}: runtime_type",
         f"{table}.options: ConfigPath",
@@ -275,16 +279,16 @@ def test_ours_gone_or_new_is_no_difference_and_a_foreign_one_is() -> None:
     ],
 )
 def test_unknown_keys(warnings: str, keys: set[str]) -> None:
-    assert dump_module.unknown_keys(warnings) == keys
+    assert Dump("", warnings).complaints() == keys
 
 
 def test_the_paths_of_handlers() -> None:
     dump = ONE.replace('v2"\n', 'v2"\n          runtime_path = "/opt/x/shim"\n', 1)
-    assert dump_module.paths(dump) == {"kata-qemu": ["/opt/x/shim", "/opt/x/configuration-qemu.toml"], "runc": []}
+    assert Dump(dump).paths() == {"kata-qemu": ["/opt/x/shim", "/opt/x/configuration-qemu.toml"], "runc": []}
 
 
 @pytest.mark.parametrize(
     ("line", "value"), [("a = 'x'", "x"), ('a = "x"', "x"), ("aa = 'x'", ""), ("a = 1", ""), ("a = ''", "")]
 )
 def test_a_value(line: str, value: str) -> None:
-    assert dump_module.value(["b = 'y'", line], "a") == value
+    assert value_of(["b = 'y'", line], "a") == value

@@ -12,16 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.reference import parse
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.registry import (
-    Access,
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Access, Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.dump import Dump
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.pull import (
     Registry,
     Settings,
     check,
 )
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
 ONE = 'plugins."io.containerd.grpc.v1.cri".registry'
 TWO = "plugins.'io.containerd.cri.v1.images'.registry"
@@ -176,17 +174,16 @@ def test_credentials_of_the_engine_come_second(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(Registry, "_run", run)
     dump = f'[{ONE}.configs."h:5000".auth]\n  username = "u"\n  password = "p"\n'
-    monkeypatch.setattr(detect, "dump", lambda engine, config: (dump, ""))
     engine = Engine("containerd", (1, 7, 24), "containerd.service", "/x", "/c", "/s", True)
-    reference = parse("docker://h:5000/x:y")
-    Registry(engine, reference, Access(ca="CA")).resolve()
+    configuration, image = Dump(dump), "h:5000/x:y"
+    Registry(engine, configuration, image, Access(ca="CA")).resolve()
     assert asked == [Access(ca="CA"), Access("u", "p", "CA")]
     asked.clear()
-    Registry(engine, reference, Access("mine", "q")).resolve()
+    Registry(engine, configuration, image, Access("mine", "q")).resolve()
     assert asked == [Access("mine", "q")]
     asked.clear()
     with pytest.raises(Refusal):
-        Registry(engine, parse("docker://other/x:y"), Access()).resolve()
+        Registry(engine, configuration, "docker.io/other/x:y", Access()).resolve()
     assert asked == [Access()]
 
 
@@ -217,10 +214,9 @@ DIGEST = "sha256:" + "401403429" * 7 + "a"
         (f"content {DIGEST} is strange", "words of containerd's ctr"),
     ],
 )
-def test_a_remedy_only_for_a_cause_that_is_known(monkeypatch: pytest.MonkeyPatch, said: str, remedy: str) -> None:
-    monkeypatch.setattr(detect, "dump", lambda engine, config: ("", ""))
+def test_a_remedy_only_for_a_cause_that_is_known(said: str, remedy: str) -> None:
     engine = Engine("containerd", (1, 7, 24), "containerd.service", "/x", "/c", "/s", True)
-    registry = Registry(engine, parse("docker://h:5000/x:y"), Access("u", "geheim"))
+    registry = Registry(engine, Dump(""), "h:5000/x:y", Access("u", "geheim"))
     refusal = registry._failed(Access("u", "geheim"), "", f"warning: x\nctr: {said} geheim\n")
     assert refusal.found == f"{said} …"
     assert remedy in refusal.remedy

@@ -11,12 +11,14 @@ import typing as t
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import cri, probe
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import detect
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import cri, flavours
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import process
 
-ENGINE = Engine("containerd", (1, 7, 24), "containerd.service", "/opt/bin/containerd", "/c", "/s", True)
+DRIVER = flavours.driver(
+    Engine("containerd", (1, 7, 24), "containerd.service", "/opt/bin/containerd", "/c", "/s", True)
+)
 HEAD = "TYPE ID PLATFORMS STATUS\n"
 SNAPSHOTTERS = f"{HEAD}io.containerd.snapshotter.v1 overlayfs linux/amd64 ok\nio.containerd.snapshotter.v1 zfs - skip\n"
 CRI = f"{HEAD}io.containerd.grpc.v1 cri linux/amd64 error\n"
@@ -31,7 +33,7 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> t.Callable[[int, str, str], None]
 
     def give(code: int, output: str, errors: str = "") -> None:
         monkeypatch.setattr(
-            probe, "run", lambda argv, timeout=0.0: subprocess.CompletedProcess(argv, code, output, errors)
+            process, "run", lambda argv, timeout=0.0: subprocess.CompletedProcess(argv, code, output, errors)
         )
 
     monkeypatch.setattr(cri, "status", status)
@@ -40,28 +42,28 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> t.Callable[[int, str, str], None]
 
 def test_a_cri_that_is_disabled_serves_nothing(answer: t.Callable[..., None]) -> None:
     answer(0, SNAPSHOTTERS)
-    assert probe.served(ENGINE) == []
+    assert DRIVER.served() == []
 
 
-@pytest.mark.parametrize(("code", "output"), [(0, CRI), (1, ""), (detect.MISSING, "")])
+@pytest.mark.parametrize(("code", "output"), [(0, CRI), (1, ""), (process.MISSING, "")])
 def test_a_cri_of_which_nothing_is_known_is_not_disabled(answer: t.Callable[..., None], code: int, output: str) -> None:
     answer(code, output)
     with pytest.raises(Refusal, match="the unit is active"):
-        probe.served(ENGINE)
+        DRIVER.served()
 
 
 def test_snapshotters(answer: t.Callable[..., None]) -> None:
     answer(0, SNAPSHOTTERS)
-    assert probe.snapshotters(ENGINE) == ["overlayfs"]
+    assert DRIVER.snapshotters() == ["overlayfs"]
 
 
 @pytest.mark.parametrize(
-    ("code", "remedy"), [(detect.MISSING, "ctr beside /opt/bin/containerd"), (1, "Run 'ctr plugins ls'")]
+    ("code", "remedy"), [(process.MISSING, "ctr beside /opt/bin/containerd"), (1, "Run 'ctr plugins ls'")]
 )
 def test_snapshotters_that_nobody_can_list_are_not_missing(
     answer: t.Callable[..., None], code: int, remedy: str
 ) -> None:
     answer(code, "", "a line\nctr: no answer\n")
     with pytest.raises(Refusal, match="Found ctr: no answer") as refused:
-        probe.snapshotters(ENGINE)
+        DRIVER.snapshotters()
     assert remedy in refused.value.remedy

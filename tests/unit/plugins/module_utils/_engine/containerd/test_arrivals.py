@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.arrivals import Arrivals
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.arrivals import (
+    Arrivals,
+)
 
 ONE, TWO = "a" * 64, "b" * 64
 

@@ -23,18 +23,22 @@ import tempfile
 import threading
 import time
 import typing as t
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Access, Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import (
-    detect,
+    client,
     registries,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.detect import Engine
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.dump import sections
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.arrivals import (
+    Arrivals,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.dump import (
+    Dump,
+    sections,
+)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.arrivals import Arrivals
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.reference import Reference
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, process, systemd
 
 _NAMESPACE = "confidential-containers-payload"
 #: Seconds without a single new byte after which a pull has failed.
@@ -74,15 +78,6 @@ _PROXY = re.compile(r"(?i)(https?|no|all)_proxy")
 _TEXT = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'([^']*)'")
 
 
-@dataclass(frozen=True)
-class Access:
-    """What the user gives for a registry: credentials, and the certificates (PEM) of the CA that signed its own."""
-
-    username: str = ""
-    password: str = ""
-    ca: str = ""
-
-
 def check(access: Access) -> None:
     """Refuse a password that cannot be typed: of more than a line, a terminal hands over the beginning only."""
     long = len(access.password.encode()) > _LINE
@@ -100,13 +95,13 @@ def check(access: Access) -> None:
 class Registry:
     """One image of a registry, as this node's engine would get it."""
 
-    def __init__(self, engine: Engine, reference: Reference, access: Access) -> None:
-        self._engine = engine
-        self._reference = reference
+    def __init__(self, engine: Engine, configuration: Dump, image: str, access: Access) -> None:
         check(access)
+        self._engine = engine
+        self._image = image
+        self._host = image.partition("/")[0]
         self._access = access
-        dump, _warnings = detect.dump(engine, engine.config)
-        self._settings = Settings(dump)
+        self._settings = Settings(configuration.text)
         self.store = os.path.join(engine.root or self._settings.root, "io.containerd.content.v1.content")
 
     def resolve(self) -> str:
@@ -132,7 +127,7 @@ class Registry:
 
         Credentials of the engine's own configuration come second: a mirror may want none, and must not see them.
         """
-        own = None if self._access.username else self._settings.credentials(self._reference.host)
+        own = None if self._access.username else self._settings.credentials(self._host)
         try:
             return self._run(self._access, words, pulling)
         except Refusal:
@@ -145,7 +140,7 @@ class Registry:
         """Say how to reach the registry, in files that only root can read, while they are needed."""
         with tempfile.TemporaryDirectory(dir="/run", prefix="confidential-containers.") as directory:
             # ctr would send the password to mirrors, too: the registry itself is asked.
-            options = self._settings.hosts(self._reference.host, directory, mirrors=not access.username)
+            options = self._settings.hosts(self._host, directory, mirrors=not access.username)
             if access.username:
                 options += ["--user", access.username]
             if access.ca:
@@ -156,16 +151,15 @@ class Registry:
 
     def _run(self, access: Access, words: t.Sequence[str], pulling: t.Callable[[int], None] | None) -> bytes:
         """Run ctr, which talks to the registry. Returns what it prints."""
-        if not shutil.which(detect.ctr(self._engine)[0]):
+        if not shutil.which(client.command(self._engine)[0]):
             raise Refusal(
-                f"containerd's client ctr beside {self._engine.binary} or in PATH, to pull {self._reference}",
+                f"containerd's client ctr beside {self._engine.binary} or in PATH, to pull docker://{self._image}",
                 "no such program",
                 "Put it there, or use a file as coco_payload (see payload_archive).",
             )
         with contextlib.ExitStack() as closing:
             options = closing.enter_context(self._options(access))
-            name = str(self._reference).partition("//")[2]
-            argv = detect.ctr(self._engine, "--namespace", _NAMESPACE, *words, *options, name)
+            argv = client.command(self._engine, "--namespace", _NAMESPACE, *words, *options, self._image)
             terminal = subprocess.DEVNULL
             if access.username:
                 keyboard, terminal = pty.openpty()
@@ -228,18 +222,18 @@ class Registry:
         if access.password:
             found = found.replace(access.password, "…")
         hint = next((hint for pattern, hint in _HINTS if re.search(pattern, found, re.IGNORECASE)), _NO_HINT)
-        return Refusal(f"{self._reference} from its registry", found, f"{hint} Nothing of it stays on the node.")
+        return Refusal(f"docker://{self._image} from its registry", found, f"{hint} Nothing of it stays on the node.")
 
 
 def clean(engine: Engine) -> None:
     """Remove all that a pull, even one that was killed, has left in an engine's content store."""
-    ctr = detect.ctr(engine, "--namespace", _NAMESPACE)
-    if _NAMESPACE not in detect.run([*ctr, "namespaces", "ls", "--quiet"]).stdout.split():
+    ctr = client.command(engine, "--namespace", _NAMESPACE)
+    if _NAMESPACE not in process.run([*ctr, "namespaces", "ls", "--quiet"]).stdout.split():
         return
     for kind, remove in (("leases", ("--sync",)), ("images", ("--sync",)), ("content", ())):
-        for name in detect.run([*ctr, kind, "ls", "--quiet"]).stdout.split():
-            detect.run([*ctr, kind, "rm", *remove, name])
-    detect.run([*ctr, "namespaces", "rm", _NAMESPACE])
+        for name in process.run([*ctr, kind, "ls", "--quiet"]).stdout.split():
+            process.run([*ctr, kind, "rm", *remove, name])
+    process.run([*ctr, "namespaces", "rm", _NAMESPACE])
 
 
 class Settings:
@@ -323,9 +317,10 @@ def _plain(quoted: str) -> str:
 
 def _proxies(engine: Engine) -> dict[str, str]:
     """Return the daemon's own settings of proxies."""
-    shown = detect.run(["systemctl", "show", "--property=MainPID", "--value", "--", engine.unit])
     try:
-        with open(f"/proc/{shown.stdout.strip()}/environ", encoding="utf-8", errors="replace") as stream:
+        with open(
+            f"/proc/{systemd.show(engine.unit, 'MainPID')}/environ", encoding="utf-8", errors="replace"
+        ) as stream:
             pairs = [pair.partition("=") for pair in stream.read().split("\0")]
     except OSError:
         return {}

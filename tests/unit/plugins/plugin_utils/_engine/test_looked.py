@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from ansible import constants
 
-from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _looked
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine import looked
 
 FOUND = {"dump": "x", "changed": True, "recovered": "finished"}
 AGAIN = {"dump": "x", "changed": False, "recovered": ""}
@@ -27,15 +27,15 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_what_was_found_is_taken_until_it_is_forgotten(directory: Path) -> None:
-    assert _looked.recall("n1", {}) is None
-    _looked.remember("n1", {}, {"dump": "old"})
-    _looked.remember("n1", {}, FOUND)
-    assert _looked.recall("n1", {}) == AGAIN
+    assert looked.recall("n1", {}) is None
+    looked.remember("n1", {}, {"dump": "old"})
+    looked.remember("n1", {}, FOUND)
+    assert looked.recall("n1", {}) == AGAIN
     (path,) = directory.iterdir()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    _looked.forget("n1", {})
-    _looked.forget("n1", {})
-    assert _looked.recall("n1", {}) is None
+    looked.forget("n1", {})
+    looked.forget("n1", {})
+    assert looked.recall("n1", {}) is None
     assert list(directory.iterdir()) == []
 
 
@@ -49,14 +49,14 @@ def test_what_was_found_is_taken_until_it_is_forgotten(directory: Path) -> None:
     ],
 )
 def test_it_is_of_one_engine(host: str, engine: dict[str, t.Any], same: bool) -> None:
-    _looked.remember("n1", {}, FOUND)
-    assert _looked.recall(host, engine) == (AGAIN if same else None)
+    looked.remember("n1", {}, FOUND)
+    assert looked.recall(host, engine) == (AGAIN if same else None)
 
 
 @pytest.mark.parametrize("age", [61, -5])
 def test_it_is_good_for_a_minute(directory: Path, age: int) -> None:
-    _looked.remember("n1", {}, FOUND)
+    looked.remember("n1", {}, FOUND)
     (path,) = directory.iterdir()
     then = path.stat().st_mtime - age
     os.utime(path, (then, then))
-    assert _looked.recall("n1", {}) is None
+    assert looked.recall("n1", {}) is None

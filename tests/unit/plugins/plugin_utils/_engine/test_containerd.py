@@ -14,7 +14,16 @@ import pytest
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import schemas
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _engine_config, _toml
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine import handlers, toml
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine.api import (
+    Found,
+    Plan,
+    Wanted,
+)
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine.containerd import documents
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine.planners import planner_of
+
+PLANNER = planner_of("containerd")
 
 MAIN = "/etc/containerd/config.toml"
 DROP_IN = schemas.drop_in_path(MAIN)
@@ -64,12 +73,12 @@ class Node:
         self.proxies: dict[str, t.Any] = {}
         self.wanted_proxies: dict[str, t.Any] = allowed.pop("proxies", {})
         self.allowed = allowed
-        self.plan = _engine_config.Plan(())
+        self.plan = Plan(())
 
     @property
     def table(self) -> tuple[str, ...]:
         document = tomllib.loads(self.files[MAIN] or "")
-        schema, plain = _engine_config.schema_of(document), not {"version", "plugins"} & set(document)
+        schema, plain = documents.schema_of(document), not {"version", "plugins"} & set(document)
         return schemas.decide(self.version, schema, self.mode, plain).table
 
     def dump(self) -> str:
@@ -98,7 +107,7 @@ class Node:
     def tables(self, tables: dict[str, dict[str, t.Any]]) -> list[str]:
         """The same by the handlers' whole names."""
         before = {path: edit[0] for path, edit in self.edits.items() if self.files[path] == edit[1]}
-        found = _engine_config.Found(
+        found = Found(
             self.version,
             MAIN,
             dict(self.files),
@@ -111,7 +120,7 @@ class Node:
             disabled=self.disabled,
         )
         allowed: t.Any = {"mode": self.mode, "proxies": self.wanted_proxies if tables else {}, **self.allowed}
-        self.plan = _engine_config.plan(found, _engine_config.Wanted(tables, **allowed), TRIAL)
+        self.plan = PLANNER.plan(found, Wanted(tables, **allowed), TRIAL)
         for edit in self.plan.edits:
             assert edit.now == self.files[edit.path]
             self.files[edit.path] = edit.wanted
@@ -246,7 +255,7 @@ def test_an_import_behind_ours_is_no_reason_to_restart() -> None:
     node = Node(TWO, THREE)
     node.run(qemu=QEMU)
     node.files["/etc/x.toml"] = "version = 3\n"
-    node.files[MAIN] = _toml.add_item(node.files[MAIN] or "", "imports", "/etc/x.toml", MAIN)
+    node.files[MAIN] = toml.add_item(node.files[MAIN] or "", "imports", "/etc/x.toml", MAIN)
     assert node.run(qemu=QEMU) == []
     node.run()
     assert tomllib.loads(node.files[MAIN] or "") == {**tomllib.loads(THREE), "imports": ["/etc/x.toml"]}
@@ -289,7 +298,7 @@ def test_a_drop_in_that_was_removed_comes_back() -> None:
 def test_a_drop_in_has_the_version_of_the_main_file(main: str, schema: int) -> None:
     node = Node(TWO, main)
     node.run(qemu=QEMU)
-    assert (node.files[DROP_IN] or "").startswith(f"{_toml.MARK}\nversion = {schema}\n")
+    assert (node.files[DROP_IN] or "").startswith(f"{toml.MARK}\nversion = {schema}\n")
     assert (node.files[MAIN] or "").count(GLOB) == 1
     assert node.handlers(DROP_IN) == {"kata-qemu": QEMU}
 
@@ -523,7 +532,7 @@ def test_version_0_is_that_of_files_without_one(declared: str) -> None:
 @pytest.mark.parametrize("version", ["true", "'2'", "2.0"])
 def test_a_version_that_is_no_number(version: str) -> None:
     with pytest.raises(Refusal, match="a whole number as the version"):
-        _engine_config.schema_of(tomllib.loads(SPARSE.replace("version = 2", f"version = {version}")))
+        documents.schema_of(tomllib.loads(SPARSE.replace("version = 2", f"version = {version}")))
 
 
 def test_relative_and_nested_imports_in_a_trial() -> None:
@@ -534,7 +543,7 @@ def test_relative_and_nested_imports_in_a_trial() -> None:
     trial = {name: tomllib.loads(text) for name, text in node.plan.trial.items()}
     assert trial["config.toml"]["imports"] == [f"{TRIAL}/0.toml", f"{TRIAL}/1.toml", "/etc/containerd/b.toml"]
     assert trial["0.toml"] == {"version": 3, "imports": []}  # the main file imports what this one did
-    assert "kata-qemu" in _toml.lookup(trial["1.toml"], R3)
+    assert "kata-qemu" in toml.lookup(trial["1.toml"], R3)
 
 
 @pytest.mark.parametrize("back", ["../b.toml", "/etc/containerd/config.toml"])
@@ -635,7 +644,7 @@ DEFAULTS: dict[tuple[int, ...], dict[str, t.Any]] = {
 def tool_s_file(version: tuple[int, ...], handlers: dict[str, t.Any], platforms: dict[str, t.Any] | None = None) -> str:
     """Return what a tool writes that copies what the engine has, beside a handler of its own."""
     schema, table = (2, R2) if version < (2, 0) else (3, R3)
-    tables: dict[_toml.Header, dict[str, t.Any]] = {
+    tables: dict[toml.Header, dict[str, t.Any]] = {
         (*table, name): {**DEFAULTS[version], **values} for name, values in sorted(handlers.items())
     }
     tables.update(
@@ -660,13 +669,13 @@ def after_a_tool(version: tuple[int, ...], main: str, **edits: t.Any) -> tuple[N
     theirs = {"nvidia": {"runtime_type": "n"}, "kata-own": {"runtime_type": "o"}, "runc": RUNC}
     ours = {"kata-qemu": {**QEMU, **edits}, "kata-clh": CLH}
     node.files[NVIDIA] = tool_s_file(version, {**theirs, **ours})
-    node.files[MAIN] = _toml.add_item(node.files[MAIN] or "", "imports", NVIDIA, MAIN)
+    node.files[MAIN] = toml.add_item(node.files[MAIN] or "", "imports", NVIDIA, MAIN)
     return node, {MAIN: with_nvidia(version, main), DROP_IN: None, NVIDIA: tool_s_file(version, theirs)}
 
 
 def with_nvidia(version: tuple[int, ...], main: str) -> str:
     """Return a main file that imports what a tool wrote, as it is when ours goes that stood beside it."""
-    text = _toml.add_item(main, "imports", NVIDIA, MAIN)
+    text = toml.add_item(main, "imports", NVIDIA, MAIN)
     return text if version < (2, 0) else text.replace(f'"{NVIDIA}"', f"'{NVIDIA}'")
 
 
@@ -736,7 +745,7 @@ def test_copies_of_what_belongs_to_a_handler_go_too() -> None:
     qemu = {**QEMU, "snapshotter": "nydus"}
     node.run(qemu=qemu)
     theirs = tool_s_file(TWO, {"nvidia": {"runtime_type": "n"}})
-    node.files[MAIN] = _toml.add_item(node.files[MAIN] or "", "imports", NVIDIA, MAIN)
+    node.files[MAIN] = toml.add_item(node.files[MAIN] or "", "imports", NVIDIA, MAIN)
     copied = tool_s_file(
         TWO, {"nvidia": {"runtime_type": "n"}, "kata-qemu": qemu}, {"kata-qemu": {"snapshotter": "nydus"}}
     )
@@ -785,22 +794,20 @@ def early(
     **wanted: t.Any,
 ) -> None:
     dump = Node(version, None).dump()
-    found = _engine_config.Found(version, MAIN, {MAIN: None, DROP_IN: None, **files}, dump)
-    _engine_config.refuse_early(found, _engine_config.Wanted(**wanted), names, {} if overrides is None else overrides)
+    found = Found(version, MAIN, {MAIN: None, DROP_IN: None, **files}, dump)
+    handlers.refuse_early(PLANNER, found, Wanted(**wanted), names, {} if overrides is None else overrides)
 
 
 def test_handlers_that_are_served_stay_until_more_is_known() -> None:
     """An edited copy of one is no reason to refuse an upgrade early: it would be if the handler went."""
     table = {"runtime_type": "io.containerd.kata-qemu.v2", "runtime_path": "/opt/kata/bin/shim"}
-    drop_in = _toml.add_tables("version = 2\n", {(*schemas.V2, "kata-qemu"): table}, DROP_IN)
-    copy = _toml.add_tables("version = 2\n", {(*schemas.V2, "kata-qemu"): {**table, "snapshotter": "nydus"}}, "copy")
+    drop_in = toml.add_tables("version = 2\n", {(*schemas.V2, "kata-qemu"): table}, DROP_IN)
+    copy = toml.add_tables("version = 2\n", {(*schemas.V2, "kata-qemu"): {**table, "snapshotter": "nydus"}}, "copy")
     main = "version = 2\nimports = ['/etc/containerd/conf.d/*.toml']\n"
     files = {MAIN: main, DROP_IN: drop_in, "/etc/containerd/conf.d/99-nvidia.toml": copy}
     dump = main + copy.partition("\n")[2]
-    found = _engine_config.Found(
-        ONE, MAIN, files, dump, before={DROP_IN: None}, edited=[DROP_IN], ours={"kata-qemu": table}
-    )
-    _engine_config.refuse_early(found, _engine_config.Wanted(keep_aside=True), [], {})
+    found = Found(ONE, MAIN, files, dump, before={DROP_IN: None}, edited=[DROP_IN], ours={"kata-qemu": table})
+    handlers.refuse_early(PLANNER, found, Wanted(keep_aside=True), [], {})
 
 
 @pytest.mark.parametrize(
@@ -890,7 +897,7 @@ WITHOUT_PATH = {key: value for key, value in TABLE.items() if key != "runtime_pa
     ],
 )  # fmt: skip
 def test_handler_tables(version: tuple[int, ...], override: dict[str, t.Any], table: dict[str, t.Any]) -> None:
-    assert _engine_config.handler_tables([HANDLER], {"kata-qemu": override}, version) == {"kata-qemu": table}
+    assert PLANNER.tables([HANDLER], {"kata-qemu": override}, version) == {"kata-qemu": table}
 
 
 @pytest.mark.parametrize(
@@ -914,7 +921,7 @@ def test_handler_tables(version: tuple[int, ...], override: dict[str, t.Any], ta
 )  # fmt: skip
 def test_overrides_that_are_refused(version: tuple[int, ...], overrides: t.Any, says: str) -> None:
     with pytest.raises(Refusal, match=says):
-        _engine_config.handler_tables([HANDLER], overrides, version)
+        PLANNER.tables([HANDLER], overrides, version)
 
 
 @pytest.mark.parametrize(
@@ -932,10 +939,10 @@ def test_overrides_that_are_refused(version: tuple[int, ...], overrides: t.Any, 
     ],
 )  # fmt: skip
 def test_shim_links(version: tuple[int, ...], override: dict[str, t.Any], links: dict[str, t.Any]) -> None:
-    assert _engine_config.shim_links([HANDLER], {"kata-qemu": override}, version) == links
+    assert PLANNER.links([HANDLER], {"kata-qemu": override}, version) == links
 
 
 @pytest.mark.parametrize("runtime_type", ["mine", "", "/usr/bin/shim"])
 def test_a_type_without_a_shim_s_name_is_refused(runtime_type: str) -> None:
     with pytest.raises(Refusal, match="runtime_type"):
-        _engine_config.shim_links([HANDLER], {"kata-qemu": {"runtime_type": runtime_type}}, (1, 6, 20))
+        PLANNER.links([HANDLER], {"kata-qemu": {"runtime_type": runtime_type}}, (1, 6, 20))

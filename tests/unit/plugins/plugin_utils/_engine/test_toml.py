@@ -14,7 +14,7 @@ import pytest
 from hypothesis import strategies
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _toml
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine import toml
 
 PATH = "/etc/containerd/config.toml"
 RUNTIMES = ("plugins", "io.containerd.grpc.v1.cri", "containerd", "runtimes")
@@ -97,9 +97,9 @@ HUMAN = {
     "odd separators": "# a\u2028b \x85 c\nversion = 2\nx = 'a\u2029b'\n",
     "a string like a header": "version = 2\nx = '''\n[plugins]\n[a.b]\nversion = 3\n'''\n[grpc]\nuid = 0\n",
     "a string like our header": f"version = 2\nx = '''\n{CRI.strip()[:-1]}.containerd.runtimes.kata-qemu]\na = 1\n'''\n[grpc]\nuid = 0\n",
-    "a string like our mark": f"version = 2\nx = '''\n\n{_toml.MARK}\n'''\n[grpc]\nuid = 0\n",
+    "a string like our mark": f"version = 2\nx = '''\n\n{toml.MARK}\n'''\n[grpc]\nuid = 0\n",
     "a string like our import": f'version = 2\nx = """\nimports = ["{GLOB}"]\n"""\n[grpc]\nuid = 0\n',
-    "a comment like our mark": f"version = 2\n\n{_toml.MARK}\n[grpc]\nuid = 0\n",
+    "a comment like our mark": f"version = 2\n\n{toml.MARK}\n[grpc]\nuid = 0\n",
     "a comment like our header": f"version = 2\n# {CRI.strip()[:-1]}.containerd.runtimes.kata-qemu]\n# x = 1\n",
     "a commented import": f'version = 2\n# imports = ["{GLOB}"]\n',
     "a bracket in a header": "[plugins.'io.containerd.grpc.v1.cri'.registry.configs.'[::1]:5000']\nx = 1\n",
@@ -120,49 +120,49 @@ def with_tables(text: str, tables: t.Mapping[tuple[str, ...], t.Mapping[str, t.A
 
 @human
 def test_added_tables_are_all_that_changes_and_can_be_removed(text: str) -> None:
-    added = _toml.add_tables(text, TABLES, PATH)
+    added = toml.add_tables(text, TABLES, PATH)
     assert tomllib.loads(added) == with_tables(text, TABLES)
     assert added.startswith(text)
     assert added.endswith("\n")
     added_lines = added[len(text) :]
     assert added_lines.count("\n") == added_lines.count("\r\n") or "\r\n" not in text
     assert "\r" in text or "\r" not in added
-    assert _toml.remove_tables(added, list(TABLES), PATH) == text
+    assert toml.remove_tables(added, list(TABLES), PATH) == text
 
 
 @human
 def test_one_of_two_tables_can_be_removed(text: str) -> None:
-    both = _toml.add_tables(text, TABLES, PATH)
-    one = _toml.add_tables(text, {CLH: TABLES[CLH]}, PATH)
-    assert tomllib.loads(_toml.remove_tables(both, [QEMU], PATH)) == tomllib.loads(one)
+    both = toml.add_tables(text, TABLES, PATH)
+    one = toml.add_tables(text, {CLH: TABLES[CLH]}, PATH)
+    assert tomllib.loads(toml.remove_tables(both, [QEMU], PATH)) == tomllib.loads(one)
 
 
 @human
 def test_removing_what_is_not_there_changes_nothing(text: str) -> None:
-    assert _toml.add_tables(text, {}, PATH) == text
-    assert _toml.remove_item(text, "imports", GLOB, PATH) == text
-    assert _toml.remove_tables(text, [], PATH) == text
-    if _toml.MARK not in text:
-        assert _toml.remove_tables(text, [QEMU, CLH], PATH) == text
+    assert toml.add_tables(text, {}, PATH) == text
+    assert toml.remove_item(text, "imports", GLOB, PATH) == text
+    assert toml.remove_tables(text, [], PATH) == text
+    if toml.MARK not in text:
+        assert toml.remove_tables(text, [QEMU, CLH], PATH) == text
 
 
 @human
 def test_an_added_import_is_all_that_changes_and_can_be_removed(text: str) -> None:
     document = tomllib.loads(text)
-    added = _toml.add_item(text, "imports", GLOB, PATH)
+    added = toml.add_item(text, "imports", GLOB, PATH)
     assert tomllib.loads(added) == {**document, "imports": [*document.get("imports", []), GLOB]}
-    assert _toml.add_item(added, "imports", GLOB, PATH) == added
-    assert _toml.remove_item(added, "imports", GLOB, PATH) == text
+    assert toml.add_item(added, "imports", GLOB, PATH) == added
+    assert toml.remove_item(added, "imports", GLOB, PATH) == text
 
 
 @human
 def test_an_import_and_tables(text: str) -> None:
-    added = _toml.add_item(_toml.add_tables(text, TABLES, PATH), "imports", GLOB, PATH)
-    assert _toml.remove_item(_toml.remove_tables(added, list(TABLES), PATH), "imports", GLOB, PATH) == text
+    added = toml.add_item(toml.add_tables(text, TABLES, PATH), "imports", GLOB, PATH)
+    assert toml.remove_item(toml.remove_tables(added, list(TABLES), PATH), "imports", GLOB, PATH) == text
 
 
 def test_how_it_looks() -> None:
-    text = _toml.add_item(_toml.add_tables("version = 2\n\n[grpc]\nuid = 0\n", TABLES, PATH), "imports", GLOB, PATH)
+    text = toml.add_item(toml.add_tables("version = 2\n\n[grpc]\nuid = 0\n", TABLES, PATH), "imports", GLOB, PATH)
     assert (
         text
         == f"""\
@@ -172,7 +172,7 @@ imports = ["/etc/containerd/conf.d/*confidential-containers.toml"]
 [grpc]
 uid = 0
 
-{_toml.MARK}
+{toml.MARK}
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.kata-clh]
 runtime_type = "io.containerd.kata-clh.v2"
 
@@ -189,10 +189,10 @@ ConfigPath = "/opt/x/configuration-qemu.toml"
 
 @human
 def test_a_byte_order_mark_stays_at_the_start(text: str) -> None:
-    added = _toml.add_item(_toml.add_tables("\ufeff" + text, TABLES, PATH), "imports", GLOB, PATH)
-    assert added == "\ufeff" + _toml.add_item(_toml.add_tables(text, TABLES, PATH), "imports", GLOB, PATH)
-    assert _toml.parse(added, PATH) == _toml.parse(added[1:], PATH)
-    assert _toml.remove_item(_toml.remove_tables(added, list(TABLES), PATH), "imports", GLOB, PATH) == "\ufeff" + text
+    added = toml.add_item(toml.add_tables("\ufeff" + text, TABLES, PATH), "imports", GLOB, PATH)
+    assert added == "\ufeff" + toml.add_item(toml.add_tables(text, TABLES, PATH), "imports", GLOB, PATH)
+    assert toml.parse(added, PATH) == toml.parse(added[1:], PATH)
+    assert toml.remove_item(toml.remove_tables(added, list(TABLES), PATH), "imports", GLOB, PATH) == "\ufeff" + text
 
 
 # What tomlkit fails at, or would move if it wrote the file; containerd reads them all.
@@ -208,17 +208,17 @@ ORDERS = {
 
 @pytest.mark.parametrize("text", ORDERS.values(), ids=ORDERS)
 def test_tables_in_any_order(text: str) -> None:
-    added = _toml.add_item(_toml.add_tables(text, TABLES, PATH), "imports", GLOB, PATH)
+    added = toml.add_item(toml.add_tables(text, TABLES, PATH), "imports", GLOB, PATH)
     assert tomllib.loads(added) == {**with_tables(text, TABLES), "imports": [GLOB]}
-    assert _toml.remove_item(_toml.remove_tables(added, list(TABLES), PATH), "imports", GLOB, PATH) == text
+    assert toml.remove_item(toml.remove_tables(added, list(TABLES), PATH), "imports", GLOB, PATH) == text
 
 
 @pytest.mark.parametrize("text", ORDERS.values(), ids=ORDERS)
 def test_tables_in_any_order_without_the_standard_library_s_parser(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """On Python 3.10 they are edited as well, or refused with the way out."""
-    monkeypatch.setattr(_toml, "HAS_TOMLLIB", False)
+    monkeypatch.setattr(toml, "HAS_TOMLLIB", False)
     try:
-        added = _toml.add_tables(text, TABLES, PATH)
+        added = toml.add_tables(text, TABLES, PATH)
     except Refusal as refusal:
         assert "Python 3.11" in str(refusal)
     else:
@@ -228,22 +228,22 @@ def test_tables_in_any_order_without_the_standard_library_s_parser(text: str, mo
 @pytest.mark.parametrize("value", ["nan", "[nan, -nan]", "{ a = inf, b = nan }"])
 def test_nan_is_nan(value: str) -> None:
     text = f"x = {value}\n"
-    added = _toml.add_item(_toml.add_tables(text, TABLES, PATH), "imports", GLOB, PATH)
-    assert _toml.remove_item(_toml.remove_tables(added, list(TABLES), PATH), "imports", GLOB, PATH) == text
+    added = toml.add_item(toml.add_tables(text, TABLES, PATH), "imports", GLOB, PATH)
+    assert toml.remove_item(toml.remove_tables(added, list(TABLES), PATH), "imports", GLOB, PATH) == text
 
 
 @pytest.mark.parametrize(
     ("one", "two"), [(1, True), (0, False), (1, 1.0), ([1], [True]), ({"a": 1}, {"a": 1.0}), ([1], [1, 2])]
 )
 def test_what_python_calls_equal_is_not_the_same(one: t.Any, two: t.Any) -> None:
-    assert _toml.same(one, one)
+    assert toml.same(one, one)
     for left, right in ((one, two), (two, one)):
-        assert not _toml.same(left, right)
+        assert not toml.same(left, right)
 
 
 def test_a_file_of_the_user_s_that_begins_with_our_mark() -> None:
-    text = f"{_toml.MARK}\n# what is left of it\nversion = 2\n"
-    assert _toml.remove_tables(_toml.add_tables(text, TABLES, PATH), list(TABLES), PATH) == text
+    text = f"{toml.MARK}\n# what is left of it\nversion = 2\n"
+    assert toml.remove_tables(toml.add_tables(text, TABLES, PATH), list(TABLES), PATH) == text
 
 
 @pytest.mark.parametrize(
@@ -266,8 +266,8 @@ def test_a_file_of_the_user_s_that_begins_with_our_mark() -> None:
 )
 def test_an_import_in_an_array_of_several_lines_gets_its_own(array: str, added: str) -> None:
     text = f"version = 2\nimports = {array}\n[grpc]\n"
-    assert _toml.add_item(text, "imports", "X", PATH) == f"version = 2\nimports = {added}\n[grpc]\n"
-    assert _toml.remove_item(_toml.add_item(text, "imports", "X", PATH), "imports", "X", PATH) == text
+    assert toml.add_item(text, "imports", "X", PATH) == f"version = 2\nimports = {added}\n[grpc]\n"
+    assert toml.remove_item(toml.add_item(text, "imports", "X", PATH), "imports", "X", PATH) == text
 
 
 # What a user may do to a file after us.
@@ -291,8 +291,8 @@ BASE = "version = 2\n\n[grpc]\nuid = 0\n"
     ],
 )  # fmt: skip
 def test_what_is_appended_after_us_stays(appended: str) -> None:
-    edited = _toml.add_tables(BASE, TABLES, PATH) + appended
-    removed = _toml.remove_tables(edited, list(TABLES), PATH)
+    edited = toml.add_tables(BASE, TABLES, PATH) + appended
+    removed = toml.remove_tables(edited, list(TABLES), PATH)
     assert removed in {BASE + appended, BASE + appended.removeprefix("\n"), BASE + "\n" + appended}
 
 
@@ -301,9 +301,9 @@ def test_what_is_appended_after_us_stays(appended: str) -> None:
 def test_what_is_appended_to_a_file_without_a_last_newline_begins_a_line(appended: str, newline: str) -> None:
     """The newline above us was ours; theirs takes its place."""
     base, appended = BASE.rstrip("\n").replace("\n", newline), appended.replace("\n", newline)
-    assert _toml.remove_tables(_toml.add_tables(base, TABLES, PATH) + appended, list(TABLES), PATH) == base + appended
-    after = _toml.add_tables(base, TABLES, PATH) + appended.lstrip("\r\n")
-    assert _toml.remove_tables(after, list(TABLES), PATH).startswith(base)
+    assert toml.remove_tables(toml.add_tables(base, TABLES, PATH) + appended, list(TABLES), PATH) == base + appended
+    after = toml.add_tables(base, TABLES, PATH) + appended.lstrip("\r\n")
+    assert toml.remove_tables(after, list(TABLES), PATH).startswith(base)
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ def test_what_is_appended_to_a_file_without_a_last_newline_begins_a_line(appende
         pytest.param("runtime_path", "# why?\nruntime_path", id="a comment in ours"),
         pytest.param("ConfigPath = ", "Comment = '''\n[grpc]\n'''\nConfigPath = ", id="a string like a header in ours"),
         pytest.param("ConfigPath = ", "Lists = [\n['a'],\n]\nConfigPath = ", id="an array of arrays in ours"),
-        pytest.param(_toml.MARK + "\n", "", id="the mark, removed"),
+        pytest.param(toml.MARK + "\n", "", id="the mark, removed"),
         pytest.param(
             '[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.kata-qemu]',
             "  [ plugins . 'io.containerd.grpc.v1.cri' . containerd . runtimes . \"kata-qemu\" ] # moved",
@@ -324,9 +324,9 @@ def test_what_is_appended_to_a_file_without_a_last_newline_begins_a_line(appende
     ],
 )
 def test_edits_above_us_stay_and_edits_in_ours_go(old: str, new: str) -> None:
-    added = _toml.add_tables(BASE, TABLES, PATH)
+    added = toml.add_tables(BASE, TABLES, PATH)
     assert old in added
-    removed = _toml.remove_tables(added.replace(old, new), list(TABLES), PATH)
+    removed = toml.remove_tables(added.replace(old, new), list(TABLES), PATH)
     assert removed.rstrip("\n") == BASE.replace("uid = 0", new if old == "uid = 0" else "uid = 0").rstrip("\n")
 
 
@@ -345,17 +345,17 @@ def test_edits_above_us_stay_and_edits_in_ours_go(old: str, new: str) -> None:
 )  # fmt: skip
 def test_an_import_that_the_user_moved_goes_and_nothing_else(imports: str, left: str) -> None:
     rest = ORDERS["an array of tables in between"]
-    assert _toml.remove_item(imports + rest, "imports", GLOB, PATH) == left + rest
+    assert toml.remove_item(imports + rest, "imports", GLOB, PATH) == left + rest
 
 
 def test_the_same_line_in_a_table_of_the_user_s_stays() -> None:
     text = f'version = 2\n[mine]\nimports = ["{GLOB}"]\n'
-    assert _toml.remove_item(_toml.add_item(text, "imports", GLOB, PATH), "imports", GLOB, PATH) == text
+    assert toml.remove_item(toml.add_item(text, "imports", GLOB, PATH), "imports", GLOB, PATH) == text
 
 
 def test_an_import_that_cannot_be_taken_out_safely_is_refused() -> None:
     with pytest.raises(Refusal, match="imports"):
-        _toml.remove_item(f'imports = ["\\u002f{GLOB[1:]}"]\n', "imports", GLOB, PATH)
+        toml.remove_item(f'imports = ["\\u002f{GLOB[1:]}"]\n', "imports", GLOB, PATH)
 
 
 # What is refused, in the user's words.
@@ -377,15 +377,15 @@ def test_an_import_that_cannot_be_taken_out_safely_is_refused() -> None:
 )  # fmt: skip
 def test_no_room_for_a_table(text: str) -> None:
     with pytest.raises(Refusal, match="have room for") as refused:
-        _toml.add_tables(text, TABLES, PATH)
+        toml.add_tables(text, TABLES, PATH)
     assert PATH in str(refused.value)
 
 
 @pytest.mark.parametrize("text", ["imports = 'x'\n", "imports = { a = 1 }\n", "imports = 1\n", "[imports]\nx = 1\n"])
 def test_no_room_for_an_import(text: str) -> None:
     with pytest.raises(Refusal, match="Write it at the top of the file: imports = "):
-        _toml.add_item(text, "imports", GLOB, PATH)
-    assert _toml.remove_item(text, "imports", GLOB, PATH) == text
+        toml.add_item(text, "imports", GLOB, PATH)
+    assert toml.remove_item(text, "imports", GLOB, PATH) == text
 
 
 @pytest.mark.parametrize(
@@ -405,7 +405,7 @@ def test_no_room_for_an_import(text: str) -> None:
 )
 def test_no_toml(text: str, says: str) -> None:
     with pytest.raises(Refusal, match=says) as refused:
-        _toml.parse(text, PATH)
+        toml.parse(text, PATH)
     assert "hunter2" not in str(refused.value)
 
 
@@ -422,9 +422,9 @@ def test_no_toml(text: str, says: str) -> None:
     ],
 )
 def test_any_value_that_toml_has(values: dict[str, t.Any]) -> None:
-    added = _toml.add_tables(BASE, {QEMU: values}, PATH)
+    added = toml.add_tables(BASE, {QEMU: values}, PATH)
     assert tomllib.loads(added) == with_tables(BASE, {QEMU: values})
-    assert _toml.remove_tables(added, [QEMU], PATH) == BASE
+    assert toml.remove_tables(added, [QEMU], PATH) == BASE
 
 
 @pytest.mark.parametrize(
@@ -432,7 +432,7 @@ def test_any_value_that_toml_has(values: dict[str, t.Any]) -> None:
 )
 def test_a_value_that_toml_does_not_have_is_refused(value: t.Any) -> None:
     with pytest.raises(Refusal):
-        _toml.add_tables(BASE, {QEMU: {"x": value}}, PATH)
+        toml.add_tables(BASE, {QEMU: {"x": value}}, PATH)
 
 
 # Small things.
@@ -443,7 +443,7 @@ def test_a_value_that_toml_does_not_have_is_refused(value: t.Any) -> None:
     [((), {"a": {"b": {"c": 1}}, "d": 2}), (("a",), {"b": {"c": 1}}), (("a", "b"), {"c": 1}), (("a", "b", "c"), {}), (("d",), {}), (("x", "y"), {})],
 )  # fmt: skip
 def test_lookup(path: tuple[str, ...], found: dict[str, t.Any]) -> None:
-    assert _toml.lookup({"a": {"b": {"c": 1}}, "d": 2}, path) == found
+    assert toml.lookup({"a": {"b": {"c": 1}}, "d": 2}, path) == found
 
 
 # Any file made of such lines.
@@ -496,7 +496,7 @@ def test_any_file(text: str) -> None:
     except tomllib.TOMLDecodeError:
         hypothesis.reject()
     try:
-        added = _toml.add_item(_toml.add_tables(text, TABLES, PATH), "imports", GLOB, PATH)
+        added = toml.add_item(toml.add_tables(text, TABLES, PATH), "imports", GLOB, PATH)
     except Refusal:
         return
-    assert _toml.remove_item(_toml.remove_tables(added, list(TABLES), PATH), "imports", GLOB, PATH) == text
+    assert toml.remove_item(toml.remove_tables(added, list(TABLES), PATH), "imports", GLOB, PATH) == text

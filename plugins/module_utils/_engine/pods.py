@@ -1,0 +1,25 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""Pods that still use a handler."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Driver
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+
+
+def refuse(driver: Driver, dropped: t.Collection[str], ignore: bool) -> None:
+    """Refuse to drop handlers under the pods that run on them."""
+    if ignore or not dropped:
+        return
+    used = [pod for pod in driver.pods() if pod.ready and pod.handler in dropped]
+    if used:
+        raise Refusal(
+            f"no pod on the handlers that go ({', '.join(sorted(dropped))})",
+            ", ".join(sorted(f"{pod.namespace}/{pod.name} ({pod.handler})" for pod in used)),
+            "Remove these pods first, or set coco_ignore_running_pods=true: they can then no longer be stopped properly.",
+        )
