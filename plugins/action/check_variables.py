@@ -19,7 +19,11 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _variables
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._action import RuntimeAction
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine import handlers, planners, toml
-from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._operator import crd, native
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._operator import (
+    manifest,
+    native,
+    role_variables,
+)
 
 #: What an error of a template says of a name.
 _LACKS = re.compile(r"'[\w.-]+' is undefined|has no attribute '\w+'")
@@ -54,12 +58,12 @@ class ActionModule(RuntimeAction):
         wrong = list(filter(None, [_variables.unknown(given)]))
         values = dict(self._values(task_vars, sorted(set(given) & set(_variables.KNOWN)), wrong))
         wrong += _contents(values, required)
-        manifest = {} if wrong else self._manifest(values.get("coco_ccruntime"), wrong)
-        missing = [name for name in required if name not in values and name not in manifest]
+        from_manifest = {} if wrong else self._manifest(values.get("coco_ccruntime"), wrong)
+        missing = [name for name in required if name not in values and name not in from_manifest]
         if required and not wrong and values.get("coco_installer") != "payload":
             try:
                 native.settings(
-                    values.get("coco_environment_variables", manifest.get("coco_environment_variables", []))
+                    values.get("coco_environment_variables", from_manifest.get("coco_environment_variables", []))
                 )
             except Refusal as refusal:
                 wrong.append(refusal)
@@ -114,7 +118,7 @@ class ActionModule(RuntimeAction):
             return {}
         path = "" if isinstance(source, Mapping) else os.path.realpath(os.path.expanduser(source))
         try:
-            return crd.parse(self._read(path) if path else source).variables
+            return manifest.parse(self._read(path) if path else source).variables
         except Refusal as refusal:
             where = f"{path}: " if path else "coco_ccruntime: "
             wrong.append(Refusal(refusal.expected, f"{where}{refusal.found}", refusal.remedy))
@@ -151,7 +155,7 @@ def _contents(values: Mapping[str, t.Any], required: list[str]) -> Iterator[Refu
     checks: list[t.Callable[[], t.Any]] = [
         lambda: handlers.check_overrides(values.get("coco_handler_overrides", {}), planners.keys()),
         lambda: handlers.proxy_tables(values.get("coco_proxy_plugins", {})),
-        *(functools.partial(crd.check_variable, name, value) for name, value in values.items()),
+        *(functools.partial(role_variables.check_variable, name, value) for name, value in values.items()),
     ]
     if required and values.get("coco_installer") != "payload":
         checks.append(toml.require)

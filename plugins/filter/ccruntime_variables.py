@@ -14,7 +14,7 @@ from ansible.errors import AnsibleFilterError
 from ansible.utils.unsafe_proxy import wrap_var
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._operator import crd
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._operator.manifest import parse
 
 DOCUMENTATION = r"""
 name: ccruntime_variables
@@ -117,7 +117,7 @@ _value:
 def ccruntime_variables(manifest: str | Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Return what a manifest says."""
     try:
-        parsed = crd.parse(manifest)
+        parsed = parse(manifest)
     except Refusal as refusal:
         raise AnsibleFilterError(str(refusal)) from refusal
     # Templates in a manifest are text: whoever wrote it may not be trusted on the controller.

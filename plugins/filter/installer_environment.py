@@ -14,7 +14,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.utils.unsafe_proxy import wrap_var
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._operator import crd
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._operator import environment
 
 DOCUMENTATION = r"""
 name: installer_environment
@@ -98,7 +98,7 @@ def installer_environment(
 ) -> dict[str, str]:
     """Return the environment."""
     try:
-        environment = crd.environment(
+        made = environment.of_installer(
             runtime_classes,
             node_name,
             default_runtime_class=default_runtime_class,
@@ -109,7 +109,7 @@ def installer_environment(
     except (Refusal, TypeError) as error:
         raise AnsibleFilterError(str(error)) from error
     # As in the manifest that it may come from, templates are text.
-    return t.cast("dict[str, str]", wrap_var(environment))
+    return t.cast("dict[str, str]", wrap_var(made))
 
 
 class FilterModule:

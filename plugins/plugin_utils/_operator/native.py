@@ -14,14 +14,17 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._operator import crd
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._operator.classes import RuntimeClass
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._operator.environment import resolved
 
 #: Where kata-deploy installs below INSTALLATION_PREFIX.
 _KATA = "/opt/kata"
 #: How kata-deploy names a variable that is for nodes of one architecture.
 _ARCHITECTURES = re.compile(r"_(X86_64|AARCH64|S390X|PPC64LE)$")
-#: Pull types with which nothing is to be done.
-_USUAL_PULL = ("", "default")
+#: The pull type with which nothing is to be done.
+_USUAL_PULL = "default"
+#: What is acted on.
+_DONE = ("INSTALLATION_PREFIX", "SHIMS", "SNAPSHOTTER_HANDLER_MAPPING")
 #: What the operator and hooks have for themselves.
 _SILENT = ("NODE_NAME",)
 
@@ -79,33 +82,51 @@ def settings(
 
     With ``hooks`` that have the same environment, a variable that installers are not known to read is for them.
     """
-    given = crd.resolved(environment_variables, "", {})
-    said = {name for name, value in given.items() if value and value != "false" and name not in _SILENT}
-    prefix = given.get("INSTALLATION_PREFIX", "")
-    if prefix and not prefix.startswith("/"):
-        raise Refusal(
-            "INSTALLATION_PREFIX to be an absolute path", prefix, f"Write /{prefix}: {_KATA} is appended to that."
-        )
-    snapshotters = [pair.partition(":") for pair in given.get("SNAPSHOTTER_HANDLER_MAPPING", "").split(",") if pair]
-    done = {"INSTALLATION_PREFIX", "SHIMS", "SNAPSHOTTER_HANDLER_MAPPING"}
-    instead = {name: _instead(name) or ("" if hooks else _OTHERWISE) for name in sorted(said - done)}
-    notes = [f"{name} is not used with coco_installer=native: {what}." for name, what in instead.items() if what]
-    if debug and "DEBUG" not in given:
-        notes.append(f"debug is not used with coco_installer=native: {_INSTEAD['DEBUG']}.")
-    # A handler that only coco_handlers names is no more than its name.
-    classes = [entry for entry in runtime_classes if not isinstance(entry, str)]
-    pulled = {entry["name"]: entry["pulltype"] for entry in classes if entry.get("pulltype")}
-    notes += [
-        f"pulltype {kind} of {name} is not used with coco_installer=native: {_INSTEAD['PULL_TYPE_MAPPING']}."
-        for name, kind in sorted(pulled.items())
-        if kind not in _USUAL_PULL
-    ]
+    given = resolved(environment_variables, "", {})
     return Settings(
-        prefix=f"{prefix.rstrip('/')}{_KATA}" if prefix else "",
+        prefix=_prefix(given.get("INSTALLATION_PREFIX", "")),
         handlers=[f"kata-{shim}" for shim in given.get("SHIMS", "").split()],
-        overrides={f"kata-{shim.strip()}": {"snapshotter": name.strip()} for shim, _colon, name in snapshotters},
-        notes=notes,
+        overrides=_overrides(given.get("SNAPSHOTTER_HANDLER_MAPPING", "")),
+        notes=[
+            *_about_variables(given, hooks),
+            *([_note("debug", _INSTEAD["DEBUG"])] if debug and "DEBUG" not in given else []),
+            *_about_pull_types(map(RuntimeClass.of, runtime_classes)),
+        ],
     )
+
+
+def _prefix(root: str) -> str:
+    """Return where kata-deploy would install."""
+    if root and not root.startswith("/"):
+        raise Refusal(
+            "INSTALLATION_PREFIX to be an absolute path", root, f"Write /{root}: {_KATA} is appended to that."
+        )
+    return f"{root.rstrip('/')}{_KATA}" if root else ""
+
+
+def _overrides(mapping: str) -> dict[str, dict[str, str]]:
+    """Return the snapshotters of handlers, which kata-deploy has as SHIM:SNAPSHOTTER,…"""
+    pairs = [pair.partition(":") for pair in mapping.split(",") if pair]
+    return {f"kata-{shim.strip()}": {"snapshotter": name.strip()} for shim, _colon, name in pairs}
+
+
+def _about_variables(given: t.Mapping[str, str], hooks: bool) -> t.Iterator[str]:
+    said = {name for name, value in given.items() if value and value != "false"}
+    for name in sorted(said.difference(_DONE, _SILENT)):
+        instead = _instead(name) or ("" if hooks else _OTHERWISE)
+        if instead:
+            yield _note(name, instead)
+
+
+def _about_pull_types(classes: t.Iterable[RuntimeClass]) -> t.Iterator[str]:
+    pulled = {one.name: one.pulltype for one in classes if one.pulltype}
+    for name, kind in sorted(pulled.items()):
+        if kind != _USUAL_PULL:
+            yield _note(f"pulltype {kind} of {name}", _INSTEAD["PULL_TYPE_MAPPING"])
+
+
+def _note(what: str, instead: str) -> str:
+    return f"{what} is not used with coco_installer=native: {instead}."
 
 
 def _instead(name: str) -> str:

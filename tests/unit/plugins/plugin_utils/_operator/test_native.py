@@ -9,16 +9,10 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from ansible.errors import AnsibleFilterError
 
-from ansible_collections.confidential_containers.runtime.plugins.filter import native_settings as filter_file
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._operator.native import Settings, settings
-
-
-def variables(**values: str) -> list[dict[str, t.Any]]:
-    return [{"name": name, "value": value} for name, value in values.items()]
-
+from ansible_collections.confidential_containers.runtime.tests.unit.ccruntime import variables
 
 #: By variable: a value, what is done or said.
 DONE: list[tuple[dict[str, str], Settings]] = [
@@ -102,13 +96,6 @@ def test_a_handler_that_the_user_names_has_no_class() -> None:
 def test_a_prefix_that_is_none() -> None:
     with pytest.raises(Refusal, match=r"Found srv\. Write /srv"):
         settings(variables(INSTALLATION_PREFIX="srv"))
-
-
-def test_the_filter() -> None:
-    native_settings = filter_file.FilterModule().filters()["native_settings"]
-    assert native_settings(variables(SHIMS="qemu"), debug="no")["handlers"] == ["kata-qemu"]
-    with pytest.raises(AnsibleFilterError, match="Found srv"):
-        native_settings(variables(INSTALLATION_PREFIX="srv"))
 
 
 def test_handlers_that_are_only_named() -> None:
