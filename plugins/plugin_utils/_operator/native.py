@@ -14,6 +14,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._operator import classes
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._operator.classes import RuntimeClass
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._operator.environment import resolved
 
@@ -74,7 +75,7 @@ class Settings:
 
 def settings(
     environment_variables: t.Sequence[t.Mapping[str, t.Any]],
-    runtime_classes: t.Iterable[str | t.Mapping[str, str]] = (),
+    runtime_classes: t.Sequence[str | t.Mapping[str, str]] = (),
     debug: bool = False,
     hooks: bool = False,
 ) -> Settings:
@@ -90,7 +91,7 @@ def settings(
         notes=[
             *_about_variables(given, hooks),
             *([_note("debug", _INSTEAD["DEBUG"])] if debug and "DEBUG" not in given else []),
-            *_about_pull_types(map(RuntimeClass.of, runtime_classes)),
+            *_about_pull_types(classes.checked(runtime_classes)),
         ],
     )
 
@@ -118,8 +119,8 @@ def _about_variables(given: t.Mapping[str, str], hooks: bool) -> t.Iterator[str]
             yield _note(name, instead)
 
 
-def _about_pull_types(classes: t.Iterable[RuntimeClass]) -> t.Iterator[str]:
-    pulled = {one.name: one.pulltype for one in classes if one.pulltype}
+def _about_pull_types(given: t.Iterable[RuntimeClass]) -> t.Iterator[str]:
+    pulled = {one.name: one.pulltype for one in given if one.pulltype}
     for name, kind in sorted(pulled.items()):
         if kind != _USUAL_PULL:
             yield _note(f"pulltype {kind} of {name}", _INSTEAD["PULL_TYPE_MAPPING"])

@@ -76,6 +76,12 @@ def test_what_is_no_environment() -> None:
             settings(t.cast("list[dict[str, t.Any]]", wrong))
 
 
+def test_what_is_no_class() -> None:
+    for wrong in ([{"pulltype": "guest-pull"}], [None], "kata-qemu"):
+        with pytest.raises(Refusal, match="runtime_classes"):
+            settings([], t.cast("list[str]", wrong))
+
+
 def test_what_is_for_hooks_is_theirs() -> None:
     given = variables(INSTALL_NYDUS_SNAPSHOTTER="true", AGENT_NO_PROXY="x")
     assert [note.partition(" ")[0] for note in settings(given, hooks=True).notes] == ["AGENT_NO_PROXY"]
