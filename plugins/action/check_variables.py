@@ -48,7 +48,7 @@ class ActionModule(RuntimeAction):
 
     def _of_play(self, task_vars: Mapping[str, t.Any]) -> list[Refusal]:
         """Return what is wrong with a play. On localhost, variables of nodes may lack what their templates name: they do not count."""
-        wrong = list(self._whole_play(task_vars))
+        wrong = [*self._unseen(task_vars), *self._left_out(task_vars)]
         dict(self._values(task_vars, _variables.OF_PLAYS, wrong))
         return wrong
 
@@ -90,18 +90,19 @@ class ActionModule(RuntimeAction):
                 if type(error).__name__ != "AnsibleValueOmittedError":
                     wrong.append(_no_value(name, error))
 
-    def _whole_play(self, task_vars: Mapping[str, t.Any]) -> Iterator[Refusal]:
-        """Yield what keeps a playbook of this collection from being run as a whole, and as the user means it."""
-        play = self._task.get_play()
-        seen = {**play.get_vars(), **load_extra_vars(self._loader)}
-        hidden = [name for name in _variables.OF_PLAYS if task_vars.get(name) != seen.get(name)]
-        if hidden:
-            name = hidden[0]
+    def _unseen(self, task_vars: Mapping[str, t.Any]) -> Iterator[Refusal]:
+        """Yield what a host has and its play did not see: keywords of a play see its own ``vars`` and ``-e``, and no inventory."""
+        seen = {**self._task.get_play().get_vars(), **load_extra_vars(self._loader)}
+        unseen = [name for name in _variables.OF_PLAYS if name not in seen and task_vars.get(name) is not None]
+        if unseen:
             yield Refusal(
-                f"{' and '.join(hidden)} with -e, if at all",
+                f"{' and '.join(unseen)} with -e, if at all",
                 "a value in the inventory, which a play cannot see",
-                f"Take it out of the inventory, and start with -e {name}=….",
+                f"Take it out of the inventory, and start with -e {unseen[0]}=….",
             )
+
+    def _left_out(self, task_vars: Mapping[str, t.Any]) -> Iterator[Refusal]:
+        """Yield the tags with which a playbook would leave out its tasks."""
         only, skipped = task_vars.get("ansible_run_tags", ["all"]), task_vars.get("ansible_skip_tags", [])
         if not _variables.chosen(set(self._task.tags) - {"always"}, only, skipped):
             words = [f"--tags {','.join(only)}"] if "all" not in only else []

@@ -103,7 +103,7 @@ def test_a_role_of_a_play_of_one_s_own_says_it_as_well(play: t.Callable[..., Run
 
 def test_null_is_not_given_and_a_first_node_that_is_away_is_not_the_last_word(play: t.Callable[..., Run]) -> None:
     nothing = {"coco_serial": None, "coco_hosts": None, "coco_verify": None, "coco_handlers": None}
-    run = play("install", *GOOD, "-e", json.dumps(nothing))
+    run = play("install", *GOOD, "-e", json.dumps(nothing), inventory=with_vars("all", coco_hosts="nobody"))
     assert "Now: one. If all goes well: two, three." in run.output
     assert "UNREACHABLE" in run.output
     assert "PLAY [Install the Confidential Containers runtime] *" in run.output
@@ -124,22 +124,36 @@ def test_behind_a_node_that_fails_no_further_batch_starts(play: t.Callable[..., 
     assert "Not started on three: the rollout stopped at one." in run.output
 
 
-@pytest.mark.parametrize("name", ["coco_serial", "coco_hosts"])
-def test_what_a_play_cannot_see_is_refused(play: t.Callable[..., Run], name: str) -> None:
-    inventory = {"coco_nodes": {**NODES["coco_nodes"], "vars": {name: "coco_nodes" if name == "coco_hosts" else 1}}}
-    run = play("install", *GOOD, inventory=inventory)
+def with_vars(group: str, **variables: t.Any) -> dict[str, t.Any]:
+    """Return the inventory with variables of one of its groups."""
+    return {**NODES, group: {**NODES.get(group, {}), "vars": variables}}
+
+
+@pytest.mark.parametrize(
+    ("name", "group", "value"), [("coco_serial", "coco_nodes", 1), ("coco_hosts", "all", "coco_nodes")]
+)
+def test_what_a_play_cannot_see_is_refused(play: t.Callable[..., Run], name: str, group: str, value: t.Any) -> None:
+    run = play("install", *GOOD, inventory=with_vars(group, **{name: value}))
     assert run.status != 0
     assert f"Expected {name} with -e, if at all" in run.output
     assert f"start with -e {name}=" in run.output
 
 
+def test_a_group_that_only_the_inventory_names_is_not_looked_for(play: t.Callable[..., Run]) -> None:
+    run = play("install", *GOOD, inventory={"workers": {"hosts": {"one": AWAY}, "vars": {"coco_hosts": "workers"}}})
+    assert run.status != 0
+    assert "Expected nodes in the inventory group coco_nodes. Found none." in run.output
+    assert "In an inventory, coco_hosts has no effect." in run.output
+
+
 def test_a_playbook_that_imports_ours_may_set_them(play: t.Callable[..., Run]) -> None:
+    """They win over an inventory's."""
     ours = {
         "import_playbook": str(ROOT / "playbooks/install.yml"),
         "vars": {"coco_hosts": "two", "coco_serial": 1},
         "tags": "runtime",
     }
-    run = play([ours], *GOOD, "--tags", "runtime")
+    run = play([ours], *GOOD, "--tags", "runtime", inventory=with_vars("all", coco_hosts="nobody", coco_serial=2))
     assert "Now: two. No others follow." in run.output
     assert "two: unreachable" in run.output or "UNREACHABLE" in run.output
 
