@@ -40,7 +40,7 @@ lint: ## Everything that needs no test to be run: .pre-commit-config.yaml has th
 	$(part)
 	$(RUN) pre-commit run --all-files --hook-stage pre-push
 
-generate: ## Write CHANGELOG.md from its fragments, and the READMEs of roles from their argument specs
+generate: ## Write CHANGELOG.md from its fragments, and what roles repeat in their READMEs and argument specs
 	$(RUN) python tests/generate.py
 
 build: ## The tarball: does it hold what it should, would Galaxy import it?

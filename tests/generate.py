@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Write the files that repeat what others say: CHANGELOG.md, and a README.md for each role.
+"""Write what repeats what others say: CHANGELOG.md, a README.md for each role, and in the argument specs of uninstall and cleanup the
+options that install has, too.
 
 generate.py           writes them
 generate.py --check   shows how they differ from what would be written, and fails if they do
@@ -27,7 +28,10 @@ LINE = 120
 
 
 def main(words: list[str]) -> None:
-    texts = {"CHANGELOG.md": changelog(), **{f"roles/{name}/README.md": readme(name) for name in roles()}}
+    texts = {"CHANGELOG.md": changelog()}
+    for role in roles():
+        texts[specs_of(role)] = specs = with_shared_options(role)
+        texts[f"roles/{role}/README.md"] = readme(role, specs)
     match words:
         case []:
             for name, text in texts.items():
@@ -73,10 +77,26 @@ def roles() -> list[str]:
     return sorted(path.parts[-3] for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
 
 
-def readme(role: str) -> str:
+def specs_of(role: str) -> str:
+    return f"roles/{role}/meta/argument_specs.yml"
+
+
+def with_shared_options(role: str) -> str:
+    """Return a role's argument specs with the options that it shares with install as they stand there."""
+    head, begin, own = (ROOT / specs_of(role)).read_text(encoding="utf-8").partition("    options:\n")
+    shared = options((ROOT / specs_of("install")).read_text(encoding="utf-8").partition(begin)[2])
+    return head + begin + "".join(shared.get(name, text) for name, text in options(own).items())
+
+
+def options(text: str) -> dict[str, str]:
+    """Return the text of each option in argument specs."""
+    parts = re.split(r"^(?=      (\w+):\n)", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def readme(role: str, specs: str) -> str:
     """Return a role's README, from its argument specs."""
-    specs = yaml.safe_load((ROOT / f"roles/{role}/meta/argument_specs.yml").read_text(encoding="utf-8"))
-    spec = specs["argument_specs"]["main"]
+    spec = yaml.safe_load(specs)["argument_specs"]["main"]
     return "\n".join(
         [
             f'<!-- "make generate" writes this file from meta/argument_specs.yml. -->\n\n# {role}\n',
