@@ -12,14 +12,18 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
-PARTS := lint build unit sanity integration matrix molecule compat
+# FAST=1: what a developer waits for between two edits.
+PARTS := $(if $(FAST),lint unit examples,lint build unit sanity integration matrix molecule compat)
 RUN := tests/venv
+# Tests side by side, each lane with nodes of its own.
+LANES := 2
+PYTEST := $(RUN) pytest -n $(LANES) --dist loadgroup
 
 # Begins a part of the tests: shows its commands, and in the end how it went.
 part = @trap '{ code=$$?; set +x; } 2>/dev/null; ((code)) && word=FAILED || word=passed; \
     echo "===== $@ $$word in $${SECONDS}s ====="' EXIT; set -x
 
-.PHONY: help demo demo-down test generate $(PARTS) unit-cores crash cycles fuzz bench
+.PHONY: help demo demo-down test nightly generate $(PARTS) examples unit-cores crash cycles fuzz bench
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,11 +34,15 @@ demo: ## A node, a payload, a pod in a sandbox: the collection at work
 demo-down: ## Remove what "make demo" made
 	@$(RUN) tests/demo down
 
-test: ## All tests, in the parts that follow
+test: ## All tests, in the parts that follow; FAST=1: lint, units and one node in a few minutes
 	@for part in $(PARTS); do
 	    $(MAKE) $$part
 	done
 	echo "===== all of $(PARTS) passed in $${SECONDS}s ====="
+
+nightly: ## All tests, and all of what they otherwise take samples of: crashes, cycles, cells, versions, generated cases
+	@export COCO_CRASH=all COCO_CYCLES=100 COCO_FUZZ=all COCO_MATRIX=all COCO_REMOVALS=all COCO_VERSIONS=all
+	$(MAKE) test
 
 lint: ## Everything that needs no test to be run: .pre-commit-config.yaml has the list
 	$(part)
@@ -50,7 +58,7 @@ build: ## The tarball: does it hold what it should, would Galaxy import it?
 
 unit: ## pytest for pure logic, and a sample of "make fuzz"
 	$(part)
-	$(RUN) pytest
+	$(PYTEST)
 
 unit-cores: ## pytest, with each version of ansible-core on each Python that is there; PYTHON=3.12: on this one
 	$(part)
@@ -62,9 +70,13 @@ sanity: ## ansible-test sanity, without ignores
 
 integration: ## Payloads, registries, wrong input, faults and load, on real nodes
 	$(part)
-	$(RUN) pytest tests/integration
+	$(PYTEST) --maxschedchunk 1 tests/integration
 
-matrix: ## Configurations on every version of containerd; COCO_MATRIX=all: all cells
+examples: ## The EXAMPLES of all plugins, on one node
+	$(part)
+	$(RUN) pytest tests/integration/test_examples.py
+
+matrix: ## Half of the configurations, each on one version of containerd, in turns; COCO_MATRIX=all: all cells
 	$(part)
 	$(RUN) pytest tests/matrix
 
@@ -78,9 +90,9 @@ compat: ## The same once with ansible-core 2.17
 
 crash: ## The transaction killed at every system call, not only at a sample
 	$(part)
-	COCO_CRASH=all $(RUN) pytest -s tests/integration/test_crash.py
+	COCO_CRASH=all COCO_VERSIONS=all $(RUN) pytest -s tests/integration/test_crash.py
 
-cycles: ## Install and uninstall a hundred times, not only ten
+cycles: ## Install and uninstall a hundred times, not only four
 	$(part)
 	COCO_CYCLES=100 $(RUN) pytest -s tests/integration/test_cycles.py
 

@@ -9,6 +9,11 @@ from __future__ import annotations
 from ansible_collections.confidential_containers.runtime.tests import sample
 
 
+def pytest_configure() -> None:
+    """Choose before other processes are started, which have to agree."""
+    sample.seed()
+
+
 def pytest_report_header() -> str:
     """Tell how to repeat a run."""
     return f"sample: COCO_SEED={sample.seed()} repeats this choice"

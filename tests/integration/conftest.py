@@ -6,26 +6,30 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import typing as t
 
 import pytest
 
-import nodes as testbed_nodes
 import payload as testbed_payload
 from ansible_collections.confidential_containers.runtime.tests import sample
-from ansible_collections.confidential_containers.runtime.tests.integration.harness import ROOT, Node
+from ansible_collections.confidential_containers.runtime.tests.integration.harness import SUITES, Fleet, Node
 
+#: Those that most tests run on, in turns.
 VERSIONS = ["1.7", "2.1"]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Let a test that takes ``each`` run on each of the two versions, or on the one whose turn it is."""
     if "each" in metafunc.fixturenames:
-        turn = sample.chance(metafunc.definition.nodeid).randrange(len(VERSIONS))
-        numbers = range(len(VERSIONS)) if sample.is_whole("VERSIONS") else [turn]
-        metafunc.parametrize("each", numbers, ids=[VERSIONS[number] for number in numbers], indirect=True)
+        turn = sample.chance(metafunc.definition.nodeid).choice(VERSIONS)
+        metafunc.parametrize("each", VERSIONS if sample.is_whole("VERSIONS") else [turn], indirect=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one process alone start the nodes of all versions."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "other_nodes" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("nodes of all versions"))
 
 
 @pytest.fixture(scope="session")
@@ -46,59 +50,41 @@ def payload_v2() -> dict[str, str]:
     return testbed_payload.ensure("v2")
 
 
-def running(suites: t.Mapping[str, str], factory: pytest.TempPathFactory) -> t.Iterator[list[Node]]:
-    """Start nodes, all at once: version of containerd → suite."""
-    # Names of their own for each checkout, and for each process that runs its tests.
-    mine = hashlib.sha256(str(ROOT).encode()).hexdigest()[:4] + os.environ.get("PYTEST_XDIST_WORKER", "")
-    names = {f"int-{mine}-{version.replace('.', '')}": suite for version, suite in suites.items()}
+@pytest.fixture(scope="session")
+def _fleet(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Fleet]:
+    fleet = Fleet(tmp_path_factory)
     try:
-        testbed_nodes.up(names)
-        yield [Node(name, factory.mktemp(name)) for name in names]
+        yield fleet
     finally:
-        testbed_nodes.down(list(names))
-
-
-@pytest.fixture(scope="session")
-def _nodes(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[list[Node]]:
-    yield from running({"1.7": "trixie", "2.1": "forky"}, tmp_path_factory)
-
-
-@pytest.fixture(scope="session")
-def _other_nodes(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[list[Node]]:
-    suites = {
-        "1.4": "bullseye",
-        "1.6": "bookworm",
-        **{version: f"trixie-{version}" for version in ("2.2", "2.3", "2.4")},
-    }
-    yield from running(suites, tmp_path_factory)
-
-
-def lent(nodes: list[Node]) -> t.Iterator[list[Node]]:
-    """Hand nodes to a test, and put them back to what they were."""
-    yield nodes
-    for node in nodes:
-        node.reset()
+        fleet.down()
 
 
 @pytest.fixture
-def nodes(_nodes: list[Node]) -> t.Iterator[list[Node]]:
-    """Two nodes, containerd 1.7 and 2.1, on which nothing is installed; whatever the test does to them is undone after it."""
-    yield from lent(_nodes)
+def fleet(_fleet: Fleet) -> t.Iterator[Fleet]:
+    """Nodes of all versions, on which nothing is installed; whatever the test does to them is undone after it."""
+    yield _fleet
+    _fleet.reset()
 
 
 @pytest.fixture
-def other_nodes(_other_nodes: list[Node]) -> t.Iterator[list[Node]]:
-    """A node with each of the other versions of containerd; as above."""
-    yield from lent(_other_nodes)
+def nodes(fleet: Fleet) -> list[Node]:
+    """Two nodes, containerd 1.7 and 2.1."""
+    return fleet.get(*VERSIONS)
 
 
 @pytest.fixture
-def node(nodes: list[Node]) -> Node:
-    """The first of the nodes."""
-    return nodes[0]
+def other_nodes(fleet: Fleet) -> list[Node]:
+    """A node with each of the other versions of containerd."""
+    return fleet.get(*(version for version in SUITES if version not in VERSIONS))
 
 
 @pytest.fixture
-def each(request: pytest.FixtureRequest, nodes: list[Node]) -> Node:
-    """One of the nodes, or each of them, in turns."""
-    return nodes[t.cast("int", request.param)]
+def node(fleet: Fleet) -> Node:
+    """A node with containerd 1.7."""
+    return fleet.get(VERSIONS[0])[0]
+
+
+@pytest.fixture
+def each(request: pytest.FixtureRequest, fleet: Fleet) -> Node:
+    """One of the two, or each of them, in turns."""
+    return fleet.get(t.cast("str", request.param))[0]

@@ -10,6 +10,7 @@ The testbed (tests/nodes) is imported: a process for each of a thousand looks wo
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ import time
 import typing as t
 from pathlib import Path
 
+import pytest
 import yaml
 
 import nodes as testbed_nodes
@@ -202,6 +204,49 @@ class Node:
     def remove_pods(self) -> None:
         """Remove the test's pods."""
         testbed_pods.remove_all(self.name)
+
+
+#: Version of containerd → suite of the testbed.
+SUITES = {
+    "1.4": "bullseye",
+    "1.6": "bookworm",
+    "1.7": "trixie",
+    "2.1": "forky",
+    "2.2": "trixie-2.2",
+    "2.3": "trixie-2.3",
+    "2.4": "trixie-2.4",
+}
+
+
+class Fleet:
+    """The nodes of one process of pytest, by version of containerd; each is started when it is first asked for."""
+
+    def __init__(self, factory: pytest.TempPathFactory) -> None:
+        self._factory = factory
+        self._nodes: dict[str, Node] = {}
+        # Names of their own for each checkout, and for each process that runs its tests.
+        place = hashlib.sha256(str(ROOT).encode()).hexdigest()[:4]
+        self._prefix = f"int-{place}{os.environ.get('PYTEST_XDIST_WORKER', '')}"
+
+    def get(self, *versions: str) -> list[Node]:
+        """Return nodes with these versions; those that do not run yet are started all at once."""
+        missing = {version: self._name(version) for version in versions if version not in self._nodes}
+        if missing:
+            testbed_nodes.up({name: SUITES[version] for version, name in missing.items()})
+            self._nodes.update({version: Node(name, self._factory.mktemp(name)) for version, name in missing.items()})
+        return [self._nodes[version] for version in versions]
+
+    def reset(self) -> None:
+        """Put the nodes back that a test has used."""
+        for node in self._nodes.values():
+            node.reset()
+
+    def down(self) -> None:
+        """Remove the nodes, half-started ones included."""
+        testbed_nodes.down([self._name(version) for version in SUITES])
+
+    def _name(self, version: str) -> str:
+        return f"{self._prefix}-{version.replace('.', '')}"
 
 
 def aliases(node: Node, variables: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:

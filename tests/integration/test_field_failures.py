@@ -13,7 +13,7 @@ from __future__ import annotations
 import shlex
 
 from ansible_collections.confidential_containers.runtime.tests.integration import harness
-from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node
+from ansible_collections.confidential_containers.runtime.tests.integration.harness import Fleet, Node
 
 CONFIG = "/etc/containerd/config.toml"
 DROP_IN = "/etc/containerd/conf.d/99-confidential-containers.toml"
@@ -123,16 +123,15 @@ def test_a_node_of_another_engine_is_refused(node: Node, archive: str) -> None:
     assert node.snapshot() == before
 
 
-def test_copies_of_our_handlers_by_another_tool_go_with_ours(
-    nodes: list[Node], other_nodes: list[Node], archive: str
-) -> None:
+def test_copies_of_our_handlers_by_another_tool_go_with_ours(fleet: Fleet, archive: str) -> None:
     """Where they cannot, nothing goes; and what lost its programs is not called clean."""
     copy = "/etc/containerd/conf.d/99-nvidia.toml"
     tool = shlex.quote((harness.ROOT / "tests/integration/copy_node.py").read_text())
-    for node in (nodes[0], other_nodes[3]):
+    old, new = fleet.get("1.7", "2.3")
+    for node in (old, new):
         node.install(archive)
         node.sh(f"python3 -c {tool} && cp {copy} /root/copy.toml && sed -i 's/terminationMessage/mine/' {copy}")
-        if node is nodes[0]:
+        if node is old:
             run = node.play("uninstall")
             assert run.status != 0
             assert f"kata-clh, kata-qemu in {copy}, not as this collection wrote them" in run.output
@@ -142,7 +141,7 @@ def test_copies_of_our_handlers_by_another_tool_go_with_ours(
         assert run.status == 0, run.output
         assert "kata-" not in node.sh(f"containerd config dump; cat {copy}")
         assert "nvidia" in run.output
-        if node is nodes[0]:
+        if node is old:
             node.sh(f"cp /root/copy.toml {copy} && systemctl restart containerd")
             run = node.play("cleanup")
             assert run.status != 0

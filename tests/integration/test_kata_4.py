@@ -15,7 +15,7 @@ import pytest
 import zstandard
 
 from ansible_collections.confidential_containers.runtime.tests.integration import registry as registries
-from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node, inventory_of
+from ansible_collections.confidential_containers.runtime.tests.integration.harness import Fleet, Node, inventory_of
 from ansible_collections.confidential_containers.runtime.tests.integration.payloads import (
     KATA,
     packed,
@@ -86,10 +86,8 @@ def check(node: Node, output: str) -> None:
     assert node.sh("find /opt/kata -name '*nvidia-gpu*.image'") == ""
 
 
-def test_every_source_on_debian_12_and_13(
-    node: Node, other_nodes: list[Node], entries: list[Entry], tmp_path: Path
-) -> None:
-    both = [node, other_nodes[1]]
+def test_every_source_on_debian_12_and_13(fleet: Fleet, entries: list[Entry], tmp_path: Path) -> None:
+    both = fleet.get("1.7", "1.6")
     before = [one.snapshot() for one in both]
     for one in both:
         assert not one.found("which zstd")
@@ -100,7 +98,7 @@ def test_every_source_on_debian_12_and_13(
         image.layer(tar(entries[-1])),
     ]
     archive = f"oci-archive:{image.write(tmp_path / 'kata-deploy.tar', image.image(*layers))}"
-    run = node.play("install", inventory=inventory_of(both), coco_payload=archive, coco_serial="100%")
+    run = both[0].play("install", inventory=inventory_of(both), coco_payload=archive, coco_serial="100%")
     assert run.status == 0, run.output
     for one in both:
         check(one, run.output)
@@ -111,13 +109,13 @@ def test_every_source_on_debian_12_and_13(
     for info, content in entries:
         (root / info.name).parent.mkdir(parents=True, exist_ok=True)
         (root / info.name).write_bytes(content)
-    check(node, node.install(f"dir:{root}"))
+    check(both[0], both[0].install(f"dir:{root}"))
     with registries.serve(tmp_path / "registry", tls=True, password=True) as registry:
         registry.push(archive, "coco/kata-deploy:4.1.0")
         variables = {**registry.access, "coco_payload": f"docker://{registry.host}/coco/kata-deploy:4.1.0"}
-        run = node.play("install", inventory=inventory_of(both), coco_serial="100%", **variables)
+        run = both[0].play("install", inventory=inventory_of(both), coco_serial="100%", **variables)
     assert run.status == 0, run.output
     for one in both:
         check(one, run.output)
-    node.remove(inventory=inventory_of(both), coco_serial="100%")
+    both[0].remove(inventory=inventory_of(both), coco_serial="100%")
     assert [one.snapshot() for one in both] == before

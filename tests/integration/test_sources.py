@@ -213,21 +213,13 @@ ERAS = {
 }
 
 
-@pytest.fixture
-def mounted(nodes: list[Node]) -> t.Iterator[None]:
-    """A bind mount at Kata's prefix."""
-    nodes[1].sh("mkdir /opt/kata /srv/disk && mount --bind /srv/disk /opt/kata")
-    yield
-    nodes[1].sh("umount /opt/kata && rm -r /opt/kata /srv/disk")
-
-
-@pytest.mark.usefixtures("mounted")
 def test_the_eras_of_opt_kata(nodes: list[Node], kata: Path, tmp_path: Path) -> None:
     """Images with and without an installer, and a release tarball; each is an upgrade of the one before.
 
     Their prefix is a bind mount of the same file system, to which nothing can be renamed from beside it.
     """
     node = nodes[1]
+    node.sh("mkdir /opt/kata /srv/disk && mount --bind /srv/disk /opt/kata")
     before = node.snapshot()
     image = OciArchive()
     artifacts = image.layer(packed(kata, name=f"{ARTIFACTS}/{KATA}"), compression="")
