@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """How long the CRI of this node does not answer: asks it every ten milliseconds until its input ends, then prints the seconds
-without an answer and the number of such times, as JSON. Runs on the node, with _cri.py beside it."""
+without an answer and the number of such times, as JSON. Runs on the node, with cri.py beside it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import select
 import sys
 import time
 
-import _cri
+import cri
 
 INTERVAL = 0.008
 
 
 def answers() -> bool:
     try:
-        return bool(_cri.status("/run/containerd/containerd.sock").ready)
-    except _cri.CriError:
+        return bool(cri.status("/run/containerd/containerd.sock").ready)
+    except cri.CriError:
         return False
 
 

@@ -95,7 +95,7 @@ def restore() -> None:
 
 def served() -> list[str]:
     """Return what the engine serves: asked with the collection's own call, whose answers other tests compare."""
-    code = "import _cri; print(*_cri.status('/run/containerd/containerd.sock').handlers)"
+    code = "import cri; print(*cri.status('/run/containerd/containerd.sock').handlers)"
     done = subprocess.run(
         ["/usr/bin/python3", "-c", code],
         env={"PYTHONPATH": str(HOME)},

@@ -18,7 +18,7 @@ from ansible_collections.confidential_containers.runtime.tests import sample
 from ansible_collections.confidential_containers.runtime.tests.integration.harness import ROOT, Node
 
 PROGRAM = Path(__file__).with_name("crash_node.py")
-CRI = ROOT / "plugins/module_utils/_cri.py"
+CRI = ROOT / "plugins/module_utils/_engine/cri.py"
 #: Of all points, every which one is tried where not all are.
 STEP = 1 if sample.is_whole("CRASH") else 12
 

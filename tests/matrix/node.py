@@ -4,7 +4,7 @@
 
 """The node's half of the matrix: sets a scene for the engine, and says what there is. Standard library only: it runs on the node.
 
-``prepare`` once, ``scene`` and ``look`` for each configuration, ``restore`` in the end. Beside it lies _cri.py.
+``prepare`` once, ``scene`` and ``look`` for each configuration, ``restore`` in the end. Beside it lies cri.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import sys
 import time
 import typing as t
 
-import _cri
+import cri
 
 HOME = os.path.dirname(os.path.abspath(__file__))
 ETC = "/etc/containerd"
@@ -93,8 +93,8 @@ def scene(configuration: dict[str, t.Any]) -> None:
 
 def served() -> list[str]:
     for socket in SOCKETS:
-        with contextlib.suppress(_cri.CriError):
-            return sorted(_cri.status(socket).handlers)
+        with contextlib.suppress(cri.CriError):
+            return sorted(cri.status(socket).handlers)
     return []
 
 
