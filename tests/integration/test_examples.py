@@ -7,9 +7,6 @@
 from __future__ import annotations
 
 import ast
-import json
-import os
-import subprocess
 import typing as t
 from pathlib import Path
 
@@ -93,14 +90,5 @@ def test_examples(node: Node, payload: dict[str, str], tmp_path: Path) -> None:
     playbook = [play for name in ORDER for play in plays(name, substituted(example(name)))]
     (tmp_path / "playbook.yml").write_text(yaml.safe_dump(playbook, sort_keys=False), encoding="utf-8")
     (tmp_path / "ccruntime.yaml").write_text(substituted(MANIFEST), encoding="utf-8")
-    (tmp_path / "inventory.yml").write_text(yaml.safe_dump(node.inventory, sort_keys=False), encoding="utf-8")
-    variables = json.dumps({"coco_payload": f"oci-archive:{payload['oci_archive']}"})
-    done = subprocess.run(
-        ["ansible-playbook", tmp_path / "playbook.yml", "-i", tmp_path / "inventory.yml", "-e", variables],
-        cwd=ROOT,
-        env={**os.environ, "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    run = node.play(str(tmp_path / "playbook"), coco_payload=f"oci-archive:{payload['oci_archive']}")
+    assert run.status == 0, run.output
