@@ -13,7 +13,9 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
 # FAST=1: what a developer waits for between two edits.
-PARTS := $(if $(FAST),lint unit examples,lint build unit sanity nodes integration matrix molecule compat)
+PARTS := $(if $(FAST),lint unit examples,lint build unit nodes sanity integration matrix molecule compat)
+# Those of them that need little of a second processor: they run beside the parts before them.
+BESIDE := $(filter nodes sanity,$(PARTS))
 RUN := tests/venv
 # Tests side by side, each lane with nodes of its own.
 LANES := 2
@@ -35,18 +37,21 @@ demo-down: ## Remove what "make demo" made
 	@$(RUN) tests/demo down
 
 test: ## All tests, in the parts that follow; FAST=1: lint, units and one node in a few minutes
-	@# What nodes are made of is built beside the parts that need none. Its output waits for its turn.
-	built=$$(mktemp)
-	$(if $(FAST),true,$(MAKE) nodes) >$$built 2>&1 & builder=$$!
-	trap 'kill $$builder 2>/dev/null || true; rm -f $$built' EXIT
-	for part in $(PARTS); do
-	    if [[ $$part == nodes ]]; then
-	        wait $$builder && code=0 || code=$$?
-	        cat $$built
+	@said=$$(mktemp)
+	set -m # a process group of its own, which ends as a whole
+	for part in $(BESIDE); do
+	    $(MAKE) $$part
+	done >$$said 2>&1 & beside=$$!
+	set +m
+	trap 'kill -- -$$beside 2>/dev/null || true; rm -f $$said' EXIT
+	for part in $(filter-out $(BESIDE),$(PARTS)); do
+	    if [[ $$part == integration ]]; then
+	        # What those beside have said waits until they are through.
+	        wait $$beside && code=0 || code=$$?
+	        cat $$said
 	        ((code == 0))
-	    else
-	        $(MAKE) $$part
 	    fi
+	    $(MAKE) $$part
 	done
 	echo "===== all of $(PARTS) passed in $${SECONDS}s ====="
 
@@ -108,7 +113,7 @@ crash: ## The transaction killed at every system call, not only at a sample
 	$(part)
 	COCO_CRASH=all COCO_VERSIONS=all $(RUN) pytest -s tests/integration/test_crash.py
 
-cycles: ## Install and uninstall a hundred times, not only four
+cycles: ## Install and uninstall a hundred times, not only three
 	$(part)
 	COCO_CYCLES=100 $(RUN) pytest -s tests/integration/test_cycles.py
 

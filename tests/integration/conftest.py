@@ -25,13 +25,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("each", VERSIONS if sample.is_whole("VERSIONS") else [turn], indirect=True)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one process alone start the nodes of all versions."""
-    for item in items:
-        if isinstance(item, pytest.Function) and "other_nodes" in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group("nodes of all versions"))
-
-
 @pytest.fixture(scope="session")
 def payload() -> dict[str, str]:
     """The sample payload: ``oci_archive``, ``docker_archive`` and their digests."""
@@ -73,9 +66,11 @@ def nodes(fleet: Fleet) -> list[Node]:
 
 
 @pytest.fixture
-def other_nodes(fleet: Fleet) -> list[Node]:
-    """A node with each of the other versions of containerd."""
-    return fleet.get(*(version for version in SUITES if version not in VERSIONS))
+def other_nodes(request: pytest.FixtureRequest, fleet: Fleet) -> list[Node]:
+    """Nodes with other versions of containerd: those two whose turn it is, or all."""
+    others = [version for version in SUITES if version not in VERSIONS]
+    turn = sample.chance(request.node.nodeid).sample(others, 2)
+    return fleet.get(*(others if sample.is_whole("VERSIONS") else turn))
 
 
 @pytest.fixture

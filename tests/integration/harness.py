@@ -51,7 +51,7 @@ class Run(t.NamedTuple):
 
     def of(self, host: str) -> str:
         """Return what this run says of one host."""
-        return "\n".join(line for line in self.output.splitlines() if f"[{host}" in line)
+        return "\n".join(line for line in self.output.splitlines() if f"[{host}]" in line)
 
 
 class Node:

@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node, Run, aliases
 
 #: By name: variables that make a run fail, and what the message says.
-Wrong = t.Mapping[str, tuple[dict[str, t.Any], list[str]]]
+Wrong = dict[str, tuple[dict[str, t.Any], list[str]]]
 
 
 def refused(run: Run, *texts: str) -> None:
@@ -27,14 +28,15 @@ def refuse_all(node: Node, right: t.Mapping[str, t.Any], wrong: Wrong) -> Run:
 
     Variables come in addition to right ones, or instead of them; None: it is not set.
     """
+    names = {name: re.sub(r"\W+", "-", name) for name in wrong}
     hosts = {}
     for name, (variables, _texts) in wrong.items():
         given = {**right, **variables}
-        hosts[name.replace(" ", "-")] = {key: value for key, value in given.items() if value is not None}
+        hosts[names[name]] = {key: value for key, value in given.items() if value is not None}
     # A connection carries no more than ten sessions.
     run = node.play("install", "--forks=8", inventory=aliases(node, hosts), coco_serial="100%")
     for name, (_variables, texts) in wrong.items():
-        host = name.replace(" ", "-")
+        host = names[name]
         assert run.recap(host, "failed") == 1, f"{name}: {run.output}"
         refused(Run(run.status, run.of(host)), *texts)
     return run

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Install and uninstall, again and again: COCO_CYCLES=100 ("make cycles") times, four times otherwise."""
+"""Install and uninstall, again and again: COCO_CYCLES=100 ("make cycles") times, three times otherwise."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_every_cycle_leaves_every_byte_as_it_was(
         assert run.status == 0, run.output
 
     before = [(node.snapshot(), files(node), node.starts()) for node in nodes]
-    cycles = int(os.environ.get("COCO_CYCLES", "4"))
+    cycles = int(os.environ.get("COCO_CYCLES", "3"))
     for cycle in range(cycles):
         play("install", coco_payload=f"oci-archive:{(payload, payload_v2)[cycle % 2]['oci_archive']}")
         play("uninstall")

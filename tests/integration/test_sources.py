@@ -29,6 +29,7 @@ from ansible_collections.confidential_containers.runtime.tests.integration.paylo
     rebuild_for_kata,
     unpacked,
 )
+from ansible_collections.confidential_containers.runtime.tests.integration.refusals import Wrong, refuse_all
 from ansible_collections.confidential_containers.runtime.tests.integration.registry import sh
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import (
     OciArchive,
@@ -300,20 +301,17 @@ def test_a_configuration_that_the_admin_edited(node: Node, archive: str) -> None
 
 def test_no_place_for_the_artifacts(node: Node, archive: str) -> None:
     """A read-only file system, one that is too small, and one in the middle of them: said before anything is written."""
-    for options, directory, says in (
-        ("ro", "/srv", "/srv/.confidential-containers: Read-only file system"),
-        ("size=20m", "/srv", "room for the payload"),
-        ("size=500m", "/srv/coco/share", "something else mounted at /srv/coco/share"),
+    wrong: Wrong = {}
+    for options, mounted, prefix, says in (
+        ("ro", "/srv/closed", "/srv/closed/coco", "/srv/closed/.confidential-containers: Read-only file system"),
+        ("size=20m", "/srv/small", "/srv/small/coco", "room for the payload"),
+        ("size=500m", "/srv/coco/share", "/srv/coco", "something else mounted at /srv/coco/share"),
     ):
-        node.sh(f"mkdir -p {directory} && mount -t tmpfs -o {options} tmpfs {directory}")
-        try:
-            run = node.play("install", coco_payload=archive, coco_prefix="/srv/coco")
-            assert run.status != 0
-            assert says in run.output, run.output
-            assert not node.sh(f"ls -A {directory}")
-        finally:
-            node.sh(f"umount {directory}; rm -rf /srv/coco")
-        assert not node.remembers()
+        node.sh(f"mkdir -p {mounted} && mount -t tmpfs -o {options} tmpfs {mounted}")
+        wrong[f"mounted at {mounted}"] = ({"coco_prefix": prefix}, [says])
+    refuse_all(node, {"coco_payload": archive}, wrong)
+    assert node.sh("find /srv | sort").split() == ["/srv", "/srv/coco", "/srv/coco/share", "/srv/closed", "/srv/small"]
+    assert not node.remembers()
 
 
 def test_damage_that_only_a_digest_tells_and_a_payload_that_is_kept(
