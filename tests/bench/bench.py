@@ -48,13 +48,25 @@ class Run(t.NamedTuple):
 
 
 class Process(t.NamedTuple):
-    """One module on the node: all of its process, and its own part, which begins when Ansible has handed over the arguments."""
+    """One module on the node: all of its process, and its own part, which begins when Ansible has handed over the arguments.
+    ``processor`` are the seconds that it had one: other work on the machine takes none of them."""
 
     module: str
     seconds: float
     own: float
+    processor: float
     peak: int
     written: int
+
+
+class Cost(t.NamedTuple):
+    """What something takes: its seconds, and those of a processor."""
+
+    seconds: float
+    processor: float
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.2f} s ({self.processor:.2f})"
 
 
 class Node:
@@ -163,15 +175,16 @@ def install(node: Node, variables: t.Mapping[str, t.Any]) -> tuple[Run, list[Pro
     measured = {entry[0]: entry[1:] for entry in map(json.loads, node.run("cat", "/run/bench.jsonl").splitlines())}
     processes = []
     for module in run.modules:
-        started, ended, peak, written = measured[module.process]
+        started, ended, *others = measured[module.process]
         name = module.name.rpartition(".")[2]
-        processes.append(Process(name, ended - started, ended - module.invoked, peak, written))
+        processes.append(Process(name, ended - started, ended - module.invoked, *others))
     return run, processes
 
 
-def unpacking(processes: t.Iterable[Process]) -> float:
-    """Return the seconds of the modules that unpack the payload and bring it to its place."""
-    return sum(one.seconds for one in processes if one.module in ("payload_extract", "payload_artifacts"))
+def unpacking(processes: t.Iterable[Process]) -> Cost:
+    """Return what the modules take that unpack the payload and bring it to its place."""
+    counted = [one for one in processes if one.module in ("payload_extract", "payload_artifacts")]
+    return Cost(sum(one.seconds for one in counted), sum(one.processor for one in counted))
 
 
 def remove(node: Node) -> None:

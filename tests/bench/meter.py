@@ -25,7 +25,7 @@ def main() -> int:
     with open(LOG, "a", encoding="utf-8") as log:
         # In blocks of 512 bytes and in KiB, whatever the file system.
         written, peak = usage.ru_oublock * 512, usage.ru_maxrss * 1024
-        print(json.dumps([child, started, ended, peak, written]), file=log)
+        print(json.dumps([child, started, ended, usage.ru_utime + usage.ru_stime, peak, written]), file=log)
     return os.waitstatus_to_exitcode(status)
 
 
