@@ -77,12 +77,12 @@ class How:
 @dataclass
 class Unpacked:
     """What was found in an image: its layout, the tree of its artifacts, what it has in components, if it has any, and the digests
-    of its layers."""
+    of its layers as they are stored, which does not change what they hold."""
 
     layout: layouts.Layout | None = None
     tree: Tree = field(default_factory=dict)
     components: Components | None = None
-    digests: t.Sequence[str] = ()
+    digests: t.Sequence[str] = field(default=(), compare=False)
 
 
 def unpack(source: Source, image: Image, begin: Begin | None, how: How = How()) -> Unpacked:

@@ -10,7 +10,6 @@ import json
 import shutil
 import subprocess
 import typing as t
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -123,8 +122,7 @@ def test_a_node_without_zstd(
         (tmp_path / "target").mkdir()
         found = unpack(source, copied, lambda layout: str(tmp_path / "target"), HOW)
     assert copied.digest == image.digest
-    # The digests of what is read are others, of what is in it the same.
-    assert replace(found, digests=expected.digests) == expected
+    assert found == expected
 
 
 @pytest.mark.parametrize("reads", [True, False])
