@@ -17,8 +17,9 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import decoders
 
 BLOCK = 512 << 10
-#: How many blocks are read ahead: what is quick to unpack, and slow to write, and the other way round, evens out.
-_AHEAD = 16
+#: How many blocks are read ahead: what is quick to unpack, and slow to write, and the other way round, evens out. Up to three
+#: streams do so at once (a layer, what it unpacks to, a component in that), and no process is to take more than 64 MiB.
+_AHEAD = 8
 #: More than anybody reads of an archive at once.
 _LARGEST = 8 << 20
 
