@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import streams, tarball
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.components import (
     Components,
@@ -329,6 +330,29 @@ def test_a_component_that_is_damaged_behind_a_whole_one(tmp_path: Path, cut: int
     simple(path, [large, broken, *components()[3:], MANIFEST])
     with pytest.raises(Refusal, match=f"'{name}': .*Its digest is right, so the image was built like that"):
         extract(path, target, how=How(architecture="amd64", choose=lambda shims: ["qemu"]))
+    assert threading.active_count() == threads
+
+
+@pytest.mark.parametrize("stop", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_component_that_cannot_be_written_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: BaseException
+) -> None:
+    """More is read ahead than is ever used: no thread waits for somebody to take it."""
+    path, target, threads = tmp_path / "payload.tar", tmp_path / "target", threading.active_count()
+    target.mkdir()
+    large = component("kernel", file("opt/kata/share/vmlinux", os.urandom(40 * streams.BLOCK)))
+    simple(path, [large, *components()[2:], MANIFEST])
+    written: list[int] = []
+
+    def write(_target: t.Any, block: bytes) -> None:
+        written.append(len(block))
+        if len(written) == 3:
+            raise stop
+
+    monkeypatch.setattr(files, "write_with_holes", write)
+    with pytest.raises(type(stop)):
+        extract(path, target, how=How(architecture="amd64", choose=lambda shims: ["qemu"]))
+    assert len(written) == 3
     assert threading.active_count() == threads
 
 
