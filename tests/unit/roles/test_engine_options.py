@@ -88,12 +88,12 @@ PLAYS = [("install", "roles"), ("install", "import_role"), *((title, "include_ro
 Given = dict[str, list[tuple[str, dict[str, t.Any]]]]
 
 
-def variables(told: dict[str, str]) -> dict[str, t.Any]:
+def variables(told: dict[str, t.Any]) -> dict[str, t.Any]:
     """Return the variables of roles that say this."""
     return {f"coco_{option}": value for option, value in told.items()}
 
 
-def play(title: str, way: str, told: dict[str, str]) -> dict[str, t.Any]:
+def play(title: str, way: str, told: dict[str, t.Any]) -> dict[str, t.Any]:
     """Return a play that takes a role in one of three ways."""
     name = f"confidential_containers.runtime.{title.split()[0]}"
     node = {**NODE, "installed": title == "uninstall"}
@@ -157,7 +157,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Given:
 
 
 def of_the_engine(options: dict[str, t.Any]) -> dict[str, str]:
-    """Return options as text: before ansible-core 2.19, a template makes text of numbers."""
+    """Return the options about the engine, as text: before ansible-core 2.19, a template makes text of a number, too."""
     return {name: str(value) for name, value in options.items() if name.startswith("engine")}
 
 
