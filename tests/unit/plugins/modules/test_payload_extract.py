@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import types
 import typing as t
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,10 @@ import pytest
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import artifacts
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layouts, streams, tarball
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.reference import parse
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import staged as staged_module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Payload
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.staged import find, forget
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
@@ -184,10 +187,13 @@ def test_what_is_installed_from_the_same_path_is_read_before_it_is_unpacked(
     assert (result["found"], node.read) == ("absent", 2 * node.release.stat().st_size)
 
 
-@pytest.mark.parametrize("point", ["_tarball.open_source", "_payloads.complete", "_files.sync_filesystem"])
-def test_whatever_fails_leaves_nothing_or_a_record(node: Node, monkeypatch: pytest.MonkeyPatch, point: str) -> None:
-    module, name = point.split(".")
-    really, calls = getattr(getattr(payload_extract, module), name), 0
+@pytest.mark.parametrize(
+    ("module", "name"), [(tarball, "open_source"), (staged_module, "complete"), (files, "sync_filesystem")]
+)
+def test_whatever_fails_leaves_nothing_or_a_record(
+    node: Node, monkeypatch: pytest.MonkeyPatch, module: types.ModuleType, name: str
+) -> None:
+    really, calls = getattr(module, name), 0
 
     def fails(*args: t.Any, **kwargs: t.Any) -> t.Any:
         nonlocal calls
@@ -197,7 +203,7 @@ def test_whatever_fails_leaves_nothing_or_a_record(node: Node, monkeypatch: pyte
         raise OSError("no space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(getattr(payload_extract, module), name, fails)
+        patch.setattr(module, name, fails)
         with pytest.raises(OSError, match="no space"):
             node.extract()
     forget(node.state)
