@@ -56,20 +56,23 @@ def changelog() -> str:
 
     The release is made in a copy: there it takes the fragments with it.
     """
+    fragments = list(ROOT.glob("changelogs/fragments/*.yml"))
+    version = load("galaxy.yml")["version"]
+    if fragments and version in load("changelogs/changelog.yaml")["releases"]:
+        raise SystemExit(f"{fragments[0].name} is for the next release, but galaxy.yml names {version}. Raise the version.")
     with tempfile.TemporaryDirectory() as directory:
         copy = Path(directory, "ansible_collections/confidential_containers/runtime")
         copy.mkdir(parents=True)
         shutil.copy2(ROOT / "galaxy.yml", copy)
+        left = shutil.ignore_patterns(".plugin-cache.yaml", "__pycache__")
         for name in ("changelogs", "plugins", "roles"):
-            shutil.copytree(
-                ROOT / name, copy / name, ignore=shutil.ignore_patterns(".plugin-cache.yaml", "__pycache__")
-            )
-        fragments = copy / "changelogs/fragments"
-        verb = "release" if list(fragments.glob("*.yml")) else "generate"
-        subprocess.run(["antsibull-changelog", verb], cwd=copy, check=True)
-        if list(fragments.glob("*.yml")):
-            raise SystemExit("The version in galaxy.yml is released, and there are new fragments. Raise the version.")
+            shutil.copytree(ROOT / name, copy / name, ignore=left)
+        subprocess.run(["antsibull-changelog", "release" if fragments else "generate"], cwd=copy, check=True)
         return (copy / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def load(name: str) -> t.Any:
+    return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
 
 
 def roles() -> list[str]:
