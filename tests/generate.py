@@ -59,7 +59,9 @@ def changelog() -> str:
     fragments = list(ROOT.glob("changelogs/fragments/*.yml"))
     version = load("galaxy.yml")["version"]
     if fragments and version in load("changelogs/changelog.yaml")["releases"]:
-        raise SystemExit(f"{fragments[0].name} is for the next release, but galaxy.yml names {version}. Raise the version.")
+        raise SystemExit(
+            f"{fragments[0].name} is for the next release, but galaxy.yml names {version}. Raise the version."
+        )
     with tempfile.TemporaryDirectory() as directory:
         copy = Path(directory, "ansible_collections/confidential_containers/runtime")
         copy.mkdir(parents=True)
