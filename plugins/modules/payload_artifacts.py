@@ -130,7 +130,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._p
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.begin import begin
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal, Stage, Swap
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.staged import find
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.staged import find, working_directory
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
 
 if t.TYPE_CHECKING:
@@ -199,11 +199,11 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
         )
 
     journal = Journal(state)
-    working = os.path.join(artifacts.staging(prefix), "copy-" + journal.run[:16]) if staged.keep else staged.staged
+    working = os.path.join(working_directory(prefix), "copy-" + journal.run[:16]) if staged.keep else staged.staged
     swap = Swap(
         prefix=prefix,
         staged=working,
-        aside=os.path.join(artifacts.staging(prefix), "aside-" + journal.run[:16]),
+        aside=os.path.join(working_directory(prefix), "aside-" + journal.run[:16]),
         **{part: plan[part] for part in ("add", "replace", "remove")},
         editable={path: new[path] for path in plan["add"] + plan["replace"] if layouts.is_configuration(path)},
         directories=plan.directories,

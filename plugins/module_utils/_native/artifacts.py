@@ -24,28 +24,8 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
 if t.TYPE_CHECKING:
     from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.extract import Entry, Tree
 
-#: Name of our working directory.
-_WORKING = ".confidential-containers"
 #: Ending of a file of the user's that is kept while one of ours stands in its place.
 _KEPT = ".kept"
-
-
-def staging(prefix: str) -> str:
-    """Return our working directory for a prefix: on the same mount, so that artifacts arrive by rename. It is beside the prefix,
-    or inside of one that is a mount of its own.
-    """
-    anchor = os.path.dirname(prefix)
-    while not os.path.isdir(anchor):
-        anchor = os.path.dirname(anchor)
-    places = [os.path.join(directory, _WORKING) for directory in (anchor, prefix) if os.path.isdir(directory)]
-    for place in places:
-        if mounts.of(place) == mounts.of(prefix):
-            return place
-    raise Refusal(
-        f"a working directory on the mount of {prefix}, from which artifacts get there by rename",
-        f"other mounts at {' and '.join(places)}",
-        f"Unmount {places[0]}, or set coco_prefix to a directory on that mount.",
-    )
 
 
 def refuse_mounts(prefix: str, tree: Tree | None) -> None:

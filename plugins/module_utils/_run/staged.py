@@ -10,7 +10,7 @@ import os
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import artifacts
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, mounts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import documents
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Payload
@@ -22,6 +22,8 @@ if t.TYPE_CHECKING:
 SCHEMA = 1
 #: Records of the version before do not say their schema, nor do those of kept images (see ``_installer.kept``).
 _UNDERSTOOD = (SCHEMA, None)
+#: Name of our working directory.
+_WORKING = ".confidential-containers"
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,27 @@ class Staged:
         return {**document, "prefix": self.prefix, "tree": self.tree, "keep": self.keep}
 
 
+def working_directory(prefix: str) -> str:
+    """Return our working directory for a prefix: on the same mount, so that artifacts arrive by rename. It is beside the prefix,
+    or inside of one that is a mount of its own.
+    """
+    anchor = os.path.dirname(prefix)
+    while not os.path.isdir(anchor):
+        anchor = os.path.dirname(anchor)
+    places = [os.path.join(directory, _WORKING) for directory in (anchor, prefix) if os.path.isdir(directory)]
+    for place in places:
+        if mounts.of(place) == mounts.of(prefix):
+            return place
+    raise Refusal(
+        f"a working directory on the mount of {prefix}, from which artifacts get there by rename",
+        f"other mounts at {' and '.join(places)}",
+        f"Unmount {places[0]}, or set coco_prefix to a directory on that mount.",
+    )
+
+
 def staging(prefix: str, digest: str) -> str:
     """Return where a payload's artifacts are staged."""
-    return os.path.join(artifacts.staging(prefix), digest.partition(":")[2][:16])
+    return os.path.join(working_directory(prefix), digest.partition(":")[2][:16])
 
 
 def begin(state: State, digest: str, staged: str) -> None:

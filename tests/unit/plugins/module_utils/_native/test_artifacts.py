@@ -23,6 +23,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._p
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.extract import Entry, Tree
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Swap
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.staged import working_directory
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import digest_of, tree_of
 
 CONFIGURATION = "share/defaults/kata-containers/configuration-qemu.toml"
@@ -473,7 +474,7 @@ def upgrade(prefix: Path, old: Tree, new: Tree) -> Swap:
     """Stage a payload and return the run that swaps it in, as payload_artifacts does."""
     plan = artifacts.plan(str(prefix), old, new, keep_aside=True)
     prefix.parent.parent.mkdir(exist_ok=True)
-    working = Path(artifacts.staging(str(prefix)))
+    working = Path(working_directory(str(prefix)))
     staged = working / "0123456789abcdef"
     for name, entry in new.items():
         path = staged / name
@@ -659,45 +660,6 @@ def test_a_configuration_that_was_edited_after_the_swap_is_not_put_back(prefix: 
     assert not os.path.lexists(run.aside)
     artifacts.put_back(run)
     assert path.read_text() == "mine"
-
-
-def test_staging_is_on_the_prefix_s_file_system(prefix: Path, tmp_path: Path) -> None:
-    assert artifacts.staging(str(prefix)) == f"{tmp_path}/.confidential-containers"
-    prefix.parent.mkdir()
-    assert artifacts.staging(str(prefix)) == f"{prefix.parent}/.confidential-containers"
-    prefix.mkdir()
-    assert artifacts.staging(str(prefix)) == f"{prefix.parent}/.confidential-containers"
-    assert artifacts.staging("/proc") == "/proc/.confidential-containers"
-
-
-@pytest.mark.parametrize(
-    ("mounts", "place"),
-    [
-        ({}, "opt/.confidential-containers"),
-        # A bind mount of the same file system is another mount.
-        ({"opt/kata"}, "opt/kata/.confidential-containers"),
-        ({"opt"}, "opt/.confidential-containers"),
-        ({"opt", "opt/kata"}, "opt/kata/.confidential-containers"),
-        ({"opt/.confidential-containers"}, "opt/kata/.confidential-containers"),
-        ({"opt/.confidential-containers", "opt/kata/.confidential-containers"}, ""),
-    ],
-)
-def test_staging_is_on_the_prefix_s_mount(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mounts: set[str], place: str
-) -> None:
-    (tmp_path / "opt/kata").mkdir(parents=True)
-
-    def of(path: str) -> int:
-        inside = [mount for mount in mounts if f"{path}/".startswith(f"{tmp_path}/{mount}/")]
-        return max(map(len, inside), default=0)
-
-    monkeypatch.setattr(mounts_module, "of", of)
-    prefix = str(tmp_path / "opt/kata")
-    if place:
-        assert artifacts.staging(prefix) == str(tmp_path / place)
-    else:
-        with pytest.raises(Refusal, match=f"Unmount {tmp_path}/opt/.confidential-containers"):
-            artifacts.staging(prefix)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import artifacts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import mounts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Payload, Receipt
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.staged import (
@@ -27,6 +26,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
     remember,
     staging,
     waiting,
+    working_directory,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
 
@@ -53,10 +53,50 @@ def stage(state: State, prefix: Path, digest: str = DIGEST, keep: bool = False) 
     return staged
 
 
+def test_the_working_directory_is_on_the_prefix_s_file_system(tmp_path: Path) -> None:
+    prefix = tmp_path / "opt/kata"
+    assert working_directory(str(prefix)) == f"{tmp_path}/.confidential-containers"
+    prefix.parent.mkdir()
+    assert working_directory(str(prefix)) == f"{prefix.parent}/.confidential-containers"
+    prefix.mkdir()
+    assert working_directory(str(prefix)) == f"{prefix.parent}/.confidential-containers"
+    assert working_directory("/proc") == "/proc/.confidential-containers"
+
+
+@pytest.mark.parametrize(
+    ("mounted", "place"),
+    [
+        ({}, "opt/.confidential-containers"),
+        # A bind mount of the same file system is another mount.
+        ({"opt/kata"}, "opt/kata/.confidential-containers"),
+        ({"opt"}, "opt/.confidential-containers"),
+        ({"opt", "opt/kata"}, "opt/kata/.confidential-containers"),
+        ({"opt/.confidential-containers"}, "opt/kata/.confidential-containers"),
+        ({"opt/.confidential-containers", "opt/kata/.confidential-containers"}, ""),
+    ],
+)
+def test_the_working_directory_is_on_the_prefix_s_mount(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mounted: set[str], place: str
+) -> None:
+    (tmp_path / "opt/kata").mkdir(parents=True)
+
+    def of(path: str) -> int:
+        inside = [mount for mount in mounted if f"{path}/".startswith(f"{tmp_path}/{mount}/")]
+        return max(map(len, inside), default=0)
+
+    monkeypatch.setattr(mounts, "of", of)
+    prefix = str(tmp_path / "opt/kata")
+    if place:
+        assert working_directory(prefix) == str(tmp_path / place)
+    else:
+        with pytest.raises(Refusal, match=f"Unmount {tmp_path}/opt/.confidential-containers"):
+            working_directory(prefix)
+
+
 def test_a_payload_is_staged_beside_the_prefix(prefix: Path) -> None:
     staged = staging(str(prefix), DIGEST)
     assert staged == f"{prefix.parent}/.confidential-containers/{'ab' * 8}"
-    assert os.path.dirname(staged) == artifacts.staging(str(prefix))
+    assert os.path.dirname(staged) == working_directory(str(prefix))
 
 
 def test_a_payload_is_found_while_its_artifacts_are_there(state: State, prefix: Path) -> None:
@@ -148,7 +188,7 @@ def test_a_payload_that_waits(state: State, prefix: Path) -> None:
 
 def test_forgetting_keeps_what_else_is_in_the_working_directory(state: State, prefix: Path) -> None:
     stage(state, prefix)
-    aside = Path(artifacts.staging(str(prefix)), "aside-1")
+    aside = Path(working_directory(str(prefix)), "aside-1")
     aside.mkdir()
     forget(state)
     assert list(aside.parent.iterdir()) == [aside]
