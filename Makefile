@@ -63,7 +63,7 @@ lint: ## Everything that needs no test to be run: .pre-commit-config.yaml has th
 	$(part)
 	$(RUN) pre-commit run --all-files --hook-stage pre-push
 
-generate: ## Write CHANGELOG.md from its fragments, and what roles repeat in their READMEs and argument specs
+generate: ## Write what repeats what others say: CHANGELOG.md, READMEs and argument specs of roles, the table of messages
 	$(RUN) python tests/generate.py
 
 build: ## The tarball: does it hold what it should, would Galaxy import it?

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Write what repeats what others say: CHANGELOG.md, a README.md for each role, and in the argument specs of uninstall and cleanup the
-options that install has, too.
+"""Write what repeats what others say: CHANGELOG.md, a README.md for each role, in the argument specs of uninstall and cleanup the
+options that install has, too, and the table of all messages.
 
 generate.py           writes them
 generate.py --check   shows how they differ from what would be written, and fails if they do
@@ -28,7 +28,7 @@ LINE = 120
 
 
 def main(words: list[str]) -> None:
-    texts = {"CHANGELOG.md": changelog()}
+    texts = {"CHANGELOG.md": changelog(), "tests/unit/messages.txt": messages()}
     for role in roles():
         texts[specs_of(role)] = specs = with_shared_options(role)
         texts[f"roles/{role}/README.md"] = readme(role, specs)
@@ -75,6 +75,12 @@ def changelog() -> str:
 
 def load(name: str) -> t.Any:
     return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+
+
+def messages() -> str:
+    """Return the table of all that this collection says to its users."""
+    done = subprocess.run([sys.executable, ROOT / "tests/messages.py"], capture_output=True, text=True, check=True)
+    return done.stdout
 
 
 def roles() -> list[str]:
