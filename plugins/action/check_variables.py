@@ -98,7 +98,7 @@ class ActionModule(RuntimeAction):
             yield Refusal(
                 f"{' and '.join(unseen)} with -e, if at all",
                 "a value in the inventory, which a play cannot see",
-                f"Take it out of the inventory, and start with -e {unseen[0]}=….",
+                f"Remove it from the inventory, and run the playbook with -e {unseen[0]}=….",
             )
 
     def _left_out(self, task_vars: Mapping[str, t.Any]) -> Iterator[Refusal]:
@@ -110,7 +110,7 @@ class ActionModule(RuntimeAction):
             yield Refusal(
                 "a run of all tasks, because these have no tags",
                 f"{' '.join(words)}, with which nothing would be done",
-                "Leave it out.",
+                "Run the playbook without it.",
             )
 
     def _manifest(self, source: t.Any, wrong: list[Refusal]) -> Mapping[str, t.Any]:
@@ -148,7 +148,9 @@ def _no_value(name: str, error: errors.AnsibleError) -> Refusal:
     # No more of the message: it can quote all of the variable, with its secrets.
     told = _LACKS.search(getattr(error, "message", "") or str(error))
     why = f": {told.group()}" if told else ""
-    return Refusal(f"{name} to have a value", f"a template that has none{why}", "Set the variables that it names.")
+    return Refusal(
+        f"{name} to have a value", f"a template that has none{why}", "Set the variables that the template uses."
+    )
 
 
 def _contents(values: Mapping[str, t.Any], required: list[str]) -> Iterator[Refusal]:

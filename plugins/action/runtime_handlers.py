@@ -167,7 +167,7 @@ def _refuse_dead(found: dict[str, t.Any], options: dict[str, t.Any]) -> None:
         "no handler in the engine's configuration whose program was removed with this collection's artifacts",
         "; ".join(f"{name} in {' and '.join(places[name])}, without {path}" for name, path in found["dead"].items()),
         "No pod of theirs can start. Take these handlers out of the configuration (the tables [….runtimes.NAME] and what is below "
-        "them), restart the engine, and start again.",
+        "them), restart the engine, and run the playbook again.",
     )
 
 

@@ -33,5 +33,5 @@ def as_refusal(error: Exception, expected: str, remedy: str = "") -> Refusal:
     return Refusal(
         expected,
         f"{type(error).__name__} in {os.path.basename(place.filename)}, line {place.lineno}",
-        "This is an error of the collection: report it with these words.",
+        "This is a bug in the collection: report it with this message.",
     )

@@ -77,7 +77,7 @@ def find(overrides: Overrides) -> tuple[Driver, list[Refusal]]:
     """Find the engine of this node, and all that makes a restart of it a risk. Refuses as :func:`detect` does."""
     for name, path in (("coco_engine_config", overrides.config), ("coco_engine_socket", overrides.socket)):
         if path and not os.path.isabs(path):
-            raise Refusal(f"an absolute path in {name}", repr(path), "Write the whole path, from / on.")
+            raise Refusal(f"an absolute path in {name}", repr(path), "Use an absolute path.")
     flavour, unit, shown = _unit(overrides)
     return _FAMILIES[flavour.family].find(flavour, unit, shown, overrides)
 

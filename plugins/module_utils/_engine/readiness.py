@@ -81,6 +81,6 @@ def _ask(driver: Driver, facts: dict[str, t.Any], enable_cri: bool, disabled: bo
     if not enable_cri:
         raise Refusal(
             f"{engine.unit} with its CRI enabled",
-            f"it in the disabled_plugins of {engine.config} or a file that this imports",
-            "Take it out there and restart the engine, or set coco_enable_cri=true.",
+            f"the CRI in the disabled_plugins of {engine.config}, or of a file that it imports",
+            "Remove it from that list and restart the engine, or set coco_enable_cri=true.",
         )

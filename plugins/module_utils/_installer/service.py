@@ -136,7 +136,7 @@ def start(command: Command) -> str:
         raise Refusal(
             f"{command.argv[0]} of the payload to start",
             " / ".join(masked(words[-3:], command.environment)),
-            f"That is what systemd says of it; see also 'journalctl -u {NAME}' on the node.",
+            f"'journalctl -u {NAME}' on the node shows more.",
         )
     return look().invocation
 
@@ -204,7 +204,7 @@ def remove() -> None:
         raise Refusal(
             f"{NAME} to stop",
             "processes that do not end",
-            "See 'systemctl status' for what they wait for; the next run, or a reboot, goes on from here.",
+            "'systemctl status' shows what they wait for. The next run, or a reboot, goes on from here.",
         )
     process.run(["systemctl", "reset-failed", "--", NAME])
     for path in (_PATH, _ENVIRONMENT):

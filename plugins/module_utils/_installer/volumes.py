@@ -209,9 +209,7 @@ def _path(fields: t.Mapping[str, t.Any], entry: str, key: str) -> str:
 
 
 def _wrong(entry: str, expected: str, found: str) -> Refusal:
-    return Refusal(
-        f"{entry} to be {expected}", found, "It is written like a pod's volumes and volumeMounts in Kubernetes."
-    )
+    return Refusal(f"{entry} to be {expected}", found, "Write it like a pod's volumes and volumeMounts in Kubernetes.")
 
 
 # What is on the node.
@@ -300,7 +298,7 @@ def _not_there(bind: Bind, path: str, found: str, wanted: str = "") -> Refusal:
     if os.path.islink(path):
         return Refusal(expected, "a link that leads nowhere", f"Remove the link, or name another path in {bind.entry}.")
     return Refusal(
-        expected, "nothing", f"Have it on the node before, or name another path or another type in {bind.entry}."
+        expected, "nothing", f"Create it on the node first, or name another path or another type in {bind.entry}."
     )
 
 

@@ -47,7 +47,7 @@ def refuse_stale_files(change: Change) -> None:
             raise Refusal(
                 f"{file.path} as it was read a moment ago",
                 "that it has changed meanwhile",
-                "Something else edits this file: stop it and start again.",
+                "Stop whatever edits this file, and run the playbook again.",
             )
 
 
@@ -102,7 +102,9 @@ def validate(driver: Driver, change: Change, ours: set[str], proxies: set[str]) 
     unknown = sorted(after.complaints() - before.complaints())
     if unknown:
         raise Refusal(
-            f"keys that {engine.name} {engine.version_text} knows", ", ".join(unknown), "Check coco_handler_overrides."
+            f"keys that {engine.name} {engine.version_text} knows",
+            ", ".join(unknown),
+            "Remove these keys from coco_handler_overrides, or correct their spelling.",
         )
     serve = after.served()
     refuse_left(engine, change, ours, serve)
@@ -111,7 +113,7 @@ def validate(driver: Driver, change: Change, ours: set[str], proxies: set[str]) 
         raise Refusal(
             f"our handlers in the configuration that {engine.unit} reads",
             f"no {', '.join(masked)} in '{dump}'",
-            f"Something that {engine.config} imports takes their place: look for other CRI sections there.",
+            f"A file that {engine.config} imports overrides them: look for other CRI sections there.",
         )
     return present, serve
 
@@ -124,7 +126,7 @@ def refuse_left(engine: Engine, change: Change, ours: set[str], serve: t.Iterabl
             f"{engine.unit} to serve none of the handlers that go",
             f"that it would still serve {', '.join(left)}",
             f"They stand in {engine.config} or in a file that it imports, and not as this collection wrote them. Take them out "
-            "there, and start again.",
+            "there, and run the playbook again.",
         )
 
 

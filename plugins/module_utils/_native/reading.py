@@ -68,7 +68,7 @@ def _content(path: str) -> bytes | None:
             raise Refusal(
                 f"a file at {path}",
                 f"a link to {os.readlink(path)}, which is not there",
-                "Remove the link, or mend it.",
+                "Remove the link, or let it lead to a file.",
             )
         return None
     with open(path, "rb") as stream:

@@ -398,7 +398,7 @@ def require_digest(expected: str) -> None:
         raise Refusal(
             "a digest in coco_payload_digest, sha256: and 64 hexadecimal digits",
             repr(expected),
-            "Write it as skopeo inspect, docker inspect or sha256sum print it, with sha256: before it.",
+            "Write the digest that skopeo inspect, docker inspect or sha256sum prints, with sha256: before it.",
         )
 
 

@@ -49,7 +49,7 @@ class TarFiles:
             return Refusal(
                 f"a whole image archive at {self._path}",
                 found,
-                "It was cut or changed after it was made, or it was written like that: fetch or make it again.",
+                "Fetch or create the archive again: it was cut, changed later, or written like that.",
             )
         return Refusal(
             f"an image archive at {self._path}",

@@ -253,6 +253,6 @@ def _failure(compression: str, said: str) -> Exception:
         return Refusal(
             f"free memory to read data compressed with {compression}",
             said,
-            "Free memory on that machine, and start again.",
+            "Free memory on that machine, and run the playbook again.",
         )
     return ValueError(said)

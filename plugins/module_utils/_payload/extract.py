@@ -137,7 +137,7 @@ class _Unpacker:
             raise Refusal(
                 f"the tarball of every component that /{layouts.COMPONENTS_MANIFEST} says a shim needs",
                 f"none of {', '.join(absent)} in {self._source.title}",
-                "Use another payload image: this one was made like that.",
+                "Use another payload image: this one was built without them.",
             )
         if result.layout is None:
             known = ", ".join("/" + layout.root for layout in layouts.LAYOUTS)

@@ -90,9 +90,7 @@ def start() -> None:
     process.run(["systemctl", "reset-failed", "--", NAME])
     done = process.run(["systemctl", "start", "--", NAME])
     if done.returncode != 0:
-        raise Refusal(
-            f"{NAME} to start", done.stderr.strip(), "See 'systemctl status' for what systemd has against it."
-        )
+        raise Refusal(f"{NAME} to start", done.stderr.strip(), "Run 'systemctl status' on the node to see why.")
 
 
 def wait(arrived: t.Callable[[], bool]) -> bool:

@@ -66,7 +66,9 @@ def _texts(files: t.Mapping[str, str | None]) -> Texts:
         try:
             texts[path] = None if content is None else base64.b64decode(content).decode()
         except UnicodeDecodeError:
-            raise Refusal(f"{path} to be UTF-8 text", "other bytes", "Save it as UTF-8, as TOML has to be.") from None
+            raise Refusal(
+                f"{path} to be UTF-8 text", "other bytes", "Save the file as UTF-8, which TOML requires."
+            ) from None
     return texts
 
 

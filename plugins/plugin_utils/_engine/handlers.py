@@ -44,7 +44,7 @@ def check_overrides(overrides: t.Mapping[str, t.Any], keys: t.Collection[str]) -
             raise Refusal(
                 f"keys of a handler in {where}",
                 f"{key} (did you mean {meant[0]}?)" if meant else key,
-                f"Take it out, or write one of {', '.join(sorted(known))}.",
+                f"Remove it, or write one of {', '.join(sorted(known))}.",
             )
 
 
@@ -99,7 +99,7 @@ def refuse_other_types(override: t.Any, where: str) -> None:
         raise Refusal(
             f"{expected} in {where}",
             "no value" if value is None else f"a value of the type {type(value).__name__}",
-            "Write such a value, or take it out.",
+            "Write such a value, or remove the key.",
         )
 
     if not isinstance(override, dict):

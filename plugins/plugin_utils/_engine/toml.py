@@ -123,7 +123,9 @@ def add_tables(text: str, tables: t.Mapping[Header, Values], path: str) -> str:
                     path, header, f"a value for {part}, where a table belongs", f"Make {part} a table there."
                 )
         if header[-1] in parent:
-            raise _no_place(path, header, "that table already", "Remove or rename that table, and start again.")
+            raise _no_place(
+                path, header, "that table already", "Remove or rename that table, and run the playbook again."
+            )
         parent[header[-1]] = dict(values)
     newline = _newline(text)
     # A blank line above the mark says that the text above ended with a newline: remove_tables takes back what was added.
@@ -449,7 +451,7 @@ def _no_place(path: str, header: Header, found: str, remedy: str = "") -> Refusa
         f"{path} to have room for [{'.'.join(header)}]",
         found,
         remedy
-        or "Write the tables around it with headers of their own ([a.b.c]), not inline or as dotted keys, and start again.",
+        or "Write the tables around it with headers of their own ([a.b.c]), not inline or as dotted keys, and run the playbook again.",
     )
 
 

@@ -69,11 +69,11 @@ def _check_fields(value: Mapping[Hashable, t.Any], expected: Field, place: str) 
         notes += check(part, expected.fields[name], where)
     for name, field in expected.fields.items():
         if field.required and name not in value:
-            raise Refusal(f"{below(place, name)} in the manifest", "nothing", "The CRD demands it: add it.")
+            raise Refusal(f"{below(place, name)} in the manifest", "nothing", "Add the field: the CRD requires it.")
     if "hostPath" in value and "emptyDir" in value:
-        raise Refusal(f"{place} to have one source", "hostPath and emptyDir", "Keep the one that is meant.")
+        raise Refusal(f"{place} to have one source", "hostPath and emptyDir", "Keep only one of them.")
     if value.get("value") and "valueFrom" in value:
-        raise Refusal(f"{place} to have one source", "value and valueFrom", "Keep the one that is meant.")
+        raise Refusal(f"{place} to have one source", "value and valueFrom", "Keep only one of them.")
     return notes
 
 

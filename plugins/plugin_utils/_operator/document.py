@@ -50,7 +50,7 @@ def _too_many(resources: list[t.Any]) -> Refusal:
     return Refusal(
         f"one {KIND} in the manifest",
         f"{len(resources)}: {_some([short(_name(resource)) for resource in resources])}",
-        "Keep the one that is meant for these nodes; another group of nodes may have the other one.",
+        "Keep only the one for these nodes; another group of nodes may have the other one.",
     )
 
 

@@ -71,5 +71,5 @@ def load(text: str) -> list[t.Any]:
     raise Refusal(
         "the manifest to be YAML",
         found,
-        "Mend that place of the manifest, or print it again: kubectl get ccruntime -o yaml.",
+        "Correct the YAML there, or print the manifest again: kubectl get ccruntime -o yaml.",
     )

@@ -40,7 +40,7 @@ class Daemon:
             self._api.ping()
         except (docker_errors.DockerException, OSError) as error:
             raise Refusal(
-                "a Docker engine that answers on the controller", str(error), "Start it, or set DOCKER_HOST."
+                "a Docker engine that answers on the controller", str(error), "Start Docker, or set DOCKER_HOST."
             ) from error
 
     def image(self, name: str, pull: str = "missing") -> dict[str, t.Any]:
@@ -92,7 +92,7 @@ class Daemon:
                 os.fsync(target.fileno())
             os.replace(part, path)
         except docker_errors.DockerException as error:
-            raise Refusal(f"image {name} from the Docker engine", str(error), "Look into the engine's log.") from error
+            raise Refusal(f"image {name} from the Docker engine", str(error), "See the Docker engine's log.") from error
         finally:
             if os.path.exists(part):
                 os.unlink(part)

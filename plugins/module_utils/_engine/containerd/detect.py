@@ -41,7 +41,7 @@ def find(flavour: Flavour, unit: str, shown: systemd.Properties, overrides: Over
         raise Refusal(
             f"to know which configuration containerd gets from {unit}",
             f"no process of containerd in it, and {planned.why}",
-            f"Start {unit}: a containerd that runs tells it. Or name the file in coco_engine_config.",
+            f"Start {unit}: the running containerd then tells it. Or name the file in coco_engine_config.",
         )
     options = options or execstart.Options()
     binary = (running.binary if running else planned.binary) or _BINARY
@@ -128,7 +128,7 @@ def _version(binary: str) -> tuple[int, int, int]:
         raise Refusal(
             f"{binary} --version to tell containerd's version",
             said[0],
-            "Run that on the node to see what it lacks. If containerd is another program there, name the unit that runs it in "
+            "Run that command on the node to see why it fails. If containerd is another program there, name the unit that runs it in "
             "coco_engine_unit.",
         )
     major, minor, patch = map(int, match.groups())

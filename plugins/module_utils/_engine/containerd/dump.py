@@ -132,7 +132,7 @@ def _not_dumped(engine: Engine, config: str, done: subprocess.CompletedProcess[s
     if config != engine.config:  # a trial of what would be written, after the file of now was taken
         remedy = "Nothing was changed. Check coco_handler_overrides and coco_proxy_plugins: what they add is what it does not accept."
     else:
-        remedy = f"Mend {' or '.join(named or files) or config} first."
+        remedy = f"Correct {' or '.join(named or files) or config} first."
     return Refusal(f"a configuration that containerd {engine.version_text} accepts", shown, remedy)
 
 

@@ -155,7 +155,7 @@ class Registry:
             raise Refusal(
                 f"containerd's client ctr beside {self._engine.binary} or in PATH, to pull docker://{self._image}",
                 "no such program",
-                "Put it there, or use a file as coco_payload (see payload_archive).",
+                "Put ctr there, or use a file as coco_payload (see payload_archive).",
             )
         with contextlib.ExitStack() as closing:
             options = closing.enter_context(self._options(access))

@@ -95,5 +95,5 @@ def _strange(path: str, number: int) -> Refusal:
     return Refusal(
         f'in {path} a line server = "URL" and tables [host."URL"] only, so that mirrors can be told: they must not get a password',
         f"another way of writing in line {number}",
-        "Write it so, or pull without coco_registry_auth.",
+        "Write the file like that, or leave coco_registry_auth out.",
     )

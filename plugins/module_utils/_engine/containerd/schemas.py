@@ -127,7 +127,7 @@ def decide(version: Version, schema: int, mode: str = "auto", plain: bool = Fals
                 raise Refusal(
                     f"coco_config_mode to be auto or {' or '.join(row.modes)} for containerd {text}",
                     mode,
-                    row.why or "Leave it out: auto takes what works.",
+                    row.why or "Leave coco_config_mode out: auto chooses what works.",
                 )
             chosen = row.modes[0] if mode == "auto" else mode
             return Target(chosen, schema, row.table, declared, row.forgetful)

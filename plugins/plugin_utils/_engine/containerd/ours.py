@@ -101,7 +101,7 @@ def returned(found: Found, wanted: Wanted, new: Texts) -> tuple[str, ...]:
             + ", not as this collection wrote them",
             "They would be served without their programs, so nothing is removed. Take their tables out of "
             f"{' and '.join(left)} ([….runtimes.NAME] and what is below it, also in lines that begin with #aside#), or have the "
-            "tool do it that wrote them there, and start again.",
+            "tool do it that wrote them there, and run the playbook again.",
         )
     return tuple(sorted(theirs - set(found.proxies)))
 

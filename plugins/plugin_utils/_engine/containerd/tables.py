@@ -45,7 +45,7 @@ def _handler_table(
             raise Refusal(
                 f"keys that containerd {'.'.join(map(str, version))} acts on in coco_handler_overrides.{handler['name']}",
                 key,
-                "Take it out for this node; docs/engines.md lists the keys of each version.",
+                "Remove it for this node; docs/engines.md lists the keys of each version.",
             )
     # A key without effect is left out: an engine that is upgraded one day would suddenly act on it.
     table = {key: value for key, value in values.items() if key != "options" and schemas.works(key, version)}

@@ -29,7 +29,7 @@ SECRET = "hunter2"
         ),
         pytest.param(
             {"kind": "CcRuntime"},
-            "Expected apiVersion in the manifest. Found nothing. The CRD demands it: add it.",
+            "Expected apiVersion in the manifest. Found nothing. Add the field: the CRD requires it.",
             id="no version",
         ),
         pytest.param({**a_manifest(), "spec": None}, "Expected spec to be a mapping. Found nothing.", id="no spec"),

@@ -331,9 +331,9 @@ def test_a_program_that_is_no_containerd(node: Node, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("status", "said", "trial", "remedy"),
     [
-        (1, 'containerd: failed to load TOML from "{main}": strconv "geheim"', False, "Mend {main} first."),
-        (1, "containerd: failed to load TOML from {other}: (1, 2)", False, "Mend {other} first."),
-        (1, "containerd: toml: expected x", False, "Mend {main} or {other} first."),
+        (1, 'containerd: failed to load TOML from "{main}": strconv "geheim"', False, "Correct {main} first."),
+        (1, "containerd: failed to load TOML from {other}: (1, 2)", False, "Correct {other} first."),
+        (1, "containerd: toml: expected x", False, "Correct {main} or {other} first."),
         # What is tried is ours: the node's own files were taken a moment ago.
         (1, "containerd: toml: incompatible types", True, "coco_handler_overrides"),
         (process.MISSING, "No such file or directory", False, "on the node to see why"),
