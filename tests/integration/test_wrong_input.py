@@ -161,7 +161,7 @@ def test_no_containerd(node: Node, payload: dict[str, str]) -> None:
         ("s/^version = 2/version = 3/", ["version = 2 for containerd 1.7", "Found version = 3"]),
         (
             "s/^version = 2/version = 2\\nversion = 2/",
-            ["Expected a configuration that containerd 1.7", "Mend /etc/containerd/config.toml first"],
+            ["Expected a configuration that containerd 1.7", "Correct /etc/containerd/config.toml first"],
         ),
     ],
     ids=["schema 3 on 1.7", "no TOML"],
