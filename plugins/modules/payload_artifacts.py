@@ -127,14 +127,12 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._i
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import artifacts, transaction
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, process
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layouts
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tree import Tree
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.begin import begin
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal, Stage, Swap
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.staged import find, working_directory
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
-
-if t.TYPE_CHECKING:
-    from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.extract import Tree
 
 #: What SELinux does on a node that has it: 1, it forbids; 0, it only reports.
 _ENFORCING = "/sys/fs/selinux/enforce"

@@ -271,6 +271,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._p
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.components import of
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.reference import REGISTRY, parse
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tarball import Source
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tree import Tree
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import staged as staged_module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Payload
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
@@ -590,7 +591,7 @@ class Extraction:
             )
         return prefix
 
-    def _result(self, found: str, payload: Payload, tree: extract.Tree) -> dict[str, t.Any]:
+    def _result(self, found: str, payload: Payload, tree: Tree) -> dict[str, t.Any]:
         layout = layouts.by_name(payload.layout)
         prefix = self._prefix(layout)
         offered = shims.offered(tree, layout, prefix, of(payload.plain()))

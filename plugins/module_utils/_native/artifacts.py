@@ -18,11 +18,9 @@ from dataclasses import dataclass, field
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, mounts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layouts
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tree import Tree, TreeEntry
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Swap
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
-
-if t.TYPE_CHECKING:
-    from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.extract import Entry, Tree
 
 #: Ending of a file of the user's that is kept while one of ours stands in its place.
 _KEPT = ".kept"
@@ -33,7 +31,7 @@ def refuse_mounts(prefix: str, tree: Tree | None) -> None:
     mounts.refuse_below(prefix, None if tree is None else [path for path in tree if tree[path]["type"] != "directory"])
 
 
-def sign(path: str, entry: Entry) -> Entry:
+def sign(path: str, entry: TreeEntry) -> TreeEntry:
     """Return ``entry`` with what makes a later look at the file cheap: its mtime and inode."""
     if entry["type"] != "file":
         return entry
@@ -41,7 +39,7 @@ def sign(path: str, entry: Entry) -> Entry:
     return {**entry, "mtime_ns": found.st_mtime_ns, "inode": found.st_ino}
 
 
-def look(path: str, entry: Entry | None, verify: bool = False) -> str:
+def look(path: str, entry: TreeEntry | None, verify: bool = False) -> str:
     """Say what stands at ``path``, of which the receipt says ``entry``: absent, ours, changed or foreign.
 
     A file of the size, mtime and inode that it had is ours, unless ``verify`` wants its digest, too.
@@ -62,7 +60,7 @@ def look(path: str, entry: Entry | None, verify: bool = False) -> str:
     return "ours" if (untouched and not verify) or files.sha256_file(path) == entry["digest"] else "changed"
 
 
-def _may_do_the_same(path: str, found: os.stat_result, entry: Entry) -> bool:
+def _may_do_the_same(path: str, found: os.stat_result, entry: TreeEntry) -> bool:
     """Tell whether a file has the mode, the owner and the capabilities that it was installed with."""
     return (
         stat.S_IMODE(found.st_mode) == entry["mode"]
@@ -95,13 +93,13 @@ def drift(prefix: str, tree: Tree, verify: bool = False) -> dict[str, str]:
     return found
 
 
-def same(old: Entry, new: Entry) -> bool:
+def same(old: TreeEntry, new: TreeEntry) -> bool:
     """Tell whether two entries stand for the same thing on disk."""
     keys = ("type", "mode", "digest", "target", "capability")
     return all(old.get(key) == new.get(key) for key in keys)
 
 
-def decide(old: Entry | None, new: Entry | None, found: str, configuration: bool) -> str:
+def decide(old: TreeEntry | None, new: TreeEntry | None, found: str, configuration: bool) -> str:
     """Decide about one file: add, replace, keep, edited (kept as the admin has it), remove, gone or conflict.
 
     ``old`` is the receipt's entry, ``new`` the payload's, ``found`` what :func:`look` says.

@@ -2,12 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""From an archive's layers to a tree of artifacts: verified while it is read, confined to one directory.
-
-The tree maps each path below the prefix to what is there:
-``{"type": "file", "mode": int, "size": int, "digest": "sha256:…"}``, ``{"type": "link", "target": str}`` or
-``{"type": "directory", "mode": int}``.
-"""
+"""From an archive's layers to a tree of artifacts: verified while it is read, confined to one directory."""
 
 from __future__ import annotations
 
@@ -38,9 +33,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._p
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.relocate import Relocation
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tar import content
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tarball import Source
-
-Entry = t.Dict[str, t.Any]
-Tree = t.Dict[str, Entry]
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tree import Tree, TreeEntry
 
 #: Makes and returns the directory to which artifacts are written, once the payload's layout, and so its prefix, is known.
 Begin = t.Callable[[layouts.Layout], str]
@@ -112,7 +105,7 @@ class _Unpacker:
         self._relocation: Relocation | None = None
         self.result = Unpacked()
         #: What a further tarball of the same release has once more, by its path.
-        self._again: list[tuple[str, Entry]] = []
+        self._again: list[tuple[str, TreeEntry]] = []
         #: The components whose tarballs were unpacked.
         self._components: set[str] = set()
         #: Directories right below the artifacts' place that no layout knows: for the error message.
@@ -357,7 +350,7 @@ class _Unpacker:
 
     def _regular(
         self, path: str, mode: int, member: tarfile.TarInfo, tar: tarfile.TarFile, write: bool = True
-    ) -> Entry:
+    ) -> TreeEntry:
         self._layers.unfold(member)
         if posixpath.basename(posixpath.dirname(path)) == "bin":
             mode |= 0o111
@@ -421,9 +414,11 @@ class _Unpacker:
         if not allowed:
             raise self._layers.hostile(member.name, f"a link to {target!r}, outside of the artifacts")
 
-    def _file(self, path: str, mode: int, member: tarfile.TarInfo, stream: t.IO[bytes], write: bool = True) -> Entry:
+    def _file(
+        self, path: str, mode: int, member: tarfile.TarInfo, stream: t.IO[bytes], write: bool = True
+    ) -> TreeEntry:
         """Take a file over, and return its entry."""
-        entry: Entry = {"type": "file", "mode": mode}
+        entry: TreeEntry = {"type": "file", "mode": mode}
         if layouts.is_configuration(path) and member.size <= _LARGEST_TEXT:
             text = stream.read()
             if _PLACEHOLDER in text:

@@ -25,15 +25,13 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._n
     remove_file,
     write_json,
 )
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tree import Tree
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import documents
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import (
     COLLECTION_VERSION,
     State,
 )
-
-if t.TYPE_CHECKING:
-    from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.extract import Tree
 
 SCHEMA = 1
 #: Journals of the version before say neither schema nor kind.

@@ -13,8 +13,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import asdict, dataclass, field
 
-if t.TYPE_CHECKING:
-    from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.extract import Tree
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tree import Tree
 
 SCHEMA = 1
 

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, mounts
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tree import Tree
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import documents
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Payload
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
-
-if t.TYPE_CHECKING:
-    from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.extract import Tree
 
 SCHEMA = 1
 #: Records of the version before do not say their schema, nor do those of kept images (see ``_installer.kept``).

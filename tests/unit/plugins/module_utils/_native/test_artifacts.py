@@ -20,7 +20,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._n
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import mounts as mounts_module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layouts
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.extract import Entry, Tree
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tree import Tree, TreeEntry
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Swap
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.staged import working_directory
@@ -29,15 +29,15 @@ from ansible_collections.confidential_containers.runtime.tests.unit.archives imp
 CONFIGURATION = "share/defaults/kata-containers/configuration-qemu.toml"
 
 
-def a_file(content: str = "x", mode: int = 0o644) -> Entry:
+def a_file(content: str = "x", mode: int = 0o644) -> TreeEntry:
     return {"type": "file", "mode": mode, "size": len(content), "digest": digest_of(content.encode())}
 
 
-def a_link(target: str) -> Entry:
+def a_link(target: str) -> TreeEntry:
     return {"type": "link", "target": target}
 
 
-def a_directory(mode: int = 0o755) -> Entry:
+def a_directory(mode: int = 0o755) -> TreeEntry:
     return {"type": "directory", "mode": mode}
 
 
@@ -93,7 +93,7 @@ def test_decide(state: tuple[str, str, str], decisions: tuple[str, str], configu
         (a_link("x"), a_link("y"), False),
     ],
 )
-def test_same(one: Entry, two: Entry, same: bool) -> None:
+def test_same(one: TreeEntry, two: TreeEntry, same: bool) -> None:
     assert artifacts.same(one, two) is same
 
 
@@ -117,7 +117,7 @@ def test_is_configuration(path: str, configuration: bool) -> None:
 # What stands at a path.
 
 
-def install(root: Path, tree: t.Mapping[str, Entry | tuple[str, int] | str]) -> None:
+def install(root: Path, tree: t.Mapping[str, TreeEntry | tuple[str, int] | str]) -> None:
     """Put files (content and mode) and links (target) where an installation has them."""
     for name, what in tree.items():
         path = root / name
@@ -420,7 +420,7 @@ def test_a_directory_that_is_there_already_is_used(prefix: Path) -> None:
     ],
 )
 def test_an_upgrade_that_turns_a_directory_into_something_else_or_back_is_refused(
-    prefix: Path, old: dict[str, t.Any], new: dict[str, Entry]
+    prefix: Path, old: dict[str, t.Any], new: dict[str, TreeEntry]
 ) -> None:
     install(prefix, old)
     with pytest.raises(Refusal, match="Uninstall the old payload first"):
@@ -465,7 +465,7 @@ def test_an_immutable_file_of_the_user_s_is_not_kept_aside(prefix: Path, monkeyp
 # The swap, and the way back.
 
 
-def content_of(entry: Entry) -> str:
+def content_of(entry: TreeEntry) -> str:
     words = ("same", "other", "another", "gone", "new", "file", "configuration", "x", "y")
     return next(word for word in words if digest_of(word.encode()) == entry["digest"])
 
