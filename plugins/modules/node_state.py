@@ -65,7 +65,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._handover import Request, Task
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import transaction
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import artifacts
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import artifacts, swap
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, mounts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import staged
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal, Kind
@@ -122,7 +122,7 @@ def _forget(module: AnsibleModule, state: State) -> None:
     staged.forget(state, everything=True)
     receipt = state.receipt()
     # Where an edited file stayed, and is gone by now.
-    artifacts.give_back(receipt.prefix, receipt.kept)
+    swap.give_back(receipt.prefix, receipt.kept)
     files.remove_empty_directories(receipt.directories)
     files.remove_tree(state.directory)
 

@@ -125,6 +125,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import contracts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import artifacts, transaction
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._native.swap import swap_in
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, process
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layouts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tree import Tree
@@ -141,17 +142,17 @@ _ENFORCING = "/sys/fs/selinux/enforce"
 _SIGNS = (("add", "+"), ("replace", "~"), ("remove", "-"), ("edited", "="))
 
 
-def _result(prefix: str, plan: artifacts.Plan, run: str = "", upgrade: str = "") -> dict[str, t.Any]:
+def _result(prefix: str, plan: artifacts.ArtifactChanges, run: str = "", upgrade: str = "") -> dict[str, t.Any]:
     counts = {"added": "add", "replaced": "replace", "removed": "remove", "kept": "keep"}
     edited = [os.path.join(prefix, path) for path in plan["edited"]]
     lines = [f"{sign} {os.path.join(prefix, path)}\n" for decision, sign in _SIGNS for path in plan[decision]]
     lines += [f"! {os.path.join(prefix, path)} is kept aside\n" for path in plan.kept]
     return {
-        "changed": bool(plan.changes or upgrade),
+        "changed": bool(plan.any or upgrade),
         "run": run,
         "files": {word: len(plan[decision]) for word, decision in counts.items()},
         "edited": edited,
-        "diff": {"prepared": upgrade + "".join(lines)} if plan.changes or upgrade else {},
+        "diff": {"prepared": upgrade + "".join(lines)} if plan.any or upgrade else {},
     }
 
 
@@ -177,17 +178,17 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
             "neither staged nor installed",
             "Run payload_extract before payload_artifacts.",
         )
-    plan = artifacts.plan(
+    plan = artifacts.Comparison(
         prefix,
         old,
         new,
         keep_aside=module.params["conflicts"] == "keep_aside",
         keep_edited=module.params["edited_config"] == "keep",
         verify=module.params["verify"],
-    )
+    ).changes()
     before = receipt.payload.digest if receipt.tree else digest
     upgrade = f"payload {before} becomes {digest}\n" if before != digest else ""
-    if module.check_mode or not (plan.changes or staged):
+    if module.check_mode or not (plan.any or staged):
         return _result(prefix, plan, upgrade=upgrade)
     if not staged:
         raise Refusal(
@@ -211,7 +212,7 @@ def _present(module: AnsibleModule, state: State) -> dict[str, t.Any]:
     begin(state, journal, artifacts=swap)
     if working != staged.staged:
         _copy(staged.staged, working)
-    artifacts.swap(swap)
+    swap_in(swap)
     _label(module, prefix)
     edited = set(plan["edited"])
     tree = {
@@ -300,7 +301,7 @@ def _absent(module: AnsibleModule, state: State) -> dict[str, t.Any]:
         )
     prefix = receipt.prefix or "/"
     known = {**receipt.left, **receipt.tree}
-    plan = artifacts.plan(prefix, known, {})
+    plan = artifacts.Comparison(prefix, known, {}).changes()
     # A file that was kept aside cannot come back where an edited one stays.
     edited, kept = plan["edited"], list(receipt.kept)
     after = replace(

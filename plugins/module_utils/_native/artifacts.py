@@ -2,10 +2,9 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""Artifacts under the prefix: what to add, replace, keep and remove; and the renames that do it.
+"""What is to happen to each path below the prefix: decided from the receipt, the payload and what is on the disk.
 
-A file is replaced by a rename over it, so that running sandboxes keep the inode that they have open. A link to the old
-inode is kept aside until the handlers are committed: then it is pruned, or it is renamed back.
+Nothing is changed here; ``_native.swap`` does it.
 """
 
 from __future__ import annotations
@@ -19,11 +18,10 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, mounts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layouts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tree import Tree, TreeEntry
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Swap
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
 
 #: Ending of a file of the user's that is kept while one of ours stands in its place.
-_KEPT = ".kept"
+KEPT = ".kept"
 
 
 def refuse_mounts(prefix: str, tree: Tree | None) -> None:
@@ -32,15 +30,15 @@ def refuse_mounts(prefix: str, tree: Tree | None) -> None:
 
 
 def sign(path: str, entry: TreeEntry) -> TreeEntry:
-    """Return ``entry`` with what makes a later look at the file cheap: its mtime and inode."""
+    """Return ``entry`` with what makes a later comparison of the file cheap: its mtime and inode."""
     if entry["type"] != "file":
         return entry
     found = os.lstat(path)
     return {**entry, "mtime_ns": found.st_mtime_ns, "inode": found.st_ino}
 
 
-def look(path: str, entry: TreeEntry | None, verify: bool = False) -> str:
-    """Say what stands at ``path``, of which the receipt says ``entry``: absent, ours, changed or foreign.
+def compare(path: str, entry: TreeEntry | None, verify: bool = False) -> str:
+    """Compare what stands at ``path`` with what the receipt says of it: absent, ours, changed or foreign.
 
     A file of the size, mtime and inode that it had is ours, unless ``verify`` wants its digest, too.
     """
@@ -85,7 +83,7 @@ def drift(prefix: str, tree: Tree, verify: bool = False) -> dict[str, str]:
     """Return what is no longer as it was installed: path → missing, changed, or edited (a configuration file)."""
     found = {}
     for path, entry in tree.items():
-        state = look(os.path.join(prefix, path), entry, verify)
+        state = compare(os.path.join(prefix, path), entry, verify)
         if state == "absent":
             found[path] = "missing"
         elif state == "changed":
@@ -102,7 +100,7 @@ def same(old: TreeEntry, new: TreeEntry) -> bool:
 def decide(old: TreeEntry | None, new: TreeEntry | None, found: str, configuration: bool) -> str:
     """Decide about one file: add, replace, keep, edited (kept as the admin has it), remove, gone or conflict.
 
-    ``old`` is the receipt's entry, ``new`` the payload's, ``found`` what :func:`look` says.
+    ``old`` is the receipt's entry, ``new`` the payload's, ``found`` what :func:`compare` says.
     """
     if found == "foreign":
         return "conflict"
@@ -120,7 +118,7 @@ def decide(old: TreeEntry | None, new: TreeEntry | None, found: str, configurati
 def decide_unknown(found: str, keep_edited: bool) -> str:
     """Decide about a configuration file that the receipt does not know, and the payload has: keep, edited or aside.
 
-    A cleanup may have forgotten who put it there. ``found`` is what :func:`look` says of it, compared with the payload's.
+    A cleanup may have forgotten who put it there. ``found`` is what :func:`compare` says of it, compared with the payload's.
     """
     if found == "ours":
         return "keep"
@@ -128,7 +126,7 @@ def decide_unknown(found: str, keep_edited: bool) -> str:
 
 
 @dataclass
-class Plan:
+class ArtifactChanges:
     """What is to happen to each path below the prefix, by decision; and the directories to create (absolute).
 
     ``kept``: files of the user's that make room for ours.
@@ -142,67 +140,108 @@ class Plan:
         return self.paths.get(decision, [])
 
     @property
-    def changes(self) -> bool:
+    def any(self) -> bool:
+        """Tell whether anything on the disk changes."""
         return bool(self["add"] or self["replace"] or self["remove"] or self.directories)
 
 
-def plan(
-    prefix: str, old: Tree, new: Tree, keep_aside: bool = False, keep_edited: bool = True, verify: bool = False
-) -> Plan:
-    """Compare the receipt, the payload and the disk.
+@dataclass(frozen=True)
+class Comparison:
+    """The receipt's tree and the payload's, and what is to become of files that are not as we left them.
 
-    A configuration file that its admin has edited stays as it is, unless ``keep_edited`` is false and the payload has one, too. So
-    does one that the receipt does not know: a cleanup has forgotten whose edit it was. It is never lost, but kept aside at most.
-
-    Where another file of the user's stands in our place, it is to be kept aside, or raises a refusal.
+    ``keep_aside``: a file of the user's in our place is kept aside; without it, that is a conflict. ``keep_edited``: a configuration
+    file that its admin has edited stays as it is. ``verify``: compare the digests of files, too.
     """
-    refuse_mounts(prefix, {**old, **new})
-    result = Plan(directories=files.missing_directories(prefix) if new else [])
-    for path in sorted(set(old) | set(new)):
-        target = os.path.join(prefix, path)
-        entry = new.get(path)
-        if (
-            path in old
-            and entry
-            and "directory" in (old[path]["type"], entry["type"])
-            and old[path]["type"] != entry["type"]
-        ):
-            raise Refusal(
-                f"a payload in which {path} is a {old[path]['type']}, as in the one that is installed",
-                f"a {entry['type']}",
-                "Uninstall the old payload first.",
-            )
-        if entry and entry["type"] == "directory":
-            in_the_way = "aside" if keep_aside else "conflict"
-            decision = {"absent": "directory", "ours": "keep", "changed": in_the_way}[look(target, entry)]
-        elif entry is None and old[path]["type"] == "directory":
-            decision = "gone"  # directories of ours go when they are empty: see prune
-        else:
-            found = look(target, old.get(path), verify)
-            configuration = layouts.is_configuration(path)
-            if found == "foreign" and entry and configuration and not os.path.isdir(target):
-                decision = decide_unknown(look(target, entry), keep_edited and not keep_aside)
-            else:
-                decision = decide(old.get(path), entry, found, configuration and (keep_edited or entry is None))
-                decision = "aside" if decision == "conflict" and keep_aside else decision
+
+    prefix: str
+    old: Tree
+    new: Tree
+    keep_aside: bool = False
+    keep_edited: bool = True
+    verify: bool = False
+
+    def changes(self) -> ArtifactChanges:
+        """Decide about every path, or raise a refusal.
+
+        A configuration file that its admin has edited stays, unless ``keep_edited`` is false and the payload has one, too. So does
+        one that the receipt does not know: a cleanup has forgotten whose edit it was. It is never lost, but kept aside at most.
+        """
+        refuse_mounts(self.prefix, {**self.old, **self.new})
+        result = ArtifactChanges(directories=files.missing_directories(self.prefix) if self.new else [])
+        for path in sorted({*self.old, *self.new}):
+            self._note(result, path, self._decision(path))
+        self._refuse_conflicts(result["conflict"])
+        self._refuse_immutable(result)
+        return result
+
+    def _note(self, result: ArtifactChanges, path: str, decision: str) -> None:
+        target, is_directory = self._on_disk(path), self.new.get(path, {}).get("type") == "directory"
         if decision == "aside":
-            _refuse_taken(target + _KEPT)
+            _refuse_taken(target + KEPT)
             result.kept.append(path)
-            decision = "directory" if entry and entry["type"] == "directory" else "add"
+            decision = "directory" if is_directory else "add"
         if decision == "directory":
             result.directories.append(target)
         else:
             result.paths.setdefault(decision, []).append(path)
-    if result["conflict"]:
-        conflicts = [os.path.join(prefix, path) for path in result["conflict"]]
-        more = f" and {len(conflicts) - 3} more" if len(conflicts) > 3 else ""
+
+    def _decision(self, path: str) -> str:
+        """Return what :func:`decide` says of a path, or directory (create one), or aside (keep what is there aside)."""
+        old, new = self.old.get(path), self.new.get(path)
+        if old and new:
+            _refuse_other_kind(path, old["type"], new["type"])
+        if new and new["type"] == "directory":
+            in_the_way = "aside" if self.keep_aside else "conflict"
+            return {"absent": "directory", "ours": "keep", "changed": in_the_way}[compare(self._on_disk(path), new)]
+        if old and old["type"] == "directory":
+            return "gone"  # directories of ours go when they are empty: see _native.transaction.finish
+        return self._decision_about_file(path, old, new)
+
+    def _decision_about_file(self, path: str, old: TreeEntry | None, new: TreeEntry | None) -> str:
+        target, configuration = self._on_disk(path), layouts.is_configuration(path)
+        found = compare(target, old, self.verify)
+        if found == "foreign" and new and configuration and not os.path.isdir(target):
+            return decide_unknown(compare(target, new), self.keep_edited and not self.keep_aside)
+        decision = decide(old, new, found, configuration and (self.keep_edited or new is None))
+        return "aside" if decision == "conflict" and self.keep_aside else decision
+
+    def _on_disk(self, path: str) -> str:
+        return os.path.join(self.prefix, path)
+
+    def _refuse_conflicts(self, paths: t.Sequence[str]) -> None:
+        if paths:
+            raise Refusal(
+                f"nothing but our own files where artifacts go below {self.prefix}",
+                f"{_listed([self._on_disk(path) for path in paths])}, which this collection did not put there",
+                "Move them away, or set coco_conflicts=keep_aside: they come back when the runtime is uninstalled.",
+            )
+
+    def _refuse_immutable(self, changes: ArtifactChanges) -> None:
+        """Refuse what would fail half-way, or when it is too late to go back: after the commit."""
+        changed = [self._on_disk(path) for path in (*changes["replace"], *changes["remove"], *changes.kept)]
+        made = [*map(self._on_disk, changes["add"]), *changes.directories]
+        touched = {*changed, *(os.path.dirname(path) for path in (*changed, *made))}
+        found = sorted(filter(files.is_immutable, touched))
+        if found:
+            raise Refusal(
+                f"files and directories below {self.prefix} that can be replaced and removed",
+                f"{_listed(found)}, immutable or append-only by an attribute of the file system",
+                "Take it away (chattr -i -a), and start again.",
+            )
+
+
+def _listed(paths: t.Sequence[str]) -> str:
+    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+    return f"{', '.join(paths[:3])}{more}"
+
+
+def _refuse_other_kind(path: str, old: str, new: str) -> None:
+    if old != new and "directory" in (old, new):
         raise Refusal(
-            f"nothing but our own files where artifacts go below {prefix}",
-            f"{', '.join(conflicts[:3])}{more}, which this collection did not put there",
-            "Move them away, or set coco_conflicts=keep_aside: they come back when the runtime is uninstalled.",
+            f"a payload in which {path} is a {old}, as in the one that is installed",
+            f"a {new}",
+            "Uninstall the old payload first.",
         )
-    _refuse_immutable(prefix, result)
-    return result
 
 
 def _refuse_taken(place: str) -> None:
@@ -214,102 +253,10 @@ def _refuse_taken(place: str) -> None:
         )
 
 
-def _refuse_immutable(prefix: str, plan: Plan) -> None:
-    """Refuse what would fail half-way, or when it is too late to go back: after the commit."""
-    changed = [os.path.join(prefix, path) for path in (*plan["replace"], *plan["remove"], *plan.kept)]
-    made = [*(os.path.join(prefix, path) for path in plan["add"]), *plan.directories]
-    touched = {*changed, *(os.path.dirname(path) for path in (*changed, *made))}
-    found = sorted(filter(files.is_immutable, touched))
-    if found:
-        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-        raise Refusal(
-            f"files and directories below {prefix} that can be replaced and removed",
-            f"{', '.join(found[:3])}{more}, immutable or append-only by an attribute of the file system",
-            "Take it away (chattr -i -a), and start again.",
-        )
-
-
-def swap(run: Swap) -> None:
-    """Bring staged artifacts to the prefix, as the journal says: add and replace, remove nothing."""
-    prefix = run.prefix
-    for path in run.kept:
-        os.rename(os.path.join(prefix, path), os.path.join(prefix, path) + _KEPT)
-    for directory in run.directories:
-        os.mkdir(directory)
-        staged = os.path.join(run.staged, os.path.relpath(directory, prefix))
-        # Not the prefix itself: a staging directory is root's alone.
-        inside = directory.startswith(prefix + "/") and os.path.isdir(staged)
-        os.chmod(directory, stat.S_IMODE(os.stat(staged).st_mode) if inside else 0o755)
-    for path in run.replace:
-        aside = os.path.join(run.aside, path)
-        files.make_directories(os.path.dirname(aside), mode=0o700)
-        os.link(os.path.join(prefix, path), aside, follow_symlinks=False)
-        os.rename(os.path.join(run.staged, path), os.path.join(prefix, path))
-    for path in run.add:
-        os.rename(os.path.join(run.staged, path), os.path.join(prefix, path))
-    files.sync_filesystem(prefix)
-
-
-def put_back(run: Swap) -> list[str]:
-    """Undo :func:`swap`, however far it came; may be repeated. Returns the configuration files that their admin has edited
-    since: they stay.
-    """
-    prefix = run.prefix
-    edited = [path for path in run.editable if _is_edited(run, path)]
-    for path in run.replace:
-        aside = os.path.join(run.aside, path)
-        # Where the rename did not happen, both names are links to one inode, and rename(2) leaves them: see remove_tree.
-        if path not in edited and os.path.lexists(aside):
-            os.rename(aside, os.path.join(prefix, path))
-    for path in run.add:
-        place = os.path.join(prefix, path)
-        # What is given back already is the user's.
-        theirs = path in edited or (path in run.kept and not os.path.lexists(place + _KEPT))
-        if not theirs and not os.path.lexists(os.path.join(run.staged, path)):
-            files.remove_file(place)
-    files.remove_empty_directories(run.directories)
-    give_back(prefix, run.kept)
-    _clear(run)
-    return edited
-
-
-def _is_edited(run: Swap, path: str) -> bool:
-    """Tell whether a configuration file came to its place in :func:`swap`, and was edited there."""
-    place, aside = os.path.join(run.prefix, path), os.path.join(run.aside, path)
-    if path in run.kept and not os.path.lexists(place + _KEPT):
-        return False  # the user's own, given back already
-    came = os.path.lexists(aside) if path in run.replace else not os.path.lexists(os.path.join(run.staged, path))
-    if not came or look(place, run.editable[path]) != "changed":
-        return False
-    return path in run.add or not os.path.samestat(os.lstat(aside), os.lstat(place))
-
-
-def prune(run: Swap) -> None:
-    """Remove what the new state no longer has, and what was kept aside; may be repeated."""
-    for path in run.remove:
-        files.remove_file(os.path.join(run.prefix, path))
-    _clear(run)
-
-
-def give_back(prefix: str, kept: t.Iterable[str]) -> None:
-    """Put files of the user's that were kept aside where they were, unless something stands there; may be repeated."""
-    for path in kept:
-        place = os.path.join(prefix, path)
-        if os.path.lexists(place + _KEPT) and not os.path.lexists(place):
-            os.rename(place + _KEPT, place)
-
-
 def staying(receipt: Receipt) -> list[str]:
     """Return the files that stay of the user's where nothing of ours has a place any more: configuration files that they edited,
     and what was kept aside and could not come back because of these.
     """
     left = [os.path.join(receipt.prefix, path) for path in receipt.left]
     kept = [os.path.join(receipt.prefix, path) for path in receipt.kept if not receipt.tree]
-    return sorted(filter(os.path.lexists, [*left, *(place + _KEPT for place in kept if os.path.lexists(place))]))
-
-
-def _clear(run: Swap) -> None:
-    for working in (run.aside, run.staged):
-        if working:
-            files.remove_tree(working)
-            files.remove_empty_directories([os.path.dirname(working)])
+    return sorted(filter(os.path.lexists, [*left, *(place + KEPT for place in kept if os.path.lexists(place))]))

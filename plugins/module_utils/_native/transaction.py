@@ -21,12 +21,12 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.change import Change, encoded
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import checks
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._native.artifacts import (
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._native.links import changes
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._native.swap import (
     give_back,
     prune,
     put_back,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._native.links import changes
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._native.undo import remember, take_back
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import staged

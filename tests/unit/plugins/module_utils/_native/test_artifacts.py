@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import artifacts
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import artifacts, swap
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import mounts as mounts_module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layouts
@@ -191,13 +191,13 @@ def become_link(path: Path) -> None:
         pytest.param("directory", lambda path: path.rmdir() or path.symlink_to("."), "changed", id="a directory, now a link"),
     ],
 )  # fmt: skip
-def test_look_and_drift(tmp_path: Path, name: str, do: Do, found: str) -> None:
+def test_compare_and_drift(tmp_path: Path, name: str, do: Do, found: str) -> None:
     root = tmp_path / "prefix"
     install(root, {"file": ("content", 0o644), "link": "file"})
     (root / "directory").mkdir()
     tree = signed(root)
     do(root / name)
-    assert artifacts.look(str(root / name), tree[name]) == found
+    assert artifacts.compare(str(root / name), tree[name]) == found
     drift = {} if found == "ours" else {name: {"absent": "missing"}.get(found, found)}
     assert artifacts.drift(str(root), {name: tree[name]}) == drift
 
@@ -221,20 +221,20 @@ def test_a_capability(tmp_path: Path, installed: bytes, there: bytes | None, fou
         os.setxattr(path, files.CAPABILITY, there)
     entry = artifacts.sign(str(path), {**a_file("x"), "capability": installed.hex()})
     for verify in (False, True):
-        assert artifacts.look(str(path), entry, verify) == found
+        assert artifacts.compare(str(path), entry, verify) == found
 
 
 def test_a_file_below_what_is_no_directory_any_more_is_absent(tmp_path: Path) -> None:
     (tmp_path / "d").write_text("x")
-    assert artifacts.look(str(tmp_path / "d/x"), a_file()) == "absent"
+    assert artifacts.compare(str(tmp_path / "d/x"), a_file()) == "absent"
 
 
 def test_what_the_receipt_does_not_know_is_foreign(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("x")
     (tmp_path / "dangling").symlink_to("nowhere")
-    assert artifacts.look(str(tmp_path / "x"), None) == "foreign"
-    assert artifacts.look(str(tmp_path / "dangling"), None) == "foreign"
-    assert artifacts.look(str(tmp_path / "missing"), None) == "absent"
+    assert artifacts.compare(str(tmp_path / "x"), None) == "foreign"
+    assert artifacts.compare(str(tmp_path / "dangling"), None) == "foreign"
+    assert artifacts.compare(str(tmp_path / "missing"), None) == "absent"
 
 
 def test_drift_calls_a_changed_configuration_edited(tmp_path: Path) -> None:
@@ -251,12 +251,12 @@ def test_an_unchanged_file_is_not_read_again(tmp_path: Path) -> None:
     """The receipt's digest is a lie that only reading would find out."""
     install(tmp_path, {"x": ("content", 0o644)})
     entry = signed(tmp_path)["x"]
-    assert artifacts.look(str(tmp_path / "x"), {**entry, "digest": "sha256:lie"}) == "ours"
+    assert artifacts.compare(str(tmp_path / "x"), {**entry, "digest": "sha256:lie"}) == "ours"
     os.utime(tmp_path / "x")
-    assert artifacts.look(str(tmp_path / "x"), {**entry, "digest": "sha256:lie"}) == "changed"
+    assert artifacts.compare(str(tmp_path / "x"), {**entry, "digest": "sha256:lie"}) == "changed"
 
 
-# The plan.
+# The changes.
 
 
 @pytest.fixture
@@ -293,29 +293,29 @@ SECOND = {
 
 
 def test_a_fresh_installation(prefix: Path) -> None:
-    plan = artifacts.plan(str(prefix), {}, FIRST)
-    assert plan["add"] == sorted(name for name, entry in FIRST.items() if entry["type"] != "directory")
+    changes = artifacts.Comparison(str(prefix), {}, FIRST).changes()
+    assert changes["add"] == sorted(name for name, entry in FIRST.items() if entry["type"] != "directory")
     below = ("bin", "share", "share/defaults", "share/defaults/kata-containers")
-    assert plan.directories == [str(prefix.parent), str(prefix), *(f"{prefix}/{name}" for name in below)]
-    assert plan.changes
-    assert not any(plan[decision] for decision in ("replace", "remove", "keep", "edited", "gone"))
+    assert changes.directories == [str(prefix.parent), str(prefix), *(f"{prefix}/{name}" for name in below)]
+    assert changes.any
+    assert not any(changes[decision] for decision in ("replace", "remove", "keep", "edited", "gone"))
 
 
 def test_nothing_to_do(prefix: Path) -> None:
     install(prefix, ON_DISK)
-    plan = artifacts.plan(str(prefix), signed(prefix), FIRST)
-    assert not plan.changes
-    assert plan["keep"] == sorted(FIRST)
+    changes = artifacts.Comparison(str(prefix), signed(prefix), FIRST).changes()
+    assert not changes.any
+    assert changes["keep"] == sorted(FIRST)
 
 
 def test_an_upgrade(prefix: Path) -> None:
     install(prefix, ON_DISK)
-    plan = artifacts.plan(str(prefix), signed(prefix), SECOND)
-    assert plan["add"] == ["bin/new", "new/file"]
-    assert plan["replace"] == ["bin/other", "link"]
-    assert plan["remove"] == ["bin/gone"]
-    assert plan.directories == [f"{prefix}/new"]
-    assert plan.changes
+    changes = artifacts.Comparison(str(prefix), signed(prefix), SECOND).changes()
+    assert changes["add"] == ["bin/new", "new/file"]
+    assert changes["replace"] == ["bin/other", "link"]
+    assert changes["remove"] == ["bin/gone"]
+    assert changes.directories == [f"{prefix}/new"]
+    assert changes.any
 
 
 def test_an_uninstallation(prefix: Path) -> None:
@@ -324,10 +324,10 @@ def test_an_uninstallation(prefix: Path) -> None:
     (prefix / CONFIGURATION).write_text("mine")
     (prefix / "bin/gone").unlink()
     (prefix / "bin/of the admin").write_text("mine")
-    plan = artifacts.plan(str(prefix), tree, {})
-    assert plan["remove"] == ["bin/other", "bin/same", "link"]
-    assert plan["edited"] == [CONFIGURATION]
-    assert plan.directories == []
+    changes = artifacts.Comparison(str(prefix), tree, {}).changes()
+    assert changes["remove"] == ["bin/other", "bin/same", "link"]
+    assert changes["edited"] == [CONFIGURATION]
+    assert changes.directories == []
 
 
 def test_a_repair(prefix: Path) -> None:
@@ -336,8 +336,8 @@ def test_a_repair(prefix: Path) -> None:
     (prefix / "bin/same").write_text("damaged")
     (prefix / "bin/other").unlink()
     (prefix / CONFIGURATION).write_text("mine")
-    plan = artifacts.plan(str(prefix), tree, FIRST)
-    assert (plan["add"], plan["replace"], plan["edited"]) == (["bin/other"], ["bin/same"], [CONFIGURATION])
+    changes = artifacts.Comparison(str(prefix), tree, FIRST).changes()
+    assert (changes["add"], changes["replace"], changes["edited"]) == (["bin/other"], ["bin/same"], [CONFIGURATION])
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,7 @@ def test_a_repair(prefix: Path) -> None:
 def test_a_file_of_the_user_s_in_our_place_is_refused(prefix: Path, there: dict[str, t.Any], named: list[str]) -> None:
     install(prefix, there)
     with pytest.raises(Refusal, match="Move them away") as refused:
-        artifacts.plan(str(prefix), {}, FIRST)
+        artifacts.Comparison(str(prefix), {}, FIRST).changes()
     for words in named:
         assert words in str(refused.value)
 
@@ -380,14 +380,14 @@ def test_a_configuration_file_whose_installation_a_cleanup_has_forgotten(
     """It counts as one that its admin has edited, and is never lost."""
     content, keep_aside, keep_edited = state
     install(prefix, {CONFIGURATION: (content, 0o644)})
-    plan = artifacts.plan(str(prefix), {}, FIRST, keep_aside, keep_edited)
-    assert plan.kept == ([CONFIGURATION] if decision == "aside" else [])
-    assert CONFIGURATION in plan["add" if decision == "aside" else decision]
+    changes = artifacts.Comparison(str(prefix), {}, FIRST, keep_aside, keep_edited).changes()
+    assert changes.kept == ([CONFIGURATION] if decision == "aside" else [])
+    assert CONFIGURATION in changes["add" if decision == "aside" else decision]
 
 
 def test_a_link_in_the_place_of_a_configuration_file_counts_as_edited(prefix: Path) -> None:
     install(prefix, {CONFIGURATION: "configuration-clh.toml"})
-    assert artifacts.plan(str(prefix), {}, FIRST)["edited"] == [CONFIGURATION]
+    assert artifacts.Comparison(str(prefix), {}, FIRST).changes()["edited"] == [CONFIGURATION]
 
 
 def test_what_an_uninstallation_leaves_to_the_user(prefix: Path) -> None:
@@ -404,10 +404,10 @@ def test_what_an_uninstallation_leaves_to_the_user(prefix: Path) -> None:
 
 def test_a_directory_that_is_there_already_is_used(prefix: Path) -> None:
     install(prefix, {"bin/of the admin": ("mine", 0o644)})
-    plan = artifacts.plan(str(prefix), {}, FIRST)
-    assert f"{prefix}/bin" not in plan.directories
-    assert f"{prefix}/share" in plan.directories
-    assert "bin/same" in plan["add"]
+    changes = artifacts.Comparison(str(prefix), {}, FIRST).changes()
+    assert f"{prefix}/bin" not in changes.directories
+    assert f"{prefix}/share" in changes.directories
+    assert "bin/same" in changes["add"]
 
 
 @pytest.mark.parametrize(
@@ -424,7 +424,7 @@ def test_an_upgrade_that_turns_a_directory_into_something_else_or_back_is_refuse
 ) -> None:
     install(prefix, old)
     with pytest.raises(Refusal, match="Uninstall the old payload first"):
-        artifacts.plan(str(prefix), signed(prefix), new)
+        artifacts.Comparison(str(prefix), signed(prefix), new).changes()
 
 
 IMMUTABLE = {
@@ -448,10 +448,10 @@ def test_what_the_file_system_keeps_as_it_is(
     tree = signed(prefix)
     monkeypatch.setattr(files, "is_immutable", lambda path: Path(path) == prefix / protected)
     if named is None:
-        assert artifacts.plan(str(prefix), tree, SECOND).changes
+        assert artifacts.Comparison(str(prefix), tree, SECOND).changes().any
     else:
         with pytest.raises(Refusal, match="chattr") as refused:
-            artifacts.plan(str(prefix), tree, SECOND)
+            artifacts.Comparison(str(prefix), tree, SECOND).changes()
         assert refused.value.found.startswith(f"{prefix / named}, ")
 
 
@@ -459,7 +459,7 @@ def test_an_immutable_file_of_the_user_s_is_not_kept_aside(prefix: Path, monkeyp
     install(prefix, {"bin/same": ("mine", 0o644)})
     monkeypatch.setattr(files, "is_immutable", lambda path: Path(path) == prefix / "bin/same")
     with pytest.raises(Refusal, match="chattr"):
-        artifacts.plan(str(prefix), {}, FIRST, keep_aside=True)
+        artifacts.Comparison(str(prefix), {}, FIRST, keep_aside=True).changes()
 
 
 # The swap, and the way back.
@@ -472,10 +472,10 @@ def content_of(entry: TreeEntry) -> str:
 
 def upgrade(prefix: Path, old: Tree, new: Tree) -> Swap:
     """Stage a payload and return the run that swaps it in, as payload_artifacts does."""
-    plan = artifacts.plan(str(prefix), old, new, keep_aside=True)
+    changes = artifacts.Comparison(str(prefix), old, new, keep_aside=True).changes()
     prefix.parent.parent.mkdir(exist_ok=True)
-    working = Path(working_directory(str(prefix)))
-    staged = working / "0123456789abcdef"
+    directory = Path(working_directory(str(prefix)))
+    staged = directory / "0123456789abcdef"
     for name, entry in new.items():
         path = staged / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -490,11 +490,11 @@ def upgrade(prefix: Path, old: Tree, new: Tree) -> Swap:
     return Swap(
         prefix=str(prefix),
         staged=str(staged),
-        aside=str(working / "aside-fedcba9876543210"),
-        **{decision: plan[decision] for decision in ("add", "replace", "remove")},
-        editable={path: new[path] for path in plan["add"] + plan["replace"] if layouts.is_configuration(path)},
-        directories=plan.directories,
-        kept=plan.kept,
+        aside=str(directory / "aside-fedcba9876543210"),
+        **{decision: changes[decision] for decision in ("add", "replace", "remove")},
+        editable={path: new[path] for path in changes["add"] + changes["replace"] if layouts.is_configuration(path)},
+        directories=changes.directories,
+        kept=changes.kept,
     )
 
 
@@ -543,8 +543,8 @@ def crash_at(monkeypatch: pytest.MonkeyPatch, number: int, do: t.Callable[..., o
 
 def test_a_fresh_swap_brings_the_tree(prefix: Path, tmp_path: Path) -> None:
     run = upgrade(prefix, {}, FIRST)
-    artifacts.swap(run)
-    artifacts.prune(run)
+    swap.swap_in(run)
+    swap.prune(run)
     assert tree_of(prefix) == FIRST
     assert os.listdir(tmp_path) == ["opt"]
     assert os.listdir(prefix.parent) == [prefix.name]
@@ -552,7 +552,7 @@ def test_a_fresh_swap_brings_the_tree(prefix: Path, tmp_path: Path) -> None:
 
 def test_a_swap_keeps_the_modes_of_directories(prefix: Path) -> None:
     tree = {"private": a_directory(0o700), "private/x": a_file("x"), "shared": a_directory(0o775)}
-    artifacts.swap(upgrade(prefix, {}, tree))
+    swap.swap_in(upgrade(prefix, {}, tree))
     assert tree_of(prefix) == tree
 
 
@@ -561,7 +561,7 @@ def test_an_upgrade_replaces_by_rename_and_removes_at_the_end(prefix: Path) -> N
     before = everything(prefix)
     run = upgrade(prefix, signed(prefix), SECOND)
     with (prefix / "bin/other").open() as running:
-        artifacts.swap(run)
+        swap.swap_in(run)
         after = everything(prefix)
         assert after["bin/same"] == before["bin/same"]
         assert after["bin/other"][0] != before["bin/other"][0]
@@ -569,7 +569,7 @@ def test_an_upgrade_replaces_by_rename_and_removes_at_the_end(prefix: Path) -> N
         assert (Path(run.aside) / "bin/other").lstat().st_ino == before["bin/other"][0]
         assert os.readlink(Path(run.aside) / "link") == "bin/same"
         for _dummy in range(2):
-            artifacts.prune(run)
+            swap.prune(run)
             assert tree_of(prefix) == SECOND
             assert os.listdir(prefix.parent) == [prefix.name]
         assert running.read() == "other"
@@ -581,8 +581,8 @@ def test_an_edited_configuration_stays(prefix: Path) -> None:
     (prefix / CONFIGURATION).write_text("mine")
     before = everything(prefix)
     run = upgrade(prefix, tree, {**SECOND, CONFIGURATION: a_file("new")})
-    artifacts.swap(run)
-    artifacts.prune(run)
+    swap.swap_in(run)
+    swap.prune(run)
     assert everything(prefix)[CONFIGURATION] == before[CONFIGURATION]
 
 
@@ -603,16 +603,16 @@ def test_put_back_from_every_point_of_the_swap(
         before = everything(prefix.parent.parent)
         run = upgrade(prefix, {} if fresh else signed(prefix), FIRST if fresh else SECOND)
         points = number
-        went_on = crash_at(monkeypatch, number, artifacts.swap, run)
+        went_on = crash_at(monkeypatch, number, swap.swap_in, run)
         for _dummy in range(2):
-            artifacts.put_back(run)
+            swap.put_back(run)
             assert everything(prefix.parent.parent) == before
         if not went_on:
             break
     assert points > 8
 
 
-@pytest.mark.parametrize("undo", [artifacts.put_back, artifacts.prune], ids=["put back", "prune"])
+@pytest.mark.parametrize("undo", [swap.put_back, swap.prune], ids=["put back", "prune"])
 def test_an_end_that_is_interrupted_is_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undo: t.Callable[[Swap], object]
 ) -> None:
@@ -623,14 +623,14 @@ def test_an_end_that_is_interrupted_is_repeated(
         install(prefix, ON_DISK)
         before = everything(prefix.parent.parent)
         run = upgrade(prefix, signed(prefix), SECOND)
-        artifacts.swap(run)
+        swap.swap_in(run)
         points = number
         went_on = crash_at(monkeypatch, number, undo, run)
         undo(run)
         found = tree_of(prefix.parent.parent)
         expected = expected or found
         assert found == expected, f"interrupted before step {number}"
-        if undo is artifacts.put_back:
+        if undo is swap.put_back:
             assert everything(prefix.parent.parent) == before
         if not went_on:
             break
@@ -645,7 +645,7 @@ def test_a_configuration_that_was_edited_after_the_swap_is_not_put_back(prefix: 
         install(prefix, ON_DISK)
     old = {} if fresh else signed(prefix)
     run = upgrade(prefix, old, {**FIRST, CONFIGURATION: a_file("other")})
-    artifacts.swap(run)
+    swap.swap_in(run)
     path = prefix / CONFIGURATION
     if how == "by rename":
         path.with_name("new").write_text("mine")
@@ -653,12 +653,12 @@ def test_a_configuration_that_was_edited_after_the_swap_is_not_put_back(prefix: 
     else:
         path.write_text("mine")
     (prefix / "bin/other").write_text("no configuration, and so ours")
-    assert artifacts.put_back(run) == [CONFIGURATION]
+    assert swap.put_back(run) == [CONFIGURATION]
     assert path.read_text() == "mine"
     assert (prefix / "bin/other").exists() is not fresh
     assert not os.path.lexists(run.staged)
     assert not os.path.lexists(run.aside)
-    artifacts.put_back(run)
+    swap.put_back(run)
     assert path.read_text() == "mine"
 
 
@@ -679,7 +679,7 @@ def test_a_mount_below_the_prefix(
     """Artifacts could not be renamed into it; what lies under it could not be removed."""
     monkeypatch.setattr(mounts_module, "below", lambda directory: [mount] if mount else [])
     with pytest.raises(Refusal, match=f"mounted at {prefix}/{mount}") if refused else contextlib.nullcontext():
-        artifacts.plan(str(prefix), old, new)
+        artifacts.Comparison(str(prefix), old, new).changes()
 
 
 def test_a_file_with_the_same_size_time_and_inode_is_only_told_by_its_digest(tmp_path: Path) -> None:
@@ -692,4 +692,4 @@ def test_a_file_with_the_same_size_time_and_inode_is_only_told_by_its_digest(tmp
     os.utime(path, ns=(entry["mtime_ns"], entry["mtime_ns"]))
     assert artifacts.drift(str(tmp_path), {"x": entry}) == {}
     assert artifacts.drift(str(tmp_path), {"x": entry}, verify=True) == {"x": "changed"}
-    assert artifacts.plan(str(tmp_path), {"x": entry}, {"x": entry}, verify=True)["replace"] == ["x"]
+    assert artifacts.Comparison(str(tmp_path), {"x": entry}, {"x": entry}, verify=True).changes()["replace"] == ["x"]

@@ -23,7 +23,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._handover import recover
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import transaction, undo
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._native.artifacts import swap
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._native.swap import swap_in
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files as files_module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import places
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import unit
@@ -365,7 +365,7 @@ def test_all_is_durable_before_the_journal_is_closed(
         path.touch()
     journal = Journal(state)
     begin(state, journal, artifacts=artifacts, receipt=Receipt(prefix=str(prefix)))
-    swap(replace(artifacts, directories=[]))
+    swap_in(replace(artifacts, directories=[]))
     if how == "removed":
         journal.record(receipt=replace(state.receipt(), prefix=str(prefix)))
         transaction.finish(state, journal)
