@@ -175,6 +175,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._i
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer.command import Order
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer.kept import find
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layers
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.commands import UNDOES
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal, Kind
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import CommandDone
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
@@ -260,7 +261,7 @@ def _plan(order: Order) -> dict[str, t.Any]:
 def main() -> t.NoReturn:
     module = AnsibleModule(
         argument_spec={
-            "command": {"type": "str", "required": True, "choices": list(contracts.UNDOES)},
+            "command": {"type": "str", "required": True, "choices": list(UNDOES)},
             "digest": {"type": "str"},
             "commands": {"type": "dict", "default": {}},
             "volumes": {"type": "list", "elements": "dict"},

@@ -245,7 +245,6 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import flavours, readiness
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Access
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import contracts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer.kept import (
     directory_of,
     find,
@@ -273,6 +272,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._p
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tarball import Source
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tree import Tree
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import staged as staged_module
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.commands import refuse_installed
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Payload
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
 
@@ -304,7 +304,7 @@ class Extraction:
                 "Name an image, or leave coco_installer out: a tarball is installed natively.",
             )
         if not self.params["whole"]:
-            contracts.refuse_installed(self.receipt)
+            refuse_installed(self.receipt)
         if self.params["prefix"]:
             layouts.check_prefix(self.params["prefix"])
         if self.reference.transport == REGISTRY:

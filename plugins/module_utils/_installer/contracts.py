@@ -10,19 +10,7 @@ from __future__ import annotations
 
 import re
 import typing as t
-from dataclasses import dataclass, replace
-
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Installer, Receipt
-
-#: The contract's commands, and those that each one makes undone.
-UNDOES: t.Mapping[str, tuple[str, ...]] = {
-    "pre_install": ("post_uninstall", "cleanup"),
-    "install": ("uninstall", "post_uninstall", "cleanup"),
-    "uninstall": ("install",),
-    "post_uninstall": ("pre_install",),
-    "cleanup": ("uninstall",),
-}
+from dataclasses import dataclass
 
 Volume = t.Dict[str, t.Any]
 
@@ -168,18 +156,3 @@ def pieces(text: str, known: t.Container[str]) -> t.Iterator[tuple[str, str]]:
 def expanded(text: str, variables: t.Mapping[str, str]) -> str:
     """Return a value or an argument of a command as Kubernetes hands it to a container: with each known ``$(NAME)`` replaced."""
     return "".join(plain + variables.get(name, "") for plain, name in pieces(text, variables))
-
-
-def undone_by(command: str, installer: Installer) -> Installer:
-    """Return the receipt's part about commands, without those that a command makes undone."""
-    return replace(installer, done={name: run for name, run in installer.done.items() if name not in UNDOES[command]})
-
-
-def refuse_installed(receipt: Receipt) -> None:
-    """Refuse a native installation on a node on which a payload's own installer has installed something."""
-    if "install" in receipt.installer.done:
-        raise Refusal(
-            "a node without the runtime, or one on which coco_installer was native, too",
-            f"an installation with coco_installer=payload, of payload {receipt.payload.digest}",
-            "Uninstall that first, or set coco_installer to it.",
-        )

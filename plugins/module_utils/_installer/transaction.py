@@ -30,7 +30,6 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._i
     command as command_module,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import (
-    contracts,
     reach,
     record,
     service,
@@ -41,6 +40,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._i
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, systemd
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.progress import Progress
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import staged, unit
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.commands import undone_by
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import (
     CommandUndo,
     Journal,
@@ -429,7 +429,7 @@ def _receipt(
     engine: Engine,
 ) -> Receipt:
     """Return the receipt as it is after the command."""
-    installer = contracts.undone_by(order.command, receipt.installer)
+    installer = undone_by(order.command, receipt.installer)
     old = dict(installer.left)
     for path in old:
         # As it was when this command began.
