@@ -170,7 +170,7 @@ def _is_listened_for(run: str) -> bool:
     return False
 
 
-def _carry_out(state: State, journal: Journal, request: Request) -> transaction.Outcome | command.Outcome:
+def _carry_out(state: State, journal: Journal, request: Request) -> transaction.ChangeOutcome | command.CommandOutcome:
     driver, how = flavours.driver(request.engine), (request.timeout, request.ignore_pods)
     if request.task is Task.CHANGE:
         return transaction.carry_out(state, journal, driver, Change.from_plain(request.work), *how)

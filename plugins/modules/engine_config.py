@@ -191,7 +191,7 @@ def _plan(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     return {key: params[key] for key in ("files", "trial", "handlers", "proxy_plugins", "links", "returned")}
 
 
-def _result(outcome: transaction.Outcome) -> dict[str, t.Any]:
+def _result(outcome: transaction.ChangeOutcome) -> dict[str, t.Any]:
     return {
         "changed": outcome.changed,
         "restarted": outcome.restarted,
@@ -256,7 +256,7 @@ def main() -> t.NoReturn:
                 _handover.leave_request(state, journal, request)
         # The unit takes the lock itself.
         if journal:
-            result.update(_result(transaction.Outcome(**_handover.carried_out(journal.run))))
+            result.update(_result(transaction.ChangeOutcome(**_handover.carried_out(journal.run))))
         return {**result, "changed": bool(result["changed"] or recovered), "recovered": recovered}
 
     _module.enter(module, act)

@@ -162,100 +162,16 @@ recovered:
 """
 
 import dataclasses
-import json
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _handover, _module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import flavours
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._handover import Request, Task
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import contracts, transaction
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer.command import Order
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer.kept import find
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layers
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import command, transaction
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.commands import UNDOES
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal, Kind
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import CommandDone
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
-
-#: Commands of the payload that is installed; the others are of payloads of their own.
-_OF_THE_PAYLOAD = ("install", "uninstall", "cleanup")
-
-
-def _nothing_to_run(params: t.Mapping[str, t.Any], state: State) -> str:
-    """Say why a cleanup has no command: what is left behind goes without one, too. '' for a command that there is."""
-    if params["command"] != "cleanup":
-        return ""
-    last = state.receipt().installer.done.get("uninstall") or CommandDone("")
-    kept = find(state, params["digest"] or last.digest)
-    if kept is None:
-        return "The payload's own command for the cleanup was not run: its layers are no longer on the node."
-    contract = kept.contract.commands if kept.contract else {}
-    if "cleanup" not in {**contract, **last.commands, **params["commands"]}:
-        return "The payload has no command of its own for the cleanup."
-    return ""
-
-
-def _order(params: t.Mapping[str, t.Any], state: State) -> Order:
-    """Return what is to be run: what the user says, else what was said at the installation, else what the layout is known for."""
-    command = params["command"]
-    done = CommandDone("")
-    if command in _OF_THE_PAYLOAD[1:]:
-        runs = state.receipt().installer.done
-        done = next((runs[name] for name in ("install", "uninstall", "cleanup") if name in runs), done)
-    digest = params["digest"] or done.digest
-    kept = find(state, digest) if digest else None
-    # The operator runs the same scripts in all hooks, whatever else is in their images.
-    contract = contracts.HOOKS if command not in _OF_THE_PAYLOAD else kept.contract if kept else None
-    commands = {**(contract.commands if contract else {}), **done.commands, **params["commands"]}
-    known = {
-        "commands": {**done.commands, **params["commands"]},
-        "volumes": _given(params["volumes"], done.volumes),
-        "mounts": _given(params["volume_mounts"], done.mounts),
-        "environment": _given(json.loads(params["environment"] or "null"), done.environment),
-        "kubectl": params["kubectl"] or done.kubectl or "none",
-    }
-    if command not in commands and kept:
-        raise Refusal(
-            f"a command for {command} of {kept.title}",
-            f"no installer that is known in it, and none in coco_{command}_cmd",
-            "Name its program and arguments there."
-            if command == "uninstall"
-            else "Name its program and arguments there, or leave coco_installer out.",
-        )
-    variables = {str(name): str(value) for name, value in (known["environment"] or {}).items()}
-    return Order(
-        command=command,
-        digest=digest,
-        argv=[str(word) for word in commands.get(command, ())],
-        volumes=_given(known["volumes"], contract.volumes() if contract else None) or [],
-        mounts=_given(known["mounts"], contract.mounts() if contract else None) or [],
-        environment=variables,
-        kubectl=known["kubectl"],
-        finished=params["done"],
-        handlers=params["handlers"] if command == "install" else (),
-        timeout=params["timeout"],
-        limits=dataclasses.asdict(layers.limits_of(params["limits"])),
-        known=known,
-    )
-
-
-def _given(first: t.Any, second: t.Any) -> t.Any:
-    return second if first is None else first
-
-
-def _plan(order: Order) -> dict[str, t.Any]:
-    """Return what can be said of a command before it is run."""
-    paths = {volume.get("name"): (volume.get("hostPath") or {}).get("path", "a directory") for volume in order.volumes}
-    lines = [
-        f"run {' '.join(order.argv) or f'{order.command} of the payload, known when it is on the node'}",
-        *(f"mount {paths.get(mount.get('name'))} at {mount.get('mountPath')}" for mount in order.mounts),
-        *(f"set {name}" for name in sorted(order.environment)),
-        "what it changes is unknown before it has run",
-    ]
-    return {"changed": True, "argv": list(order.argv), "diff": {"prepared": "\n".join(lines) + "\n"}}
 
 
 def main() -> t.NoReturn:
@@ -291,18 +207,18 @@ def main() -> t.NoReturn:
         journal = None
         with _module.session(module) as (state, recovered):
             driver = flavours.detect(_module.overrides(params))
-            missing = _nothing_to_run(params, state)
+            missing = command.missing(params, state)
             if missing:
                 module.warn(missing)
                 return {"changed": bool(recovered), "recovered": recovered}
-            order = _order(params, state)
-            if not transaction.is_done(state.receipt(), order, driver):
-                transaction.check(state, driver, order, params["ignore_running_pods"])
-                result.update(_plan(order))
+            requested = command.requested(params, state)
+            if not transaction.is_done(state.receipt(), requested, driver):
+                transaction.check(state, driver, requested, params["ignore_running_pods"])
+                result.update(command.foreseen(requested))
                 if not module.check_mode:
                     journal = Journal(state, Kind.INSTALLER)
                     how = (params["engine_timeout"], params["ignore_running_pods"])
-                    request = Request(journal.run, driver.engine, Task.COMMAND, dataclasses.asdict(order), *how)
+                    request = Request(journal.run, driver.engine, Task.COMMAND, dataclasses.asdict(requested), *how)
                     _handover.leave_request(state, journal, request)
         # The unit takes the lock itself.
         if journal:

@@ -21,10 +21,10 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._n
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import documents
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Difference, Left
 
-Entry = t.Dict[str, t.Any]
-Index = t.Dict[str, Entry]
+RecordEntry = t.Dict[str, t.Any]
+Index = t.Dict[str, RecordEntry]
 #: By path: what stood there before and what stands there now; None: nothing.
-Changes = t.Dict[str, t.Tuple[t.Optional[Entry], t.Optional[Entry]]]
+Changes = t.Dict[str, t.Tuple[t.Optional[RecordEntry], t.Optional[RecordEntry]]]
 
 SCHEMA = 1
 #: The index of the version before does not say its schema.
@@ -62,14 +62,14 @@ def _index_path(store: str) -> str:
     return os.path.join(store, "index.json")
 
 
-def look(path: str) -> Entry | None:
+def entry_at(path: str) -> RecordEntry | None:
     """Return what stands at a path, None for nothing."""
     try:
         found = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     kind = _TYPES.get(stat.S_IFMT(found.st_mode), "other")
-    entry: Entry = {"type": kind, "mode": stat.S_IMODE(found.st_mode), "uid": found.st_uid, "gid": found.st_gid}
+    entry: RecordEntry = {"type": kind, "mode": stat.S_IMODE(found.st_mode), "uid": found.st_uid, "gid": found.st_gid}
     if kind == "file":
         times = {"mtime_ns": found.st_mtime_ns, "ctime_ns": found.st_ctime_ns, "inode": found.st_ino}
         return {**entry, "size": found.st_size, **times}
@@ -82,7 +82,7 @@ def index(roots: t.Iterable[str], excluded: t.Collection[str] = ()) -> Index:
     waiting = list(roots)
     while waiting:
         path = waiting.pop()
-        entry = look(path) if path not in excluded and path not in found else None
+        entry = entry_at(path) if path not in excluded and path not in found else None
         if entry is not None:
             found[path] = entry
             if entry["type"] == "directory":
@@ -136,7 +136,7 @@ def changes(store: str) -> Changes:
     }
 
 
-def same(old: Entry | None, new: Entry | None, copy: str, path: str) -> bool:
+def same(old: RecordEntry | None, new: RecordEntry | None, copy: str, path: str) -> bool:
     """Tell whether two entries stand for the same thing; the bytes of files are compared only where somebody wrote to them."""
     if old is None or new is None:
         return old is new
@@ -147,12 +147,12 @@ def same(old: Entry | None, new: Entry | None, copy: str, path: str) -> bool:
     return filecmp.cmp(copy, path, shallow=False)
 
 
-def seen(store: str) -> dict[str, Entry | None]:
+def seen(store: str) -> dict[str, RecordEntry | None]:
     """Return what stands now where something differs from the record."""
     return {path: after for path, (_before, after) in changes(store).items()}
 
 
-def restore(store: str, seen: t.Mapping[str, Entry | None]) -> tuple[list[str], list[str]]:
+def restore(store: str, seen: t.Mapping[str, RecordEntry | None]) -> tuple[list[str], list[str]]:
     """Put back all that a record says, but for files that are no longer as they were ``seen`` when this began: somebody else
     has changed them. May be repeated. Returns the paths that were put back, and those that were not.
     """
@@ -163,17 +163,17 @@ def restore(store: str, seen: t.Mapping[str, Entry | None]) -> tuple[list[str], 
     return list(wanted), kept
 
 
-def _is_mended(path: str, seen: Entry | None, now: Entry | None) -> bool:
+def _is_mended(path: str, seen: RecordEntry | None, now: RecordEntry | None) -> bool:
     # What is missing, and directories, can be half of our own work.
     if now is None or now["type"] == "directory" or path.endswith(files.TEMPORARY):
         return False
     return not untouched(path, seen, now)
 
 
-def put_back(wanted: t.Mapping[str, Entry | None], copy_of: t.Callable[[str], str]) -> None:
+def put_back(wanted: t.Mapping[str, RecordEntry | None], copy_of: t.Callable[[str], str]) -> None:
     """Bring paths back to what stood there, durably; None: nothing. First goes what is too much, which also makes room."""
     for path in sorted(wanted, reverse=True):
-        found, before = look(path), wanted[path]
+        found, before = entry_at(path), wanted[path]
         if found is not None and (before is None or before["type"] != found["type"]):
             if found["type"] == "directory":
                 # What is in it and none of ours to remove keeps it.
@@ -215,7 +215,7 @@ def merge(left: Left, changed: Changes, is_as_before: t.Callable[[str, Differenc
     return result
 
 
-def signed(path: str, entry: Entry | None) -> Entry | None:
+def signed(path: str, entry: RecordEntry | None) -> RecordEntry | None:
     """Return an entry that a later look can be compared with, also after somebody wrote the same bytes again."""
     if entry is None or entry["type"] != "file" or entry["size"] > _SMALL:
         return entry
@@ -224,7 +224,7 @@ def signed(path: str, entry: Entry | None) -> Entry | None:
 
 def touched(left: Left) -> set[str]:
     """Return the paths that are no longer as they were last seen."""
-    return {path for path, item in left.items() if not untouched(path, item["after"], look(path))}
+    return {path for path, item in left.items() if not untouched(path, item["after"], entry_at(path))}
 
 
 def edited(left: Left) -> set[str]:
@@ -232,7 +232,7 @@ def edited(left: Left) -> set[str]:
     return touched(left) | {path for path, item in left.items() if item["edited"]}
 
 
-def untouched(path: str, after: Entry | None, now: Entry | None) -> bool:
+def untouched(path: str, after: RecordEntry | None, now: RecordEntry | None) -> bool:
     """Tell whether what stands at a path now is what was last seen there."""
     if after is None or now is None:
         return after is now

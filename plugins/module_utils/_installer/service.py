@@ -70,7 +70,7 @@ TimeoutStopSec=10
 
 
 @dataclass(frozen=True)
-class Command:
+class Program:
     """``argv`` begins with an absolute path inside of ``root``, as ``directory`` is one; ``binds`` are lines of a unit.
 
     ``argv`` is written as Kubernetes writes it: ``$(NAME)`` stands for the value of a variable that is ``known``.
@@ -94,15 +94,15 @@ class Running:
     invocation: str
 
 
-def unit(command: Command) -> str:
+def unit(program: Program) -> str:
     """Return the text of the unit."""
     return _UNIT.format(
-        root=command.root.replace("%", "%%"),
-        directory=command.directory.replace("%", "%%"),
+        root=program.root.replace("%", "%%"),
+        directory=program.directory.replace("%", "%%"),
         environment=_ENVIRONMENT,
         identifier=_IDENTIFIER,
-        argv=" ".join(_argument(word, command.known) for word in command.argv),
-        binds="\n".join(command.binds).replace("%", "%%"),
+        argv=" ".join(_argument(word, program.known) for word in program.argv),
+        binds="\n".join(program.binds).replace("%", "%%"),
     )
 
 
@@ -121,27 +121,27 @@ def environment(variables: t.Mapping[str, str]) -> str:
     return "".join(f'{name}="{value}"\n' for name, value in escaped)
 
 
-def start(command: Command) -> str:
+def start(program: Program) -> str:
     """Start a command, and return what systemd calls this start of it."""
     files.make_directories(os.path.dirname(_ENVIRONMENT), mode=0o700)
-    text = environment({**command.environment, **_SYSTEMCTL})
+    text = environment({**program.environment, **_SYSTEMCTL})
     files.write_atomically(_ENVIRONMENT, text.encode(), mode=0o600)
     files.make_directories(os.path.dirname(_PATH))
-    files.write_atomically(_PATH, unit(command).encode(), mode=0o600)
+    files.write_atomically(_PATH, unit(program).encode(), mode=0o600)
     systemd.reload()
     began = time.time()
     done = process.run(["systemctl", "start", "--", NAME], timeout=120)
     if done.returncode != 0:
-        words = output(look().invocation, began) or done.stderr.strip().splitlines()
+        words = output(running().invocation, began) or done.stderr.strip().splitlines()
         raise Refusal(
-            f"{command.argv[0]} of the payload to start",
-            " / ".join(masked(words[-3:], command.environment)),
-            f"'journalctl -u {NAME}' on the node shows more.",
+            f"{program.argv[0]} of the payload to start",
+            " / ".join(masked(words[-3:], program.environment)),
+            f"That is what systemd says of it; see also 'journalctl -u {NAME}' on the node.",
         )
-    return look().invocation
+    return running().invocation
 
 
-def look() -> Running:
+def running() -> Running:
     """Return what the command is doing."""
     names = ("ActiveState", "SubState", "ExecMainStatus", "Result", "InvocationID")
     shown = process.run(["systemctl", "show", f"--property={','.join(names)}", "--", NAME])
@@ -200,7 +200,7 @@ def remove() -> None:
     if not (os.path.lexists(_PATH) or os.path.lexists(_ENVIRONMENT)):
         return
     process.run(["systemctl", "stop", "--", NAME], timeout=60)
-    if look().alive:
+    if running().alive:
         raise Refusal(
             f"{NAME} to stop",
             "processes that do not end",

@@ -27,15 +27,17 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.probe import PATIENCE
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import (
-    command as command_module,
-)
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import (
     reach,
     record,
+    root,
+    running,
     service,
     volumes,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer.command import Order, Outcome
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer.command import (
+    Command,
+    CommandOutcome,
+)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer.kept import Kept, find
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, systemd
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.progress import Progress
@@ -60,12 +62,12 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
 _UNIT = re.compile(rf"{reach.UNITS}/[^/]+\.(service|socket|timer|path)")
 
 
-def is_done(receipt: Receipt, order: Order, driver: Driver) -> bool:
+def is_done(receipt: Receipt, command: Command, driver: Driver) -> bool:
     """Tell whether there is nothing to do: the command was run like that, and what it made is there, configured and served."""
-    done = receipt.installer.done.get(order.command)
-    if done is None or done.fingerprint != order.fingerprint:
+    done = receipt.installer.done.get(command.name)
+    if done is None or done.fingerprint != command.fingerprint:
         return False
-    if order.command != "install":
+    if command.name != "install":
         return True
     damaged = {path for path in record.touched(receipt.installer.left) if not reach.configures(driver, path)}
     handlers = set(receipt.handlers)
@@ -76,22 +78,22 @@ def is_done(receipt: Receipt, order: Order, driver: Driver) -> bool:
     return not any(startable.on_mounts(startable.shims(paths.get(name, ()))) for name in handlers)
 
 
-def check(state: State, driver: Driver, order: Order, ignore_pods: bool) -> list[volumes.Bind]:
+def check(state: State, driver: Driver, command: Command, ignore_pods: bool) -> list[volumes.Bind]:
     """Refuse what cannot be run; nothing is changed. Returns what is to be mounted."""
     receipt = state.receipt()
-    if order.command == "install" and (receipt.tree or receipt.edits):
+    if command.name == "install" and (receipt.tree or receipt.edits):
         raise Refusal(
             "a node without a native installation, for a payload's own installer",
             f"payload {receipt.payload.digest} below {receipt.prefix}",
             "Uninstall that first.",
         )
-    binds = volumes.plan(order.volumes, order.mounts, _working(state))
+    binds = volumes.bound(command.volumes, command.mounts, _working(state))
     volumes.missing(binds)
     # Without a CRI there is nobody to ask, and no pod.
-    if driver.served() and order.command == "uninstall":
+    if driver.served() and command.name == "uninstall":
         pods.refuse(driver, set(receipt.handlers), ignore_pods)
-    if order.kubectl not in ("none", "stub"):
-        _check_kubeconfig(order.kubectl)
+    if command.kubectl not in ("none", "stub"):
+        _check_kubeconfig(command.kubectl)
     return binds
 
 
@@ -109,29 +111,29 @@ def _check_kubeconfig(path: str) -> None:
 
 def carry_out(
     state: State, journal: Journal, driver: Driver, plain: t.Mapping[str, t.Any], timeout: float, ignore_pods: bool
-) -> Outcome:
+) -> CommandOutcome:
     """Run one command. Returns with its work done and the engine serving, or raises with the node as before."""
-    order = Order(**plain)
+    command = Command(**plain)
     receipt = state.receipt()
     owned = set(receipt.handlers)
     try:
-        kept = _find(state, order)
-        binds = check(state, driver, order, ignore_pods)
+        kept = _find(state, command)
+        binds = check(state, driver, command, ignore_pods)
         created = volumes.missing(binds)
     except Exception:
         journal.close()
         raise
 
-    def work(before: set[str]) -> Outcome:
+    def work(before: set[str]) -> CommandOutcome:
         volumes.create(created)
-        command = command_module.prepared(_root(state), kept, order, driver.engine, binds)
+        program = root.prepared(_root(state), kept, command, driver.engine, binds)
         invocation = driver.start()
-        outcome = command_module.run(driver, order, command, before - owned)
-        _settle(driver, order, outcome, before - owned, invocation, timeout)
+        outcome = running.run(driver, command, program, before - owned)
+        _settle(driver, command, outcome, before - owned, invocation, timeout)
         return outcome
 
-    def result(outcome: Outcome, changed: record.Changes) -> Receipt:
-        return _receipt(state, receipt, kept, order, outcome, changed, driver.engine)
+    def result(outcome: CommandOutcome, changed: record.Changes) -> Receipt:
+        return _receipt(state, receipt, kept, command, outcome, changed, driver.engine)
 
     # What earlier commands have left changed counts, too, wherever that is.
     roots = [*reach.recorded(driver, binds), *receipt.installer.left]
@@ -140,19 +142,19 @@ def carry_out(
 
 def restore_left(
     state: State, journal: Journal, driver: Driver, plain: t.Mapping[str, t.Any], timeout: float, ignore_pods: bool
-) -> Outcome:
+) -> CommandOutcome:
     """Bring back what commands have left changed, but for what somebody has edited since, and have the engine serve that."""
     del plain, ignore_pods
     receipt = state.receipt()
 
-    def work(before: set[str]) -> Outcome:
+    def work(before: set[str]) -> CommandOutcome:
         del before
         bring_back(state)
         configured = _configured(driver)
         restarted = not _serves(driver, configured)
-        return Outcome(restarted=restarted, served=driver.apply(configured, timeout) if restarted else ())
+        return CommandOutcome(restarted=restarted, served=driver.apply(configured, timeout) if restarted else ())
 
-    def result(outcome: Outcome, changed: record.Changes) -> Receipt:
+    def result(outcome: CommandOutcome, changed: record.Changes) -> Receipt:
         del outcome, changed
         return replace(receipt, installer=replace(receipt.installer, left={}))
 
@@ -180,9 +182,9 @@ def _safely(
     roots: t.Sequence[str],
     created: t.Sequence[volumes.Created],
     timeout: float,
-    work: t.Callable[[set[str]], Outcome],
-    result: t.Callable[[Outcome, record.Changes], Receipt],
-) -> Outcome:
+    work: t.Callable[[set[str]], CommandOutcome],
+    result: t.Callable[[CommandOutcome, record.Changes], Receipt],
+) -> CommandOutcome:
     """Do ``work`` on what ``roots`` hold, and commit its ``result``, a receipt; or put everything back. Both are told what the
     engine serves and is configured with: what it only still serves, nobody can give back.
     """
@@ -269,7 +271,7 @@ def _noted(journal: Journal, undo: CommandUndo) -> CommandUndo:
 def damage(receipt: Receipt) -> dict[str, str]:
     """Return what commands of the payload have made and is no longer as they left it: path → missing, or edited."""
     left = receipt.installer.left
-    return {path: "edited" if record.look(path) else "missing" for path in sorted(record.touched(left))}
+    return {path: "edited" if record.entry_at(path) else "missing" for path in sorted(record.touched(left))}
 
 
 def left_behind(receipt: Receipt) -> dict[str, str]:
@@ -281,7 +283,7 @@ def left_behind(receipt: Receipt) -> dict[str, str]:
 def edited(receipt: Receipt) -> list[str]:
     """Return what somebody has edited since commands of the payload made it: it stays."""
     left = receipt.installer.left
-    return sorted(path for path in record.edited(left) if record.look(path))
+    return sorted(path for path in record.edited(left) if record.entry_at(path))
 
 
 def _configured(driver: Driver) -> set[str]:
@@ -327,11 +329,11 @@ def _store(state: State) -> str:
     return os.path.join(state.journal, "before")
 
 
-def _find(state: State, order: Order) -> Kept:
-    kept = find(state, order.digest)
+def _find(state: State, command: Command) -> Kept:
+    kept = find(state, command.digest)
     if kept is None:
         raise Refusal(
-            f"the layers of payload {order.digest} on the node, kept there since it was installed",
+            f"the layers of payload {command.digest} on the node, kept there since it was installed",
             "none of them",
             "Run the install playbook with this payload once more: then they are there again.",
         )
@@ -346,7 +348,9 @@ def _serves(driver: Driver, handlers: t.Collection[str]) -> bool:
     return status.ready and set(status.handlers) == set(handlers)
 
 
-def _settle(driver: Driver, order: Order, outcome: Outcome, foreign: set[str], invocation: str, timeout: float) -> None:
+def _settle(
+    driver: Driver, command: Command, outcome: CommandOutcome, foreign: set[str], invocation: str, timeout: float
+) -> None:
     """Have the engine serve what it is configured with now, and judge that. Raises a refusal that says what is wrong."""
     configured = _configured(driver)
     try:
@@ -363,20 +367,20 @@ def _settle(driver: Driver, order: Order, outcome: Outcome, foreign: set[str], i
     outcome.restarted = driver.start() != invocation
     new = set(outcome.served) - foreign
     outcome.handlers = sorted(new)
-    if order.command == "install":
+    if command.name == "install":
         startable.refuse_configured(*_programs(driver, new))
-    missing = sorted(set(order.handlers) - new) if order.handlers else []
-    if order.command == "install" and (missing or not new):
+    missing = sorted(set(command.handlers) - new) if command.handlers else []
+    if command.name == "install" and (missing or not new):
         raise Refusal(
-            f"{driver.engine.unit} to serve {', '.join(order.handlers) or 'a new handler'} after install of the payload",
+            f"{driver.engine.unit} to serve {', '.join(command.handlers) or 'a new handler'} after install of the payload",
             f"{', '.join(sorted(new)) or 'none'} new, beside {', '.join(sorted(foreign))}",
-            command_module.hint(outcome.output, order),
+            running.hint(outcome.output, command),
         )
-    if order.command == "uninstall" and new:
+    if command.name == "uninstall" and new:
         raise Refusal(
             f"no handler of the payload in {driver.engine.unit} after its uninstall",
             f"{', '.join(sorted(new))}{'; ' + outcome.warning if outcome.warning else ''}",
-            command_module.hint(outcome.output, order),
+            running.hint(outcome.output, command),
         )
 
 
@@ -415,7 +419,7 @@ def _undone(state: State, journal: Journal, driver: Driver, error: Exception, be
     return Refusal(first.expected, first.found, f"{first.remedy} {back}{said}")
 
 
-def _word(before: record.Entry | None, after: record.Entry | None) -> str:
+def _word(before: record.RecordEntry | None, after: record.RecordEntry | None) -> str:
     return "added" if before is None else "removed" if after is None else "changed"
 
 
@@ -423,17 +427,17 @@ def _receipt(
     state: State,
     receipt: Receipt,
     kept: Kept,
-    order: Order,
-    outcome: Outcome,
+    command: Command,
+    outcome: CommandOutcome,
     changed: record.Changes,
     engine: Engine,
 ) -> Receipt:
     """Return the receipt as it is after the command."""
-    installer = undone_by(order.command, receipt.installer)
+    installer = undone_by(command.name, receipt.installer)
     old = dict(installer.left)
     for path in old:
         # As it was when this command began.
-        found = changed[path][0] if path in changed else record.look(path)
+        found = changed[path][0] if path in changed else record.entry_at(path)
         content = record.saved(_store(state), path) if path in changed else path
         if not record.untouched(content, old[path]["after"], found):
             old[path] = {"before": old[path]["before"], "edited": True, "after": found}
@@ -445,14 +449,14 @@ def _receipt(
 
     signed = {path: (before, record.signed(path, after)) for path, (before, after) in changed.items()}
     left = record.merge(old, signed, is_as_before)
-    run = CommandDone(order.digest, order.fingerprint, **order.known)
-    result = replace(receipt, installer=Installer({**installer.done, order.command: run}, left))
-    if order.command not in ("install", "uninstall"):
+    run = CommandDone(command.digest, command.fingerprint, **command.known)
+    result = replace(receipt, installer=Installer({**installer.done, command.name: run}, left))
+    if command.name not in ("install", "uninstall"):
         return result
     (image,) = kept.images()
     return replace(
         result,
-        handlers={name: {} for name in outcome.handlers} if order.command == "install" else {},
+        handlers={name: {} for name in outcome.handlers} if command.name == "install" else {},
         payload=Payload(image.digest, image.digest_kind, image.chain, (), image.architecture, kept.title),
         engine=EngineIdentity(**engine.identity()),
     )

@@ -78,7 +78,7 @@ class Bind:
 # What is asked for.
 
 
-def plan(volumes: t.Any, mounts: t.Any, working: str, names: tuple[str, str] = (VOLUMES, MOUNTS)) -> list[Bind]:
+def bound(volumes: t.Any, mounts: t.Any, working: str, names: tuple[str, str] = (VOLUMES, MOUNTS)) -> list[Bind]:
     """Return the binds that volumes and volume mounts, in the structure of the CRD, stand for.
 
     ``working`` is a directory of root's alone, below which an emptyDir is made; ``names`` are those of the variables.

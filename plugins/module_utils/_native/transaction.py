@@ -46,7 +46,7 @@ _BACK = "the node to be as before again"
 
 
 @dataclass
-class Outcome:
+class ChangeOutcome:
     """What a transaction did, or would do."""
 
     changed: bool = False
@@ -57,7 +57,7 @@ class Outcome:
 
 def check(
     state: State, driver: Driver, change: Change, journal: Journal | None, ignore_pods: bool, dry: bool
-) -> tuple[Outcome, list[str]]:
+) -> tuple[ChangeOutcome, list[str]]:
     """Decide what ``change`` would do, or refuse it; nothing is written. ``journal``: the run's, once it is open.
 
     Also returns the handlers that the engine's files have now.
@@ -84,12 +84,12 @@ def check(
     restart = bool(change.files) or not set(serve) <= before or bool(gone & before)
     known = set(receipt.proxy_plugins)
     changed = restart or bool(links or artifacts) or owned != set(change.handlers) or known != set(change.proxies)
-    return Outcome(changed, restart, serve, links), present
+    return ChangeOutcome(changed, restart, serve, links), present
 
 
 def carry_out(
     state: State, journal: Journal, driver: Driver, change: Change, timeout: float, ignore_pods: bool
-) -> Outcome:
+) -> ChangeOutcome:
     """Bring the engine to exactly ``change``. Returns with the engine serving it, or raises with the node as before."""
     began = time.time()
     written = False
@@ -250,7 +250,7 @@ def _needed_directories(receipt: Receipt) -> set[str]:
     return needed
 
 
-def _write(change: Change, outcome: Outcome, directories: t.Sequence[str]) -> None:
+def _write(change: Change, outcome: ChangeOutcome, directories: t.Sequence[str]) -> None:
     for directory in directories:
         files.make_directories(directory)
     for path, target in outcome.links.items():

@@ -14,7 +14,7 @@ import pytest
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import service
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer.service import Command
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer.service import Program
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import process
 
 
@@ -36,7 +36,7 @@ def line(text: str, key: str) -> str:
     ],
 )
 def test_arguments_arrive_as_they_are(word: str, written: str) -> None:
-    text = service.unit(Command(["/bin/sh", word], "/", {}, "/root"))
+    text = service.unit(Program(["/bin/sh", word], "/", {}, "/root"))
     assert line(text, "ExecStart") == f'ExecStart="/bin/sh" {written}'
 
 
@@ -54,7 +54,7 @@ def test_arguments_arrive_as_they_are(word: str, written: str) -> None:
 )
 def test_variables_are_put_in_where_nobody_sees_them(word: str, written: str) -> None:
     known = {"TOKEN": "hunter2", "MODE": "$(TOKEN)"}
-    text = service.unit(Command(["/bin/sh", word], "/", known, "/root", known=list(known)))
+    text = service.unit(Program(["/bin/sh", word], "/", known, "/root", known=list(known)))
     assert line(text, "ExecStart") == f'ExecStart="/bin/sh" {written}'
 
 
@@ -110,7 +110,7 @@ def test_names_of_secrets(name: str) -> None:
 
 
 def test_the_unit() -> None:
-    text = service.unit(Command(["/x"], "/work", {"A": "secret"}, "/var/lib/r%", ["BindPaths=/a:/b"]))
+    text = service.unit(Program(["/x"], "/work", {"A": "secret"}, "/var/lib/r%", ["BindPaths=/a:/b"]))
     assert line(text, "RootDirectory") == "RootDirectory=/var/lib/r%%"
     assert line(text, "MountAPIVFS") == "MountAPIVFS=yes"
     assert line(text, "WorkingDirectory") == "WorkingDirectory=/work"
@@ -153,5 +153,5 @@ def test_nothing_is_started_that_systemd_has_not_read(tmp_path: Path, monkeypatc
     monkeypatch.setattr(service, "_ENVIRONMENT", str(tmp_path / "environment"))
     monkeypatch.setattr(process, "run", refused)
     with pytest.raises(Refusal, match="Connection timed out"):
-        service.start(Command(["/bin/true"], "/", {}, "/root"))
+        service.start(Program(["/bin/true"], "/", {}, "/root"))
     assert asked == [["systemctl", "daemon-reload"]]

@@ -64,7 +64,7 @@ def test_every_error_is_undone(tmp_path: Path, engine: Idle, error: Exception, s
     root.mkdir()
     (root / "config.toml").write_text("before")
 
-    def work(before: set[str]) -> command.Outcome:
+    def work(before: set[str]) -> command.CommandOutcome:
         (root / "config.toml").write_text("after")
         raise error
 
@@ -86,7 +86,7 @@ def test_what_the_admin_mends_after_a_rollback_that_failed_stays(
     (root / "config.toml").write_text("before")
     (root / "other").write_text("before")
 
-    def work(before: set[str]) -> command.Outcome:
+    def work(before: set[str]) -> command.CommandOutcome:
         for name in ("config.toml", "other", "added"):
             (root / name).write_text("after")
         raise Refusal("this", "that", "Do so.")
@@ -139,9 +139,9 @@ def test_a_commit_that_cannot_be_written_is_no_commit_later(
             raise OSError(28, "No space left on device")
         record(**parts)
 
-    def work(before: set[str]) -> command.Outcome:
+    def work(before: set[str]) -> command.CommandOutcome:
         (root / "config.toml").write_text("after")
-        return command.Outcome()
+        return command.CommandOutcome()
 
     def fail(*_words: t.Any) -> t.NoReturn:
         raise Refusal("the engine to start", "no", "")
@@ -167,12 +167,12 @@ def test_all_is_durable_before_the_journal_is_closed(
     synced: list[tuple[bool, set[str]]] = []
     monkeypatch.setattr(files, "sync", lambda paths: synced.append((Journal.find(state) is not None, set(paths))))
 
-    def work(before: set[str]) -> command.Outcome:
+    def work(before: set[str]) -> command.CommandOutcome:
         if fails:
             raise Refusal("this", "that", "Do so.")
-        return command.Outcome()
+        return command.CommandOutcome()
 
-    def result(outcome: command.Outcome, changed: t.Any) -> Receipt:
+    def result(outcome: command.CommandOutcome, changed: t.Any) -> Receipt:
         return state.receipt()
 
     created: list[volumes.Created] = [{"path": str(tmp_path / "opt/x"), "type": "Directory", "mode": 0o755}]

@@ -18,9 +18,9 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer.volumes import (
     Bind,
     bind_options,
+    bound,
     create,
     missing,
-    plan,
     remove_created,
 )
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import tree_of
@@ -61,7 +61,7 @@ def test_the_contract_of_the_design_document() -> None:
         mounted("scratch", "/var/tmp"),
         mounted("host", "/host/"),
     ]
-    binds = plan(volumes, mounts, WORKING)
+    binds = bound(volumes, mounts, WORKING)
     assert [(bind.source, bind.target, bind.read_only, bind.type) for bind in binds] == [
         ("/etc/crio", "/etc/crio", False, ""),
         ("/etc/containerd", "/etc/containerd", True, ""),
@@ -80,14 +80,14 @@ def test_the_contract_of_the_design_document() -> None:
 
 
 def test_nothing() -> None:
-    assert not plan([], [], WORKING)
+    assert not bound([], [], WORKING)
     assert not missing([])
     assert not bind_options([])
 
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_types(kind: str) -> None:
-    [bind] = plan([host("x", "/x", kind)], [mounted("x", "/y")], WORKING)
+    [bind] = bound([host("x", "/x", kind)], [mounted("x", "/y")], WORKING)
     assert bind.type == kind
 
 
@@ -240,14 +240,14 @@ ON_A = mounted("a", "/a")
 )
 def test_what_is_refused(volumes: t.Any, mounts: t.Any, says: str) -> None:
     with pytest.raises(Refusal) as refused:
-        plan(volumes, mounts, WORKING)
+        bound(volumes, mounts, WORKING)
     assert str(refused.value).startswith(f"Expected {says}")
 
 
 def test_other_variables() -> None:
     names = ("coco_pre_install.volumes", "coco_pre_install.volumeMounts")
     with pytest.raises(Refusal, match=r"coco_pre_install\.volumeMounts\[0\]\.name to be a volume of coco_pre_install"):
-        plan([], [ON_A], WORKING, names)
+        bound([], [ON_A], WORKING, names)
 
 
 # What is on the node.

@@ -85,7 +85,7 @@ def change_of(daemon: Daemon, after: str = AFTER, drop_in: bool = False) -> Chan
     )
 
 
-def carry_out(state: State, daemon: Daemon, change: Change) -> transaction.Outcome:
+def carry_out(state: State, daemon: Daemon, change: Change) -> transaction.ChangeOutcome:
     journal = Journal.find(state) or Journal(state)
     begin(state, journal)
     return transaction.carry_out(state, journal, daemon, change, timeout=10, ignore_pods=False)
