@@ -54,77 +54,12 @@ recovered:
   type: str
 """
 
-import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _handover, _module
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import flavours
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Driver
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._handover import Request, Task
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import transaction
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import artifacts, swap
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, mounts
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import staged
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal, Kind
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
-
-
-def _engine(module: AnsibleModule) -> Driver | None:
-    """Return the node's engine, None where there is none (any more)."""
-    try:
-        return flavours.detect(_module.overrides(module.params), restarting=False)
-    except Refusal:
-        return None
-
-
-def _request(module: AnsibleModule, state: State) -> str:
-    """Have what a payload's commands left behind brought back; return the run that does it, '' where there is none."""
-    driver = _engine(module)
-    if not state.receipt().installer.left:
-        return ""
-    if driver is None:
-        transaction.bring_back(state)
-        return ""
-    journal = Journal(state, Kind.INSTALLER)
-    request = Request(journal.run, driver.engine, Task.RESTORE, {}, module.params["engine_timeout"], ignore_pods=True)
-    _handover.leave_request(state, journal, request)
-    return journal.run
-
-
-def _edited(receipt: Receipt) -> list[str]:
-    return sorted({*artifacts.staying(receipt), *transaction.edited(receipt)})
-
-
-def _remembers(state: State) -> bool:
-    """Tell whether there is anything to remove: a mount point stays, empty."""
-    there = os.path.isdir(state.directory)
-    return there and (bool(os.listdir(state.directory)) or not mounts.is_point(state.directory))
-
-
-def _refuse_installed(state: State) -> None:
-    receipt = state.receipt()
-    if receipt.is_installed:
-        raise Refusal(
-            "a node on which nothing of this collection is installed",
-            f"payload {receipt.payload.digest or 'of an unknown digest'} below {receipt.prefix}",
-            "Uninstall first: ansible-playbook confidential_containers.runtime.uninstall.",
-        )
-
-
-def _forget(module: AnsibleModule, state: State) -> None:
-    driver = _engine(module)
-    if driver:
-        driver.clean()
-    staged.forget(state, everything=True)
-    receipt = state.receipt()
-    # Where an edited file stayed, and is gone by now.
-    swap.give_back(receipt.prefix, receipt.kept)
-    files.remove_empty_directories(receipt.directories)
-    files.remove_tree(state.directory)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._cleanup import Cleanup
 
 
 def main() -> t.NoReturn:
@@ -137,21 +72,24 @@ def main() -> t.NoReturn:
     )
 
     def act() -> dict[str, t.Any]:
+        how = (_module.overrides(module.params), module.params["engine_timeout"])
         with _module.session(module) as (state, recovered):
-            _refuse_installed(state)
-            changed = _remembers(state) or bool(recovered)
-            result = {"changed": changed, "recovered": recovered, "edited": _edited(state.receipt())}
+            cleanup = Cleanup(state, *how)
+            cleanup.refuse_installed()
+            changed = cleanup.is_needed() or bool(recovered)
+            result = {"changed": changed, "recovered": recovered, "edited": cleanup.staying()}
             if module.check_mode:
                 return result
-            run = _request(module, state)
+            run = cleanup.bring_back()
             if not run:
-                _forget(module, state)
+                cleanup.forget()
                 return result
         _handover.carried_out(run)  # the unit takes the lock itself
         with _module.session(module) as (state, again):
+            cleanup = Cleanup(state, *how)
             # Nobody held the lock meanwhile: another run may have installed something.
-            _refuse_installed(state)
-            _forget(module, state)
+            cleanup.refuse_installed()
+            cleanup.forget()
         return {**result, "recovered": recovered or again}
 
     _module.enter(module, act)
