@@ -141,84 +141,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import readiness
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import transaction
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import artifacts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import hardware
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layouts, shims
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.components import of
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import staged
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
-
-
-def _excluded(receipt: Receipt) -> dict[str, str]:
-    """Return the handlers that the installed payload offers and that are not served here, with the reason."""
-    payload = receipt.payload
-    if not receipt.tree:
-        return {}
-    components = of(payload.plain())
-    offered = shims.offered(receipt.tree, layouts.by_name(payload.layout), receipt.prefix, components)
-    absent = [handler for handler in offered if handler.name not in receipt.handlers]
-    return shims.reasons(absent, hardware.architecture(), hardware.capabilities())
-
-
-def _installation(state: State, verify: bool, problems: list[str]) -> dict[str, t.Any]:
-    """Return what there is to say about the installation."""
-    try:
-        receipt = state.receipt()
-        interrupted = Journal.find(state) is not None
-    except Refusal as refusal:
-        problems.append(str(refusal))
-        unknown: dict[str, t.Any] = {"commands": [], "installer": "native"}
-        return {
-            "installed": True,
-            "receipt": unknown,
-            "drift": {},
-            "excluded": {},
-            "left_behind": {},
-            "stays": [],
-            "waiting": {},
-            "remembers": True,
-            "interrupted": False,
-        }
-    document = receipt.plain()
-    shown: dict[str, t.Any] = {
-        key: document[key]
-        for key in ("payload", "prefix", "collection", "installed_at", "changed_at")
-        if key in document
-    }
-    commands = receipt.installer.done
-    shown["commands"] = sorted(commands)
-    shown["installer"] = "payload" if "install" in commands else "native"
-    installed = receipt.is_installed
-    if installed:
-        shown["handlers"] = sorted(receipt.handlers)
-        shown["files"] = sum(entry["type"] == "file" for entry in receipt.tree.values())
-    return {
-        "installed": installed,
-        "receipt": shown,
-        "drift": {
-            **artifacts.drift(receipt.prefix, receipt.tree, verify),
-            **(transaction.damage(receipt) if installed else {}),
-        },
-        "excluded": _excluded(receipt),
-        "remembers": bool(receipt.payload.digest or commands),
-        "left_behind": {} if installed else transaction.left_behind(receipt),
-        "stays": artifacts.staying(receipt),
-        "waiting": _waiting(state, problems),
-        "interrupted": interrupted,
-    }
-
-
-def _waiting(state: State, problems: list[str]) -> dict[str, t.Any]:
-    """Return the payloads that wait on the node. Nobody holds the lock: one can go meanwhile."""
-    try:
-        return dict(staged.waiting(state))
-    except (Refusal, OSError) as error:
-        problems.append(str(error))
-        return {}
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._status import status
 
 
 def main() -> t.NoReturn:
@@ -233,15 +158,15 @@ def main() -> t.NoReturn:
 
     def act() -> dict[str, t.Any]:
         params = module.params
-        facts, stand = readiness.look(_module.overrides(params), params["config_mode"], params["enable_cri"])
-        problems = list(map(str, stand))
+        engine, stand = readiness.look(_module.overrides(params), params["config_mode"], params["enable_cri"])
+        installation, wrong = status(State(), params["verify"])
         return {
             "changed": False,
-            **facts,
+            **engine,
             "architecture": hardware.architecture(),
             "capabilities": hardware.capabilities(),
-            **_installation(State(), params["verify"], problems),
-            "problems": problems,
+            **installation,
+            "problems": [*map(str, stand), *wrong],
         }
 
     _module.enter(module, act)
