@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from ansible import errors
 from ansible.utils.vars import load_extra_vars
 
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _arguments
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _variables
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._action import RuntimeAction
@@ -35,12 +36,7 @@ class ActionModule(RuntimeAction):
     _requires_connection = False
 
     def act(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
-        _validation, options = self.validate_argument_spec(
-            argument_spec={
-                "required": {"type": "list", "elements": "str", "default": []},
-                "playbook": {"type": "bool", "default": False},
-            }
-        )
+        options = self.options(_arguments.CHECK_VARIABLES)
         wrong = self._of_play(task_vars) if options["playbook"] else self._of_host(task_vars, options["required"])
         if wrong:
             return {"failed": True, "msg": "\n".join(map(str, wrong))}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import typing as t
 
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _arguments
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._action import RuntimeAction
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._payload import docker
 
@@ -20,14 +21,7 @@ class ActionModule(RuntimeAction):
 
     def act(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         del task_vars  # the same for every node
-        _validation, options = self.validate_argument_spec(
-            argument_spec={
-                "image": {"type": "str", "required": True},
-                "path": {"type": "path", "required": True},
-                "pull": {"type": "str", "default": "missing", "choices": ["always", "missing", "never"]},
-                "docker_host": {"type": "str", "default": ""},
-            }
-        )
+        options = self.options(_arguments.PAYLOAD_ARCHIVE)
         path = os.path.abspath(options["path"])
         daemon = docker.Daemon(self.show, options["docker_host"])
         image = daemon.image(options["image"], "never" if self._task.check_mode else options["pull"])

@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
-import json
 import typing as t
 
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _arguments
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import progress
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._action import RuntimeAction
 
@@ -17,9 +17,8 @@ class ActionModule(RuntimeAction):
     """See the module's documentation."""
 
     def act(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
-        options = {name: value for name, value in self._task.args.items() if value is not None}
-        if isinstance(options.get("environment"), dict):
-            options["environment"] = json.dumps(options["environment"])
+        environment = self.options(_arguments.PAYLOAD_COMMAND)["environment"]
+        options = {**self._task.args, **({"environment": environment} if environment else {})}
         return self.watched(
             lambda: self.node("payload_command", task_vars, **options), f"cat {progress.PATH}", progress.parse
         )

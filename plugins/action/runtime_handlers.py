@@ -12,7 +12,7 @@ import typing as t
 
 from ansible.errors import AnsibleConnectionFailure
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _module
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _arguments
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import startable
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import places
@@ -29,42 +29,15 @@ from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._e
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine.handlers import proxy_tables
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine.planners import planner_of
 
-_SPEC: dict[str, dict[str, t.Any]] = {
-    "handlers": {
-        "type": "list",
-        "elements": "dict",
-        "required": True,
-        "options": {
-            "name": {"type": "str", "required": True},
-            "shim": {"type": "str"},
-            "runtime_type": {"type": "str", "required": True},
-            "runtime_path": {"type": "str", "required": True},
-            "config_path": {"type": "str", "required": True},
-            "privileged_without_host_devices": {"type": "bool"},
-            "pod_annotations": {"type": "list", "elements": "str"},
-            "container_annotations": {"type": "list", "elements": "str"},
-            "links": {"type": "dict"},
-        },
-    },
-    "overrides": {"type": "dict", "default": {}},
-    "proxy_plugins": {"type": "dict", "default": {}},
-    "conflicts": {"type": "str", "default": "refuse", "choices": ["refuse", "keep_aside"]},
-    "enable_cri": {"type": "bool", "default": False},
-    "config_mode": {"type": "str", "default": "auto", "choices": ["auto", "drop_in", "in_place"]},
-    "run": {"type": "str", "default": ""},
-    "ignore_running_pods": {"type": "bool", "default": False},
-    **_module.RESTART_OPTIONS,
-}
-
 
 class ActionModule(RuntimeAction):
     """See the module's documentation."""
 
     def act(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         try:
-            _validation, options = self.validate_argument_spec(argument_spec=_SPEC)
+            options = self.options(_arguments.RUNTIME_HANDLERS)
             toml.require()
-            engine = {key: options[key] for key in _module.RESTART_OPTIONS if options[key] is not None}
+            engine = {key: options[key] for key in _arguments.RESTART_OPTIONS if options[key] is not None}
             return self._reconcile(options, engine, task_vars)
         except AnsibleConnectionFailure:
             raise  # the next run finds the journal

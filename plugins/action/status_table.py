@@ -11,10 +11,11 @@ import sys
 import typing as t
 
 from ansible import constants
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.confidential_containers.runtime.plugins.filter.status_table import status_table
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _arguments
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._action import RuntimeAction
 
 #: Callback plugins that write text for people. What others write may be a document that more text would break.
 _FOR_PEOPLE = ("default", "minimal", "oneline")
@@ -29,18 +30,19 @@ def _terminal() -> int | None:
 _WIDTH = _terminal()
 
 
-class ActionModule(ActionBase):
+class ActionModule(RuntimeAction):
     """See the module's documentation."""
 
     BYPASS_HOST_LOOP = True
     _requires_connection = False
 
-    def run(self, tmp: t.Any = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        result: dict[str, t.Any] = super().run(tmp, task_vars)
-        _validation, options = self.validate_argument_spec(argument_spec={"nodes": {"type": "dict", "required": True}})
+    def act(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        del task_vars  # what it shows is an argument
+        result: dict[str, t.Any] = {"changed": False}
+        options = self.options(_arguments.STATUS_TABLE)
         callback = str(t.cast(t.Any, constants).DEFAULT_STDOUT_CALLBACK).removeprefix("ansible.builtin.")
         if callback in _FOR_PEOPLE:
             Display().display("\n".join(status_table(options["nodes"], _WIDTH)))
         else:
             result["_ansible_verbose_always"] = True
-        return {**result, "changed": False, "lines": status_table(options["nodes"])}
+        return {**result, "lines": status_table(options["nodes"])}

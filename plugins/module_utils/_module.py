@@ -2,8 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""What the modules share: the door through which each one goes, and the options about the engine. The only file here that
-knows Ansible."""
+"""The door through which each module goes. The only file here that knows Ansible."""
 
 from __future__ import annotations
 
@@ -26,25 +25,6 @@ _SHORTEST_TIMEOUT = 10
 
 #: Seconds after the last step of a run in which it counts as being at work, and others wait for it.
 _AT_WORK = 10.0
-
-ENGINE_OPTIONS: dict[str, dict[str, t.Any]] = {
-    "engine": {"type": "str", "default": "auto", "choices": ["auto", "containerd"]},
-    "engine_config": {"type": "path"},
-    "engine_unit": {"type": "str"},
-    "engine_socket": {"type": "path"},
-}
-#: For modules that look at an engine before it is changed: see ``_engine.readiness``.
-READINESS_OPTIONS: dict[str, dict[str, t.Any]] = {
-    "config_mode": {"type": "str", "default": "auto", "choices": ["auto", "drop_in", "in_place"]},
-    "enable_cri": {"type": "bool", "default": False},
-}
-#: For modules that unpack payloads: see ``_payload.layers.Limits``.
-LIMITS: dict[str, t.Any] = {
-    "type": "dict",
-    "options": {"bytes": {"type": "int"}, "members": {"type": "int"}, "ratio": {"type": "int"}},
-}
-#: For modules that restart the engine.
-RESTART_OPTIONS: dict[str, dict[str, t.Any]] = {**ENGINE_OPTIONS, "engine_timeout": {"type": "int", "default": 120}}
 
 #: What this process has done about an interrupted run.
 _recovered: list[str] = []

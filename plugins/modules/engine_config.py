@@ -179,7 +179,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _handover, _module
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _arguments, _handover, _module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import flavours
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.change import Change
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._handover import Request, Task
@@ -202,30 +202,7 @@ def _result(outcome: transaction.ChangeOutcome) -> dict[str, t.Any]:
 
 def main() -> t.NoReturn:
     module = AnsibleModule(
-        argument_spec={
-            "state": {"type": "str", "required": True, "choices": ["read", "applied", "restored"]},
-            "files": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "path": {"type": "path", "required": True},
-                    "expected": {"type": "str", "default": ""},
-                    "content": {"type": "str", "no_log": True},
-                    "before": {"type": "str", "no_log": True},
-                    "builtin": {"type": "dict", "default": {}},
-                    "disabled": {"type": "list", "elements": "str", "default": []},
-                },
-            },
-            "trial": {"type": "dict", "default": {}, "no_log": True},
-            "handlers": {"type": "dict", "default": {}},
-            "proxy_plugins": {"type": "dict", "default": {}},
-            "links": {"type": "dict", "default": {}},
-            "returned": {"type": "list", "elements": "str", "default": []},
-            "run": {"type": "str", "default": ""},
-            "ignore_running_pods": {"type": "bool", "default": False},
-            **_module.RESTART_OPTIONS,
-        },
+        argument_spec=_arguments.ENGINE_CONFIG,
         supports_check_mode=True,
     )
     params = module.params

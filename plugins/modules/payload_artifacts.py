@@ -120,8 +120,26 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _module
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import installation
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _arguments, _module
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import contracts
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import artifacts, transaction
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, process
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layouts
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.begin import begin
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal, Stage, Swap
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.staged import find, working_directory
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
+
+if t.TYPE_CHECKING:
+    from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.extract import Tree
+
+#: What SELinux does on a node that has it: 1, it forbids; 0, it only reports.
+_ENFORCING = "/sys/fs/selinux/enforce"
+
+#: How a decision is shown in a diff.
+_SIGNS = (("add", "+"), ("replace", "~"), ("remove", "-"), ("edited", "="))
 
 
 def _wanted(params: t.Mapping[str, t.Any]) -> installation.Wanted:
@@ -137,15 +155,7 @@ def _wanted(params: t.Mapping[str, t.Any]) -> installation.Wanted:
 
 def main() -> t.NoReturn:
     module = AnsibleModule(
-        argument_spec={
-            "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
-            "digest": {"type": "str"},
-            "prefix": {"type": "path"},
-            "tree": {"type": "dict", "default": {}},
-            "conflicts": {"type": "str", "default": "refuse", "choices": ["refuse", "keep_aside"]},
-            "edited_config": {"type": "str", "default": "keep", "choices": ["keep", "replace"]},
-            "verify": {"type": "bool", "default": False},
-        },
+        argument_spec=_arguments.PAYLOAD_ARTIFACTS,
         required_if=[("state", "present", ("digest", "prefix"))],
         supports_check_mode=True,
     )

@@ -166,7 +166,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _handover, _module
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _arguments, _handover, _module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import flavours
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._handover import Request, Task
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import command, transaction
@@ -176,22 +176,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
 
 def main() -> t.NoReturn:
     module = AnsibleModule(
-        argument_spec={
-            "command": {"type": "str", "required": True, "choices": list(UNDOES)},
-            "digest": {"type": "str"},
-            "commands": {"type": "dict", "default": {}},
-            "volumes": {"type": "list", "elements": "dict"},
-            "volume_mounts": {"type": "list", "elements": "dict"},
-            # The action makes it one text: of a mapping, each value would be masked wherever it stands in a result, "true" included.
-            "environment": {"type": "json", "no_log": True},
-            "kubectl": {"type": "str"},
-            "limits": _module.LIMITS,
-            "done": {"type": "path", "default": ""},
-            "handlers": {"type": "list", "elements": "str", "default": []},
-            "timeout": {"type": "int", "default": 600},
-            "ignore_running_pods": {"type": "bool", "default": False},
-            **_module.RESTART_OPTIONS,
-        },
+        argument_spec=_arguments.PAYLOAD_COMMAND,
         supports_check_mode=True,
     )
     params = module.params

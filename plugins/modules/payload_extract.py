@@ -241,7 +241,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _module
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _arguments, _module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import flavours, readiness
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Access
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
@@ -631,33 +631,7 @@ def _least(image: Image) -> int:
 
 def main() -> t.NoReturn:
     module = AnsibleModule(
-        argument_spec={
-            "payload": {"type": "raw", "required": True},
-            "payload_on": {"type": "str", "choices": ["controller", "node"]},
-            "digest": {"type": "str", "default": ""},
-            "prefix": {"type": "path"},
-            "handlers": {"type": "list", "elements": "str", "default": []},
-            "candidates": {"type": "list", "elements": "str", "default": []},
-            "own_handlers": {"type": "list", "elements": "str", "default": []},
-            "edited_config": {"type": "str", "default": "keep", "choices": ["keep", "replace"]},
-            "verify": {"type": "bool", "default": False},
-            "keep": {"type": "bool", "default": False},
-            "whole": {"type": "bool", "default": False},
-            "limits": _module.LIMITS,
-            "require_engine": {"type": "bool", "default": False},
-            **_module.READINESS_OPTIONS,
-            "serve": {"type": "dict", "default": {}},
-            "look": {"type": "bool", "default": False},
-            "registry_username": {"type": "str", "default": ""},
-            # Not inside of a mapping: the node's log would have that as Python writes it, where a password with quotes is
-            # spelled in another way than the one that is masked.
-            "registry_password": {"type": "str", "default": "", "no_log": True},
-            "registry_ca": {"type": "str", "default": ""},
-            "identities": {"type": "list", "elements": "dict", "default": []},
-            "archive": {"type": "path"},
-            "plain": {"type": "dict", "default": {}},
-            **_module.ENGINE_OPTIONS,
-        },
+        argument_spec=_arguments.PAYLOAD_EXTRACT,
         supports_check_mode=True,
     )
 

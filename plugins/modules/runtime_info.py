@@ -139,7 +139,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _module
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _arguments, _module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import readiness
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import hardware
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
@@ -148,11 +148,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._s
 
 def main() -> t.NoReturn:
     module = AnsibleModule(
-        argument_spec={
-            **_module.READINESS_OPTIONS,
-            "verify": {"type": "bool", "default": False},
-            **_module.ENGINE_OPTIONS,
-        },
+        argument_spec=_arguments.RUNTIME_INFO,
         supports_check_mode=True,
     )
 

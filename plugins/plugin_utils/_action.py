@@ -9,9 +9,12 @@ from __future__ import annotations
 import contextlib
 import typing as t
 
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.errors import UnsupportedError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _arguments
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _crashed, _secrets, _watch
 
@@ -44,7 +47,7 @@ def _unseen() -> t.Iterator[None]:
 
 
 class NodeFailed(Exception):
-    """The node's half failed; ``result`` is what the user gets."""
+    """The node's half failed, or would with these arguments; ``result`` is what the user gets."""
 
     def __init__(self, result: dict[str, t.Any]) -> None:
         super().__init__(result.get("msg", ""))
@@ -94,6 +97,22 @@ class RuntimeAction(ActionBase):
     def host(self) -> str:
         """The host on which modules are run: the one that the task is delegated to, if it is."""
         return str(self._task.delegate_to or self._task_vars.get("inventory_hostname", ""))
+
+    def options(self, spec: _arguments.Options) -> dict[str, t.Any]:
+        """Return the task's options, checked and converted as the node's half does it. From now on, one that is null counts as one
+        that was not given.
+
+        Ansible's own way to do this shows all arguments beside its message, with their passwords.
+        """
+        self._task.args = {name: value for name, value in self._task.args.items() if value is not None}
+        checked = ArgumentSpecValidator(spec).validate(self._task.args)
+        if not checked.error_messages:
+            return t.cast("dict[str, t.Any]", checked.validated_parameters)
+        words = str(checked.errors.msg)
+        if isinstance(checked.errors[0], UnsupportedError):
+            module = type(self).__module__.rpartition(".")[2]
+            words = f"Unsupported parameters for ({COLLECTION}.{module}) module: {words}"
+        raise NodeFailed({"failed": True, "msg": words})
 
     def act(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         """Do the work and return the result; raise Refusal or NodeFailed."""

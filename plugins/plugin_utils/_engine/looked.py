@@ -20,7 +20,7 @@ import typing as t
 
 from ansible import constants
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils import _module
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _arguments
 
 #: Seconds for which a look is good.
 _FRESH = 60.0
@@ -55,7 +55,7 @@ def forget(host: str, engine: Options) -> None:
 
 
 def _path(host: str, engine: Options) -> str:
-    asked = {key: str(engine[key]) for key in sorted(_module.ENGINE_OPTIONS) if engine.get(key)}
+    asked = {key: str(engine[key]) for key in sorted(_arguments.ENGINE_OPTIONS) if engine.get(key)}
     key = json.dumps([host, {"engine": "auto", **asked}])
     directory: str = t.cast(t.Any, constants).DEFAULT_LOCAL_TMP
     return os.path.join(directory, "looked-" + hashlib.sha256(key.encode()).hexdigest())

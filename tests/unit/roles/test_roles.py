@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from ansible_collections.confidential_containers.runtime.plugins.doc_fragments._engine import ModuleDocFragment
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._module import ENGINE_OPTIONS
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._arguments import ENGINE_OPTIONS
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import COLLECTION_VERSION
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils import _variables
 from ansible_collections.confidential_containers.runtime.tests import generate

@@ -122,5 +122,5 @@ def test_values_of_variables_mask_nothing() -> None:
     action.watched = lambda work, *_how: work()
     action.node = lambda _module, _task_vars, **options: options
     assert action.act({}) == {"command": "install", "environment": '{"MODE": "node"}'}
-    given["environment"] = '{"MODE":"node"}'
+    action._task.args = {**given, "environment": '{"MODE":"node"}'}
     assert action.act({})["environment"] == '{"MODE":"node"}'

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.action import payload_extract
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import decoders
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.extract import How, unpack
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.layers import Limits
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.reference import Reference
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tarball import open_source
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._payload import transfer
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import (
     Entry,
     OciArchive,
@@ -104,11 +104,10 @@ def test_a_node_without_zstd(
     transport, path = make(tmp_path / "payload")
     expected = extract(path, transport=transport, how=HOW)
     assert expected.tree
-    monkeypatch.setattr(payload_extract, "_RUN_TMP", str(tmp_path))
     sent = tmp_path / "sent"
     with open_source(Reference(transport, str(path))) as source:
         [image] = source.images()
-        with payload_extract._files_to_send(source, image, zstd=False, limits=Limits()) as (files, plain):
+        with transfer.files_to_send(source, image, zstd=False, limits=Limits(), tmp=str(tmp_path)) as (files, plain):
             assert plain
             for name, made in files.items():
                 target = sent / name if name else sent
@@ -126,23 +125,21 @@ def test_a_node_without_zstd(
 
 
 @pytest.mark.parametrize("reads", [True, False])
-def test_what_needs_no_change_is_sent_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: bool) -> None:
+def test_what_needs_no_change_is_sent_as_it_is(tmp_path: Path, reads: bool) -> None:
     path = oci(tmp_path / "payload.tar", (components() if reads else tar(file("etc/x")), "gzip"))
-    monkeypatch.setattr(payload_extract, "_RUN_TMP", str(tmp_path))
     with open_source(Reference("oci-archive", str(path))) as source:
         [image] = source.images()
-        with payload_extract._files_to_send(source, image, zstd=reads, limits=Limits()) as sent:
+        with transfer.files_to_send(source, image, zstd=reads, limits=Limits(), tmp=str(tmp_path)) as sent:
             assert sent == ({"": str(path)}, {})
 
 
-def test_a_damaged_component_is_found_before_it_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_component_is_found_before_it_is_sent(tmp_path: Path) -> None:
     content = bytearray(zstd(bytes(100_000) + b"x"))
     content[len(content) // 2] ^= 1
     layer = tar(file(f"{PLACE}/tarballs/kata-static-qemu.tar.zst", bytes(content)))
     path = oci(tmp_path / "payload.tar", (layer, ""))
-    monkeypatch.setattr(payload_extract, "_RUN_TMP", str(tmp_path))
     with open_source(Reference("oci-archive", str(path))) as source:
         [image] = source.images()
         damage = pytest.raises(Refusal, match="built like that")
-        with damage, payload_extract._files_to_send(source, image, zstd=False, limits=Limits()):
+        with damage, transfer.files_to_send(source, image, zstd=False, limits=Limits(), tmp=str(tmp_path)):
             pass

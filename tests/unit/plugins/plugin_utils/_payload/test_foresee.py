@@ -10,17 +10,23 @@ import typing as t
 from pathlib import Path
 
 import pytest
-import zstandard
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.confidential_containers.runtime.plugins.action import payload_extract
+from ansible_collections.confidential_containers.runtime.plugins.module_utils import _arguments
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import tarball
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.layers import Limits
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.reference import Reference, parse
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._payload import foresee as foresee_module
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import file, tar
 
 FOUND = {"architecture": "amd64", "capabilities": {"kvm": True}}
 DEFAULTS = "opt/kata/share/defaults/kata-containers"
+
+
+def converted(**options: t.Any) -> dict[str, t.Any]:
+    validated = ArgumentSpecValidator(_arguments.PAYLOAD_EXTRACT).validate({"payload": "x", **options})
+    assert not validated.error_messages
+    return t.cast("dict[str, t.Any]", validated.validated_parameters)
 
 
 def foresee(directory: Path, **options: t.Any) -> dict[str, t.Any]:
@@ -28,7 +34,7 @@ def foresee(directory: Path, **options: t.Any) -> dict[str, t.Any]:
     configurations = [file(f"{DEFAULTS}/configuration-{shim}.toml") for shim in ("clh", "qemu", "qemu-snp")]
     path.write_bytes(tar(file("opt/kata/bin/containerd-shim-kata-v2", b"shim", 0o755), *configurations))
     with tarball.open_source(Reference("tarball", str(path))) as source:
-        return payload_extract._foresee(source, source.images()[0], options, FOUND)
+        return foresee_module.foresee(source, source.images()[0], converted(**options), FOUND)
 
 
 def names(foreseen: dict[str, t.Any]) -> list[str]:
@@ -56,28 +62,16 @@ def test_options_as_text(tmp_path: Path, handlers: t.Any) -> None:
     assert names(foresee(tmp_path, candidates=handlers)) == ["kata-qemu"]
 
 
-def test_two_tarballs(tmp_path: Path) -> None:
-    """Foreseen as one payload; each one is sent as a file of its own, decompressed where the node cannot do that."""
+def test_two_tarballs_are_one_payload(tmp_path: Path) -> None:
     made = {
         "kata-static.tar": [file("opt/kata/runtime-rs/bin/containerd-shim-kata-v2", b"rust", 0o755)],
-        "kata-go-static.tar.zst": [
+        "kata-go-static.tar": [
             file("opt/kata/bin/containerd-shim-kata-v2", b"go", 0o755),
             file(f"{DEFAULTS}/configuration-qemu.toml"),
         ],
     }
     for name, entries in made.items():
-        (tmp_path / name).write_bytes(zstandard.compress(tar(*entries)) if name.endswith(".zst") else tar(*entries))
-    reference = parse([f"tarball:{tmp_path / name}" for name in made])
-    with tarball.open_source(reference) as source:
+        (tmp_path / name).write_bytes(tar(*entries))
+    with tarball.open_source(parse([f"tarball:{tmp_path / name}" for name in made])) as source:
         [image] = source.images()
-        assert names(payload_extract._foresee(source, image, {}, FOUND)) == ["kata-qemu"]
-        with payload_extract._files_to_send(source, image, zstd=True, limits=Limits()) as (files, plain):
-            assert files == {
-                "files/0": str(tmp_path / "kata-static.tar"),
-                "files/1": str(tmp_path / "kata-go-static.tar.zst"),
-            }
-            assert plain == {}
-        with payload_extract._files_to_send(source, image, zstd=False, limits=Limits()) as (files, plain):
-            assert files["files/0"] == str(tmp_path / "kata-static.tar")
-            assert Path(files["files/1"]).read_bytes() == tar(*made["kata-go-static.tar.zst"])
-            assert list(plain) == [layer.digest for layer in image.layers if layer.compression == "zstd"]
+        assert names(foresee_module.foresee(source, image, converted(), FOUND)) == ["kata-qemu"]
