@@ -16,15 +16,17 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._extraction.extraction import Extraction
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._extraction.request import Request
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import artifacts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layouts, streams, tarball
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.reference import parse
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.selection import Selection
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import staged as staged_module
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Payload
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.staged import find, forget
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
-from ansible_collections.confidential_containers.runtime.plugins.modules import payload_extract
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import digest_of, directory, file, tar
 
 SHIM = "opt/kata/bin/containerd-shim-kata-v2"
@@ -38,23 +40,6 @@ RELEASE = gzip.compress(
     )
 )
 OTHER = gzip.compress(tar(file("opt/kata/share/y", b"y")))
-
-
-class Module:
-    """What payload_extract asks of Ansible."""
-
-    def __init__(self, **params: t.Any) -> None:
-        self.check_mode = params.pop("check_mode", False)
-        self.params: dict[str, t.Any] = {
-            **dict.fromkeys(("archive", "digest", "registry_username", "prefix", "limits"), ""),
-            **dict.fromkeys(("whole", "keep", "verify", "look", "require_engine"), False),
-            **dict.fromkeys(("identities", "own_handlers", "candidates"), ()),
-            "handlers": ["kata-qemu"],
-            "plain": {},
-            "payload_on": "node",
-            "edited_config": "keep",
-            **params,
-        }
 
 
 class Node:
@@ -71,10 +56,14 @@ class Node:
         self.read = 0
 
     def extract(self, *paths: Path, **params: t.Any) -> dict[str, t.Any]:
-        texts = [f"tarball:{path}" for path in paths or (self.release,)]
-        params = {"payload": texts, "prefix": str(self.prefix), **params}
+        request = Request(
+            parse([f"tarball:{path}" for path in paths or (self.release,)]),
+            Selection(["kata-qemu"], [], [], "amd64", {"kvm": True}),
+            on_node=True,
+            prefix=str(self.prefix),
+        )
         self.read = 0
-        return payload_extract.Extraction(t.cast("t.Any", Module(**params)), self.state).run()
+        return Extraction(replace(request, **params), self.state, lambda *told: None).run()
 
     def left(self) -> list[str]:
         """Return what of payloads is there: records and artifacts."""
