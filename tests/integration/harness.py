@@ -54,12 +54,40 @@ class Run(t.NamedTuple):
         return "\n".join(line for line in self.output.splitlines() if f"[{host}]" in line)
 
 
+class Ansible:
+    """ansible-playbook for many runs: see ansible_server.py."""
+
+    #: One line for each message, however long.
+    ENVIRONMENT: t.ClassVar = {**os.environ, "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
+
+    def __init__(self) -> None:
+        program = [sys.executable, str(Path(__file__).with_name("ansible_server.py"))]
+        self._server = subprocess.Popen(
+            program, cwd=ROOT, env=self.ENVIRONMENT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+
+    def run(self, argv: list[str], directory: Path) -> Run:
+        """Run a command line."""
+        paths = [directory / "stdout", directory / "stderr"]
+        assert self._server.stdin
+        assert self._server.stdout
+        print(
+            json.dumps({"argv": argv, **{path.name: str(path) for path in paths}}), file=self._server.stdin, flush=True
+        )
+        status = int(self._server.stdout.readline())
+        return Run(status, "".join(path.read_text(errors="replace") for path in paths))
+
+    def close(self) -> None:
+        self._server.communicate()
+
+
 class Node:
     """A node, and its inventory."""
 
-    def __init__(self, name: str, directory: Path) -> None:
+    def __init__(self, name: str, directory: Path, ansible: Ansible) -> None:
         self.name = name
         self._directory = directory
+        self._ansible = ansible
         #: Whether a test has done anything here since the last reset.
         self.used = False
         self._find()
@@ -94,9 +122,9 @@ class Node:
     @contextlib.contextmanager
     def started(self, playbook: str, **variables: t.Any) -> t.Iterator[subprocess.Popen[bytes]]:
         """Start a playbook in a process group of its own, and go on."""
-        how = self._how([playbook], (), None, variables)
+        argv = self._command([playbook], (), None, variables)
         with subprocess.Popen(
-            **how, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            argv, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as process:
             yield process
 
@@ -107,25 +135,20 @@ class Node:
         inventory: t.Mapping[str, t.Any] | None,
         variables: t.Mapping[str, t.Any],
     ) -> Run:
-        how = self._how(playbooks, words, inventory, variables)
-        done = subprocess.run(**how, capture_output=True, text=True, check=False)
-        return Run(done.returncode, done.stdout + done.stderr)
+        return self._ansible.run(self._command(playbooks, words, inventory, variables), self._directory)
 
-    def _how(
+    def _command(
         self,
         playbooks: t.Sequence[str],
         words: t.Sequence[str],
         inventory: t.Mapping[str, t.Any] | None,
         variables: t.Mapping[str, t.Any],
-    ) -> dict[str, t.Any]:
+    ) -> list[str]:
         self.used = True
         path = self._directory / "inventory.yml"
         path.write_text(yaml.safe_dump(dict(inventory if inventory is not None else self.inventory), sort_keys=False))
         paths = [str(ROOT / "playbooks" / f"{playbook}.yml") for playbook in playbooks]
-        argv = ["ansible-playbook", *paths, "-i", str(path)]
-        # One line for each message, however long.
-        environment = {**os.environ, "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
-        return {"args": [*argv, "-e", json.dumps(variables), *words], "cwd": ROOT, "env": environment}
+        return ["ansible-playbook", *paths, "-i", str(path), "-e", json.dumps(variables), *words]
 
     def execute(self, *command: str, statuses: t.Collection[int] = (0,)) -> str:
         """Run a command on the node, which must end with one of these statuses, and return what it prints."""
@@ -224,6 +247,7 @@ class Fleet:
     def __init__(self, factory: pytest.TempPathFactory) -> None:
         self._factory = factory
         self._nodes: dict[str, Node] = {}
+        self._ansible = Ansible()
         # Names of their own for each checkout, and for each process that runs its tests.
         place = hashlib.sha256(str(ROOT).encode()).hexdigest()[:4]
         self._prefix = f"int-{place}{os.environ.get('PYTEST_XDIST_WORKER', '')}"
@@ -233,7 +257,9 @@ class Fleet:
         missing = {version: self._name(version) for version in versions if version not in self._nodes}
         if missing:
             testbed_nodes.up({name: SUITES[version] for version, name in missing.items()})
-            self._nodes.update({version: Node(name, self._factory.mktemp(name)) for version, name in missing.items()})
+            self._nodes.update(
+                {version: Node(name, self._factory.mktemp(name), self._ansible) for version, name in missing.items()}
+            )
         return [self._nodes[version] for version in versions]
 
     def reset(self) -> None:
@@ -243,6 +269,7 @@ class Fleet:
 
     def down(self) -> None:
         """Remove the nodes, half-started ones included."""
+        self._ansible.close()
         testbed_nodes.down([self._name(version) for version in SUITES])
 
     def _name(self, version: str) -> str:
