@@ -50,16 +50,18 @@ CELLS = cells()
 
 
 @pytest.fixture(scope="session")
-def results(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Path]:
-    """One playbook over all nodes: a file of results for each cell."""
+def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Path]:
+    """One playbook over all nodes: a file of results for each cell that was not deselected."""
     directory = tmp_path_factory.mktemp("matrix")
-    suites = {name(version): SUITES[version] for _configuration, version in CELLS}
+    tests = [item.callspec.params for item in request.session.items if isinstance(item, pytest.Function)]
+    selected = [t.cast("Cell", (test["configuration"], test["version"])) for test in tests]
+    suites = {name(version): SUITES[version] for _configuration, version in selected}
     testbed_nodes.up(suites)
     try:
         inventory = yaml.safe_load(testbed_nodes.inventory(list(suites), []))
         for node, variables in inventory["coco_nodes"]["hosts"].items():
             variables["matrix_cells"] = [
-                dataclasses.asdict(configuration) for configuration, version in CELLS if name(version) == node
+                dataclasses.asdict(configuration) for configuration, version in selected if name(version) == node
             ]
         inventory["coco_nodes"]["vars"]["matrix_results"] = str(directory)
         (directory / "inventory.yml").write_text(yaml.safe_dump(inventory))
