@@ -13,9 +13,9 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
 # FAST=1: what a developer waits for between two edits.
-PARTS := $(if $(FAST),lint unit examples,lint build unit nodes sanity integration matrix molecule compat)
-# Those of them that need little of a second processor: they run beside the parts before them.
-BESIDE := $(filter nodes sanity,$(PARTS))
+PARTS := $(if $(FAST),lint unit examples,lint build unit integration matrix molecule nodes sanity compat)
+# Those of them that keep one processor busy: they run beside the others, one after the other, and are shown when they are through.
+BESIDE := $(filter nodes sanity compat,$(PARTS))
 RUN := tests/venv
 # Tests side by side, each lane with nodes of its own.
 LANES := 2
@@ -43,16 +43,18 @@ test: ## All tests, in the parts that follow; FAST=1: lint, units and one node i
 	    $(MAKE) $$part
 	done >$$said 2>&1 & beside=$$!
 	set +m
-	trap 'kill -- -$$beside 2>/dev/null || true; rm -f $$said' EXIT
+	trap '[[ -z $$beside ]] || kill -- -$$beside 2>/dev/null || true; rm -f $$said' EXIT
+	show() {
+	    wait $$beside && code=0 || code=$$?
+	    cat $$said
+	    beside=
+	    return $$code
+	}
 	for part in $(filter-out $(BESIDE),$(PARTS)); do
-	    if [[ $$part == integration ]]; then
-	        # What those beside have said waits until they are through.
-	        wait $$beside && code=0 || code=$$?
-	        cat $$said
-	        ((code == 0))
-	    fi
+	    [[ -z $$beside ]] || kill -0 $$beside 2>/dev/null || show
 	    $(MAKE) $$part
 	done
+	[[ -z $$beside ]] || show
 	echo "===== all of $(PARTS) passed in $${SECONDS}s ====="
 
 nightly: ## All tests, and all of what they otherwise take samples of: crashes, cycles, cells, versions, generated cases

@@ -113,6 +113,12 @@ class Node:
         assert run.status == 0, run.output
         return run.output
 
+    def status(self, **variables: t.Any) -> str:
+        """Return what the status playbook prints, which must succeed."""
+        run = self.play("status", **variables)
+        assert run.status == 0, run.output
+        return run.output
+
     def remove(self, inventory: t.Mapping[str, t.Any] | None = None, **variables: t.Any) -> str:
         """Uninstall and clean up with one start of ansible-playbook, which must succeed; return its output."""
         run = self._play(["uninstall", "cleanup"], (), inventory, variables)
@@ -158,12 +164,12 @@ class Node:
         return done.stdout
 
     def sh(self, script: str) -> str:
-        """Run a script on the node, which must succeed."""
-        return self.execute("sh", "-c", script)
+        """Run a script on the node, each command of which must succeed."""
+        return self.execute("sh", "-e", "-c", script)
 
     def found(self, script: str) -> str:
         """Run a search (grep, which, pgrep) and return what it prints: with status 1 it has found nothing, with another it failed."""
-        return self.execute("sh", "-c", script, statuses=(0, 1))
+        return self.execute("sh", "-e", "-c", script, statuses=(0, 1))
 
     def paths(self, *patterns: str) -> list[str]:
         """Return what is there of paths, or patterns of a shell."""

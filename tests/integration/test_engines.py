@@ -57,8 +57,8 @@ def test_drop_ins_that_are_imported_already(schema_3: Node, payload: dict[str, s
     assert "Starting gVisor" in node.pod("kata-qemu")
 
     assert node.play("install", coco_payload=archive, coco_handlers=["kata-clh"]).status == 0
-    assert "  kata-clh  " in node.play("status").output
-    assert "left out: kata-qemu not asked for" in node.play("status").output
+    assert "  kata-clh  " in node.status()
+    assert "left out: kata-qemu not asked for" in node.status()
 
     node.remove()
     assert node.snapshot() == before

@@ -86,7 +86,7 @@ def interrupted(node: Node, archive: str, tmp_path: Path) -> Node:
 
 
 def test_interrupted_run_is_ended_by_the_next_install(interrupted: Node, archive: str) -> None:
-    assert "interrupted run" in interrupted.play("status").output
+    assert "interrupted run" in interrupted.status()
     interrupted.install(archive)
     assert "Starting gVisor" in interrupted.pod("kata-qemu")
     assert interrupted.sh("ls -A /opt").split() == ["confidential-containers", "containerd"]
@@ -257,12 +257,12 @@ def test_configuration_that_the_admin_restored_from_a_backup(node: Node, archive
 def test_missing_binary_is_seen_and_brought_back(node: Node, archive: str) -> None:
     node.install(archive)
     node.sh(f"rm {PREFIX}/bin/runsc")
-    status = node.play("status").output
+    status = node.status()
     assert "damaged" in status
     assert "missing: bin/runsc" in status
     node.install(archive)
     assert "Starting gVisor" in node.pod("kata-clh")
-    assert "damaged" not in node.play("status").output
+    assert "damaged" not in node.status()
 
 
 def test_configuration_file_that_the_admin_edited_is_kept(node: Node, archive: str) -> None:
@@ -281,7 +281,7 @@ def test_configuration_file_that_the_admin_edited_is_kept(node: Node, archive: s
     assert f"kept as you edited them: {path}" in output
     assert "# mine" in node.sh(f"cat {path}")
     node.play("uninstall")
-    status = node.play("status").output
+    status = node.status()
     assert f"left as you edited them: {path}" in status
     assert " uninstalled " in status
 

@@ -39,7 +39,7 @@ def test_an_engine_that_still_serves_what_its_file_has_lost_is_restarted(each: N
     engine = each.engine()
     assert each.play("uninstall").status == 0
     assert each.engine() != engine
-    status = each.play("status").output
+    status = each.status()
     assert "kata-qemu" not in status
 
 

@@ -107,7 +107,7 @@ def test_the_operator_s_manifest(each: Node, archive: str) -> None:
         assert "Starting gVisor" in node.pod(handler)
     assert not processes(node)
     assert "hunter3" not in node.sh("journalctl --boot") + run.output
-    status = node.play("status").output
+    status = node.status()
     assert "installed" in status
     assert "kata-clh kata-qemu" in status
     engine = node.engine()
@@ -116,7 +116,7 @@ def test_the_operator_s_manifest(each: Node, archive: str) -> None:
     assert node.engine() == engine
 
     node.sh(f"rm {PREFIX}/bin/runsc")
-    assert "missing: " in node.play("status").output
+    assert "missing: " in node.status()
     run = node.play("install", **variables)
     assert (run.status, run.recap(node.name, "changed") > 0) == (0, True), run.output
     assert "Starting gVisor" in node.pod("kata-qemu")
@@ -305,7 +305,7 @@ def test_what_an_uninstaller_leaves_behind(node: Node, archive: str) -> None:
     assert run.status == 0, run.output
     assert "ended with exit status 1" in run.output
     node.sh(f"mkdir -p {PREFIX}/left && echo mine > {PREFIX}/left/mine")
-    status = node.play("status").output
+    status = node.status()
     assert "left behind by the installer: /etc/containerd/config.toml" in status
     run = node.play("cleanup", **variables)
     assert run.status == 0, run.output
@@ -345,7 +345,7 @@ def test_the_operator_s_own_hooks(node: Node, archive: str, image_with_hooks: st
     run = node.play("uninstall", **variables)
     assert run.status == 0, run.output
     assert node.sh("cat /etc/systemd/system/hooks") == f"pre-install {node.name}\npost-uninstall {node.name}\n"
-    assert "left behind by the installer: /etc/systemd/system/hooks" in node.play("status").output
+    assert "left behind by the installer: /etc/systemd/system/hooks" in node.status()
     run = node.play("cleanup", **variables)
     assert run.status == 0, run.output
     assert node.snapshot() == before

@@ -70,7 +70,7 @@ def assert_as_before(node: Node, before: dict[str, t.Any]) -> None:
     before = {path: entry for path, entry in before.items() if path != "/etc/hosts"}
     assert {path: entry for path, entry in node.snapshot().items() if path in before} == before
     assert "kata" not in node.sh("containerd config dump")
-    assert "kata-qemu" not in node.play("status").output
+    assert "kata-qemu" not in node.status()
     assert node.pod("runc", "echo", "plain") == "plain\n"
 
 

@@ -79,7 +79,7 @@ def test_tags(each: Node, registry: Registry, payload: dict[str, str], payload_v
     run = node.play("install", **variables)
     assert run.status == 0, run.output
     assert digest in run.output
-    assert digest[7:19] in node.play("status").output
+    assert digest[7:19] in node.status()
     assert "Starting gVisor" in node.pod("kata-qemu")
     engine = node.engine()
     run = node.play("install", **variables)
