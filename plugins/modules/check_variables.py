@@ -11,20 +11,22 @@ short_description: Check the variables of this collection's roles
 version_added: 0.1.0
 author: The confidential_containers.runtime authors (@confidential-containers)
 description:
-  - Checks every C(coco_) variable of a host - its name, its type and its value, and the manifest that C(coco_ccruntime) names - before
-    the node is asked anything and a payload is read. The roles do it first.
-  - A refusal names the variable, what was expected, and what was found. It shows no value that can be a secret.
+  - Checks every C(coco_) variable of a host, before the node is asked anything and before a payload is read. It checks the
+    names, types and values, and the manifest that C(coco_ccruntime) names.
+  - The roles of this collection call this module first.
+  - An error names the variable, what was expected, and what was found. It shows no value that can be a secret.
   - Runs on the controller.
 options:
   required:
-    description: Names of variables that must be set, by the user or by the manifest.
+    description: Names of variables that the user or the manifest must set.
     type: list
     elements: str
     default: []
   playbook:
     description:
-      - Check instead what a playbook of this collection needs - that C(coco_hosts) and C(coco_serial) are of their types and that the play
-        could see them, and that C(--tags) and C(--skip-tags) leave its tasks.
+      - Instead of the variables, check what a playbook of this collection needs. C(coco_hosts) and C(coco_serial) must have
+        their types, and the play must be able to see them. C(--tags) and C(--skip-tags) must not leave out the tasks of the
+        playbook.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -42,7 +44,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Check the variables before anything else in a play of your own
+- name: Check the variables first in a play of your own
   confidential_containers.runtime.check_variables:
     required: [coco_payload]
 """

@@ -11,65 +11,68 @@ short_description: Read or replace a container engine's configuration as one tra
 version_added: 0.1.0
 author: The confidential_containers.runtime authors (@confidential-containers)
 description:
-  - The node's half of M(confidential_containers.runtime.runtime_handlers), which is what playbooks call. It edits the
+  - This is the node's half of M(confidential_containers.runtime.runtime_handlers). Playbooks call that module, which edits the
     texts on the controller, where a TOML library is.
-  - With O(state=applied) the new files are tried with the engine's own C(config dump), journalled, written atomically,
-    the engine is restarted once and its CRI is asked what it serves. Whatever fails, the bytes of before come back.
+  - With O(state=applied), the engine's own C(config dump) tries the new files first. Then the change is written to the journal,
+    the files are replaced atomically, the engine is restarted once, and its CRI is asked what it serves. If anything fails, the
+    previous bytes come back.
 options:
   state:
     description:
-      - V(read) returns the engine's files, V(applied) replaces them.
-      - V(restored) ends the open run named in O(run), artifacts included - rolled back, unless it was committed already.
+      - V(read) returns the engine's files.
+      - V(applied) replaces them.
+      - V(restored) ends the open run that O(run) names, including its artifacts. The run is rolled back, unless it was
+        committed already.
     type: str
     required: true
     choices: [read, applied, restored]
   files:
-    description: The files to replace, in this order.
+    description: The files to replace, one after the other.
     type: list
     elements: dict
     default: []
     suboptions:
       path:
-        description: Absolute path.
+        description: The absolute path of the file.
         type: path
         required: true
       expected:
-        description: Digest (C(sha256:)) of the file when it was read; empty when it was not there.
+        description: The digest (C(sha256:)) of the file when it was read. Empty if there was no file.
         type: str
         default: ""
       content:
-        description: New content, base64. The file is removed without it.
+        description: The new content, in base64. Without this option, the file is removed.
         type: str
       before:
-        description: Content without anything of this collection, base64, which comes back when the handlers go.
+        description: The content without anything of this collection, in base64. It comes back when the handlers are removed.
         type: str
       builtin:
-        description: Handlers of the engine's own defaults that O(files[].content) writes out, name to table.
+        description: Handlers of the engine's own defaults that O(files[].content) writes out, by name. The values are their tables.
         type: dict
         default: {}
       disabled:
-        description: Plugins that O(files[].content) enables, as the file's C(disabled_plugins) named them.
+        description: Plugins that O(files[].content) enables, with their names in the file's C(disabled_plugins).
         type: list
         elements: str
         default: []
   trial:
-    description: Files for a trial run of the engine, name to content (base64).
+    description: Files for a trial run of the engine, by name. The values are their contents, in base64.
     type: dict
     default: {}
   handlers:
-    description: The handlers of this collection that the engine serves afterwards, name to table.
+    description: The handlers of this collection that the engine serves afterwards, by name. The values are their tables.
     type: dict
     default: {}
   proxy_plugins:
-    description: The proxy plugins of this collection that the engine knows afterwards, name to table.
+    description: The proxy plugins of this collection that the engine knows afterwards, by name. The values are their tables.
     type: dict
     default: {}
   links:
-    description: Links to shims, path to target.
+    description: Links to shims, by path. The values are their targets.
     type: dict
     default: {}
   returned:
-    description: Handlers of the user's that come back where those of this collection go.
+    description: Handlers of the user's own that come back when those of this collection are removed.
     type: list
     elements: str
     default: []
@@ -78,7 +81,7 @@ options:
     type: str
     default: ""
   ignore_running_pods:
-    description: Drop handlers although pods use them.
+    description: Remove handlers although pods use them.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -98,11 +101,11 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Read what the engine of this node is configured with
+- name: Read the configuration of this node's engine
   confidential_containers.runtime.engine_config:
     state: read
   register: engine
-  no_log: true # registry passwords can be in the text
+  no_log: true # the text can hold registry passwords
 """
 
 RETURN = r"""
@@ -112,42 +115,48 @@ engine:
   type: dict
   sample: {name: containerd, version: 1.7.24, unit: containerd.service, config: /etc/containerd/config.toml}
 files:
-  description: All that the engine reads and we write, path to content (base64), null where there is no such file.
+  description:
+    - All files that the engine reads and that this collection writes, by path. The values are their contents, in base64, or
+      null if there is no such file.
   returned: O(state=read)
   type: dict
 before:
-  description: Of each file that is as this collection left it, the content of before (base64, null for no file).
+  description:
+    - The previous contents of the files that are still as this collection left them, by path, in base64. The value is null if
+      there was no file.
   returned: O(state=read)
   type: dict
 edited:
-  description: The files that this collection has edited.
+  description: The files in which this collection has made edits.
   returned: O(state=read)
   type: list
   elements: str
 builtin:
-  description: Handlers of the engine's own defaults that were written out, name to table.
+  description: Handlers of the engine's own defaults that were written out, by name. The values are their tables.
   returned: O(state=read)
   type: dict
 disabled:
-  description: Plugins that were enabled, by the file whose C(disabled_plugins) named them.
+  description: Plugins that were enabled, by the path of the file whose C(disabled_plugins) named them.
   returned: O(state=read)
   type: dict
 owned:
-  description: This collection's handlers in the files, name to table as it was written.
+  description: This collection's handlers in the files, by name. The values are their tables as they were written.
   returned: O(state=read)
   type: dict
 proxy_plugins:
-  description: This collection's proxy plugins in the files, name to table as it was written.
+  description: This collection's proxy plugins in the files, by name. The values are their tables as they were written.
   returned: O(state=read)
   type: dict
 dead:
   description:
-    - Handlers that are configured although what they need was removed with this collection's artifacts, name to the path that
-      is missing.
+    - Handlers that are still configured, although what they need was removed with this collection's artifacts, by name. The
+      values are the paths that are missing.
   returned: O(state=read)
   type: dict
 unstartable:
-  description: Shims of this collection's handlers on file systems from which nothing can be started any more, path to C(found) and C(remedy).
+  description:
+    - Shims of this collection's handlers on file systems from which nothing can be started any more, by path. The values have
+      C(found) and C(remedy).
   returned: O(state=read)
   type: dict
 dump:
@@ -155,7 +164,7 @@ dump:
   returned: O(state=read)
   type: str
 served:
-  description: The handlers that the running engine serves; none where its CRI is disabled.
+  description: The handlers that the running engine serves. Empty if its CRI is disabled.
   returned: success, unless O(state=restored)
   type: list
   elements: str
@@ -165,12 +174,13 @@ restarted:
   type: bool
 links:
   description:
-    - With O(state=applied), the links that were (or would be) set, path to target, null for those that go.
-    - With O(state=read), those that are ours, path to target.
+    - With O(state=applied), the links that were (or would be) set, by path. The values are their targets, or null for links
+      that are removed.
+    - With O(state=read), the links of this collection, by path. The values are their targets.
   returned: success, unless O(state=restored)
   type: dict
 recovered:
-  description: What was done about an interrupted run, V(finished) or V(rolled back); empty when there was none.
+  description: How an interrupted run was ended, V(finished) or V(rolled back). Empty if there was none.
   returned: success, and on failure where there was one
   type: str
 """

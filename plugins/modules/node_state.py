@@ -11,13 +11,14 @@ short_description: Remove what this collection remembers on a node
 version_added: 0.1.0
 author: The confidential_containers.runtime authors (@confidential-containers)
 description:
-  - The last step of a cleanup. Brings back what commands of a payload have left changed (see
-    M(confidential_containers.runtime.payload_command)), and has the engine serve what it is configured with then.
-  - Removes staged payloads, what a pull that was killed left in the engine's content store, and the state directory
-    C(/var/lib/confidential-containers) of a node on which nothing is installed.
+  - This is the last step of a cleanup. It is for a node on which nothing is installed.
+  - Puts back what commands of a payload have left changed, see M(confidential_containers.runtime.payload_command). Then makes
+    the engine serve what it is configured with.
+  - Removes staged payloads, the remains of a killed pull in the engine's content store, and the state directory
+    C(/var/lib/confidential-containers).
 options:
   state:
-    description: Only V(absent); the directory comes by itself with the first installation.
+    description: Only V(absent). The first installation creates the state directory.
     type: str
     default: absent
     choices: [absent]
@@ -35,7 +36,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Forget an installation that was removed
+- name: Remove what is remembered about an installation that was removed
   confidential_containers.runtime.node_state:
     state: absent
 """
@@ -43,13 +44,13 @@ EXAMPLES = r"""
 RETURN = r"""
 edited:
   description:
-    - Files that a payload brought, or its commands left behind, and that somebody has edited since. They stay, and so does what was
-      kept aside for them.
+    - Files that a payload brought, or that its commands left behind, and that somebody has edited since. They stay. What was
+      kept aside for them stays, too.
   returned: success
   type: list
   elements: str
 recovered:
-  description: What was done about an interrupted run, V(finished) or V(rolled back); empty when there was none.
+  description: How an interrupted run was ended, V(finished) or V(rolled back). Empty if there was none.
   returned: success, and on failure where there was one
   type: str
 """

@@ -11,8 +11,8 @@ short_description: Save a payload image to an archive, through a Docker engine o
 version_added: 0.1.0
 author: The confidential_containers.runtime authors (@confidential-containers)
 description:
-  - Has an image of the Docker engine on the controller in a file, which nodes that reach no registry can be given.
-  - Runs on the controller, whatever host the task is for, and says how far it is when it takes longer than five seconds.
+  - Saves an image of the controller's Docker engine to a file. Use this for nodes that reach no registry.
+  - Runs on the controller, whatever host the task is for. Reports its progress if it takes longer than five seconds.
 requirements:
   - docker (Python package, on the controller)
 options:
@@ -21,7 +21,9 @@ options:
     type: str
     required: true
   path:
-    description: The archive, C(docker-archive:PATH) of O(confidential_containers.runtime.payload_extract#module:payload).
+    description:
+      - Where to save the archive. For the nodes, it is C(docker-archive:PATH) in
+        O(confidential_containers.runtime.payload_extract#module:payload).
     type: path
     required: true
   pull:
@@ -32,7 +34,7 @@ options:
     default: missing
     choices: [always, missing, never]
   docker_host:
-    description: The address of the Docker engine. By default what C(DOCKER_HOST) says, or the usual socket.
+    description: The address of the Docker engine. By default, this is C(DOCKER_HOST) of the environment, or else the usual socket.
     type: str
     default: ""
 extends_documentation_fragment:
@@ -63,7 +65,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 path:
-  description: The archive.
+  description: The path of the archive.
   returned: success
   type: str
 digest:
@@ -71,7 +73,7 @@ digest:
   returned: success
   type: str
 architecture:
-  description: The architecture that the image is for.
+  description: The architecture of the image.
   returned: success
   type: str
   sample: amd64

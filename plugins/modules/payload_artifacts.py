@@ -11,14 +11,15 @@ short_description: Install or remove the artifacts of a payload
 version_added: 0.1.0
 author: The confidential_containers.runtime authors (@confidential-containers)
 description:
-  - Brings artifacts that M(confidential_containers.runtime.payload_extract) has staged to the prefix, by rename, so that
-    running sandboxes keep the files that they have open. Writes only what differs.
-  - A change opens a run. M(confidential_containers.runtime.runtime_handlers) commits it, and only then the old files are
-    pruned, or puts the old files back. A run that is never committed is rolled back by the next one.
-  - A file that this collection did not put there is never overwritten (see O(conflicts)), a configuration file that the admin edited is kept.
+  - Installs the artifacts that M(confidential_containers.runtime.payload_extract) has staged. Files are renamed into place, so
+    that running sandboxes keep the files that they have open. Only files that differ are replaced.
+  - A change opens a run. M(confidential_containers.runtime.runtime_handlers) then commits the run, and the old files are
+    removed; or it rolls the run back, and the old files come back. If a run is never committed, the next run rolls it back.
+  - Files that this collection did not put there are never overwritten, see O(conflicts). Configuration files that the admin
+    edited are kept, see O(edited_config).
 options:
   state:
-    description: Whether the artifacts of this payload, or none of ours, shall be there.
+    description: V(present) installs the artifacts of the payload, V(absent) removes all artifacts of this collection.
     type: str
     default: present
     choices: [present, absent]
@@ -29,22 +30,25 @@ options:
     description: Where the artifacts go.
     type: path
   tree:
-    description: The artifacts of a payload that is not on the node yet, for check mode.
+    description:
+      - For check mode, the artifacts of a payload that is not on the node yet, as
+        M(confidential_containers.runtime.payload_extract) returned them.
     type: dict
     default: {}
   conflicts:
     description:
-      - What to do about files of the user's in the place of artifacts. With V(keep_aside) they get C(.kept) behind their name,
-        until the artifacts go.
+      - What to do if files of the user's own are in the place of artifacts.
+      - V(refuse) fails before anything is changed. V(keep_aside) appends C(.kept) to their names until the artifacts are
+        removed.
     type: str
     default: refuse
     choices: [refuse, keep_aside]
   edited_config:
     description:
-      - What to do about configuration files that the admin has edited. V(keep) leaves them as they are and reports them,
-        V(replace) puts the payload's own in their place.
-      - A file in the place of one that nobody remembers, because a cleanup followed, is treated in the same way, and with V(replace) or
-        O(conflicts=keep_aside) kept aside.
+      - What to do about configuration files that the admin has edited.
+      - V(keep) leaves them as they are and reports them. V(replace) puts the payload's own files in their place.
+      - After a cleanup, nobody remembers which files a payload brought. A file that is found in the place of a configuration
+        file is then treated in the same way. With V(replace) or O(conflicts=keep_aside), it is kept aside.
     type: str
     default: keep
     choices: [keep, replace]
@@ -56,7 +60,7 @@ attributes:
     support: full
   diff_mode:
     support: full
-    details: The names of files, not their contents.
+    details: Shows the names of files, not their contents.
   idempotent:
     support: full
 seealso:
@@ -77,40 +81,40 @@ EXAMPLES = r"""
     tree: "{{ payload.tree | default({}) }}"
   register: artifacts
 
-- name: Serve its handlers, which commits the artifacts, too
+- name: Serve its handlers, and commit the artifacts
   confidential_containers.runtime.runtime_handlers:
     handlers: "{{ payload.handlers }}"
     run: "{{ artifacts.run }}"
 
-- name: Take the handlers out again
+- name: Remove the handlers
   confidential_containers.runtime.runtime_handlers:
     handlers: []
 
-- name: Remove the artifacts, which no handler uses any more
+- name: Remove the artifacts
   confidential_containers.runtime.payload_artifacts:
     state: absent
 """
 
 RETURN = r"""
 run:
-  description: The run that was opened, for M(confidential_containers.runtime.runtime_handlers); empty when nothing changed.
+  description: The run that was opened, for M(confidential_containers.runtime.runtime_handlers). Empty if nothing changed.
   returned: success
   type: str
 files:
-  description: How many files were added, replaced, removed (once the run is committed) and kept.
+  description: How many files were added, replaced, removed and kept. Files are removed only when the run is committed.
   returned: success
   type: dict
   sample: {added: 12, replaced: 0, removed: 0, kept: 0}
 edited:
   description:
-    - Configuration files that the admin has edited and that stay as they are. One that no installation of this collection is known to
-      have brought counts as edited.
-    - With O(state=absent), all that stays of the user's, whenever the artifacts were removed.
+    - Configuration files that the admin has edited and that stay as they are. If no installation of this collection is known to
+      have brought a file, it counts as edited.
+    - With O(state=absent), all files of the user's own that stay, whenever the artifacts were removed.
   returned: success
   type: list
   elements: str
 recovered:
-  description: What was done about an interrupted run, V(finished) or V(rolled back); empty when there was none.
+  description: How an interrupted run was ended, V(finished) or V(rolled back). Empty if there was none.
   returned: success, and on failure where there was one
   type: str
 """

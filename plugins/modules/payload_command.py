@@ -7,69 +7,73 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: payload_command
-short_description: Run a command that a payload brings, as the operator would, and undo it when it breaks the node
+short_description: Run a command that a payload brings, as the operator would, and undo it if it breaks the node
 version_added: 0.1.0
 author: The confidential_containers.runtime authors (@confidential-containers)
 description:
-  - Runs the installer of a payload image that M(confidential_containers.runtime.payload_extract) keeps on the node as a whole. The
-    image is the root file system; the command runs in it as root, as a service of the node's systemd, with the volumes of the
-    contract mounted. Both C(nsenter) and C(systemctl) over the mounted bus reach the node's systemd.
-  - What the engine's configuration, the prefixes of payloads, C(/etc/systemd/system), and the writable volumes in C(/etc), C(/opt) and
-    C(/usr/local) hold is recorded before. What changes there while the command is at work counts as changed by it.
-  - Afterwards the engine is asked whether it serves. If it does not, or the command fails, all is put back, and the engine is
-    restarted with it.
-  - An engine that does not serve what it is configured with in the end is restarted once more.
-  - A command that never exits is ended when its work is done - when it only waits (C(sleep infinity)), when the engine was
-    restarted and serves the handlers, or when O(done) appears.
-  - Nothing happens when the same command was run in the same way before, and what it has installed is there and served.
+  - Runs the installer of a payload image that M(confidential_containers.runtime.payload_extract) keeps on the node as a whole.
+    The installer runs as root, as a service of the node's systemd. The image is its root file system, and the volumes of the
+    contract are mounted. Both C(nsenter) and C(systemctl) over the mounted bus reach the node's systemd.
+  - Before the command runs, the module records the engine's configuration, the prefixes of payloads, C(/etc/systemd/system),
+    and the writable volumes in C(/etc), C(/opt) and C(/usr/local). Everything that changes there while the command runs counts
+    as changed by the command.
+  - Afterwards, the module asks the engine whether it serves. If it does not, or if the command fails, the module puts
+    everything back, and restarts the engine with it.
+  - If the engine does not serve what it is configured with in the end, it is restarted once more.
+  - A command that never exits is ended when its work is done. That is when it only waits (C(sleep infinity)), when the engine
+    was restarted and serves the handlers, or when O(done) appears.
+  - If the same command was run in the same way before, and what it has installed is there and served, nothing happens.
 options:
   command:
-    description: Which command of the contract to run.
+    description: The command of the contract to run.
     type: str
     required: true
     choices: [pre_install, install, uninstall, post_uninstall, cleanup]
   digest:
     description:
-      - The payload's digest, as M(confidential_containers.runtime.payload_extract) returned it. By default, the one that was
-        installed.
+      - The payload's digest, as M(confidential_containers.runtime.payload_extract) returned it.
+      - By default, the digest of the installed payload.
     type: str
   commands:
     description:
-      - The programs and arguments, by command, where they differ from those that the payload's layout is known for. Those that are
-        given with V(install) are remembered for the other commands.
+      - Programs and arguments, by command, if they differ from those that are known for the payload's layout.
+      - What is given with V(install) is remembered for the other commands.
     type: dict
     default: {}
   volumes:
     description:
-      - Volumes, as a C(CcRuntime) has them in C(installerVolumes) - a list of mappings with C(name), and C(hostPath) or C(emptyDir).
-        By default those that were given with V(install), or those that the payload's layout is known for.
+      - Volumes, as C(installerVolumes) in a C(CcRuntime). This is a list of mappings with C(name), and C(hostPath) or
+        C(emptyDir).
+      - By default, those that were given with V(install), or those that are known for the payload's layout.
     type: list
     elements: dict
   volume_mounts:
-    description: Where the volumes are mounted, as a C(CcRuntime) has it in C(installerVolumeMounts).
+    description: Where the volumes are mounted, as C(installerVolumeMounts) in a C(CcRuntime).
     type: list
     elements: dict
   environment:
     description:
-      - Variables, by name. They are not shown, and what a command prints of those that are called like a secret is masked.
+      - Environment variables, by name. Their values are not shown. If a variable has a name like a secret, its value is masked
+        in the output of the command.
     type: json
   kubectl:
     description:
-      - What a command finds that calls C(kubectl) - V(none), its own one without a configuration; V(stub), one that answers what
-        installers ask, and does nothing; or the path of a kubeconfig on the node.
-      - By default what was said with V(install), or V(none).
+      - What the command gets when it calls C(kubectl).
+      - V(none) is the image's own C(kubectl), without a kubeconfig. V(stub) is a program that answers what installers ask, and
+        does nothing. A path is that of a kubeconfig on the node, for the image's own C(kubectl).
+      - By default, what was given with V(install), or V(none).
     type: str
   done:
-    description: A path on the node that appears when the command's work is done, although it goes on running.
+    description: A path on the node that appears when the command's work is done, for a command that goes on running.
     type: path
     default: ""
   handlers:
-    description: The handlers that the engine is to serve after V(install). By default at least one that it did not serve before.
+    description: The handlers that the engine must serve after V(install). By default, at least one handler that it did not serve before.
     type: list
     elements: str
     default: []
   timeout:
-    description: Seconds that the command may take.
+    description: The seconds that the command may take.
     type: int
     default: 600
   ignore_running_pods:
@@ -85,7 +89,8 @@ attributes:
   check_mode:
     support: partial
     details:
-      - What a stranger's program would do is unknown. Its arguments, mounts and the names of its variables are shown.
+      - Nobody can know what a stranger's program would do. Check mode shows its arguments, its mounts, and the names of its
+        environment variables.
   diff_mode:
     support: full
     details:
@@ -103,7 +108,7 @@ EXAMPLES = r"""
     whole: true
   register: payload
 
-- name: Let it install itself
+- name: Run its installer
   confidential_containers.runtime.payload_command:
     command: install
     digest: "{{ payload.digest }}"
@@ -111,7 +116,7 @@ EXAMPLES = r"""
       NODE_NAME: "{{ inventory_hostname }}"
     kubectl: stub
 
-- name: Let it remove itself again
+- name: Run its uninstaller
   confidential_containers.runtime.payload_command:
     command: uninstall
 """
@@ -119,8 +124,8 @@ EXAMPLES = r"""
 RETURN = r"""
 argv:
   description:
-    - The program and its arguments, as they were given. C($(NAME)) in them stands for the value of a variable, which only the
-      started process gets.
+    - The program and its arguments, as they were given. C($(NAME\)) in them stands for the value of an environment variable,
+      which only the started process gets.
   returned: when it is known
   type: list
   elements: str
@@ -143,20 +148,20 @@ files:
   returned: when the command was run
   type: dict
 output:
-  description: The last lines that the command has printed. All of them are in the node's journal.
+  description: The last lines that the command printed. The node's log has all lines.
   returned: when the command was run
   type: list
   elements: str
 status:
-  description: Its exit status; 0 for a command that was ended when its work was done.
+  description: The exit status of the command. V(0) if the command was ended because its work was done.
   returned: when the command was run
   type: int
 warning:
-  description: What went wrong after the work was done; empty when nothing did.
+  description: What went wrong after the work was done. Empty if nothing went wrong.
   returned: when the command was run
   type: str
 recovered:
-  description: What was done about an interrupted run, V(finished) or V(rolled back); empty when there was none.
+  description: How an interrupted run was ended, V(finished) or V(rolled back). Empty if there was none.
   returned: success, and on failure where there was one
   type: str
 """

@@ -11,98 +11,105 @@ short_description: Verify a runtime payload image and stage its artifacts on the
 version_added: 0.1.0
 author: The confidential_containers.runtime authors (@confidential-containers)
 description:
-  - Reads a payload image, checks its manifest and every layer against their digests, and extracts the artifacts to a
-    directory beside the prefix, from which M(confidential_containers.runtime.payload_artifacts) installs them.
-  - Nothing is sent or written when the payload is installed and intact, or staged already, and nothing read but what tells its digest.
-  - Says which runtime handlers the payload offers, and why a node cannot run one.
+  - Reads a payload image, checks its manifest and every layer against their digests, and extracts the artifacts to a directory
+    beside the prefix. M(confidential_containers.runtime.payload_artifacts) installs them from there.
+  - If the payload is installed and intact, or staged already, nothing is sent or written. Then the module reads only what tells
+    the payload's digest.
+  - Returns which handlers the payload offers, and why a node cannot run one of them.
 options:
   payload:
     description:
       - The payload, in the notation of containers-transports(5).
-      - C(docker://[HOST/]REPOSITORY[:TAG][@DIGEST]) is pulled by the node's own containerd, without unpacking it there. What
-        names no transport is such a reference. A tag is resolved once per run of a playbook, for all nodes.
-      - C(oci-archive:PATH[:IMAGE]) and C(docker-archive:PATH[:IMAGE]) are image archives, C(oci:PATH[:IMAGE]) is a directory
+      - C(docker://[HOST/]REPOSITORY[:TAG][@DIGEST]) is an image in a registry. The node's own containerd pulls it, without
+        unpacking it there. A reference without a transport means the same. A tag is resolved once per run of a playbook, for
+        all nodes.
+      - C(oci-archive:PATH[:IMAGE]) and C(docker-archive:PATH[:IMAGE]) are image archives. C(oci:PATH[:IMAGE]) is a directory
         with an OCI layout.
-      - C(docker-daemon:IMAGE) is an image of a Docker engine on the controller, which is pulled there if it lacks it, and saved.
-      - C(tarball:PATH) is a release tarball, plain or compressed with gzip, xz or zstd; C(dir:PATH) an extracted payload.
-      - A release that comes in several tarballs is a list of C(tarball:PATH). They go to one prefix, and none of them may have another
-        content than the others in the same place.
+      - C(docker-daemon:IMAGE) is an image of the controller's Docker engine. The engine pulls the image if it lacks it, and
+        saves it.
+      - C(tarball:PATH) is a release tarball, plain or compressed with gzip, xz or zstd. C(dir:PATH) is an extracted payload.
+      - For a release that comes in several tarballs, give a list of C(tarball:PATH). They go to one prefix. If two of them have
+        different contents in the same place, the payload is refused.
     type: raw
     required: true
   payload_on:
     description:
-      - Where PATH is - on the V(controller), from which it is sent, or on the V(node) already.
-      - V(node) for C(docker://), which the node pulls, otherwise V(controller).
+      - Where PATH is. V(controller) sends it to the node. V(node) means that it is on the node already.
+      - By default V(node) for C(docker://), which the node pulls, and V(controller) for everything else.
     type: str
     choices: [controller, node]
   digest:
     description:
-      - The digest that the payload must have, of its index, its manifest or its configuration; of a tarball, that of the file; of
-        several ones, what C(sha256sum FILE1 FILE2 | cut -d' ' -f1 | sort | sha256sum) prints, with C(sha256:) before it.
+      - The digest that the payload must have. This is the digest of its index, its manifest or its configuration.
+      - For a tarball, it is the digest of the file. For several tarballs, it is what C(sha256sum FILE1 FILE2 | cut -d' ' -f1 |
+        sort | sha256sum) prints, with C(sha256:) before it.
     type: str
     default: ""
   prefix:
     description:
-      - Where the artifacts will go. The prefix that the payload was built for by default.
-      - For another one, paths in configuration files and absolute links are rewritten, and QEMU gets a wrapper that tells it
+      - Where the artifacts will go. By default, the prefix that the payload was built for.
+      - For another prefix, paths in configuration files and absolute links are rewritten, and QEMU gets a wrapper that tells it
         where its firmware is.
     type: path
   own_handlers:
-    description: Names in O(handlers) that may be missing from the payload, because they are handlers of the user's own.
+    description: Names in O(handlers) that the payload may lack, because they are handlers of the user's own.
     type: list
     elements: str
     default: []
   handlers:
-    description: The handlers to choose. Every handler that the node can run by default.
+    description: The handlers to choose. By default, every handler that the node can run.
     type: list
     elements: str
     default: []
   candidates:
     description:
-      - The handlers to choose from when O(handlers) is empty. Those of them that the payload lacks or the node cannot run are left
-        out, with the reason. All that the payload offers by default.
+      - The handlers to choose from if O(handlers) is empty. By default, all that the payload offers.
+      - Handlers that the payload lacks or that the node cannot run are left out, with the reason.
     type: list
     elements: str
     default: []
   edited_config:
-    description: With V(replace), a payload with a configuration file that the admin has edited is not taken for installed.
+    description: With V(replace), a payload does not count as installed if the admin has edited one of its configuration files.
     type: str
     default: keep
     choices: [keep, replace]
   whole:
     description:
-      - Keep the whole image on the node, for M(confidential_containers.runtime.payload_command), instead of staging its artifacts.
-        Its layers are verified and stay as they are stored, until the cleanup.
+      - Keep the whole image on the node, for M(confidential_containers.runtime.payload_command), instead of staging its
+        artifacts.
+      - The layers of the image are verified, and stay as they are stored until the cleanup.
     type: bool
     default: false
   keep:
     description:
-      - Keep the payload's artifacts on the node when they are installed, as a copy, so that a later repair or installation need
-        not fetch them again. They go when another payload is installed, or with a cleanup.
+      - When the artifacts are installed, keep a copy of them on the node. A later repair or installation then need not fetch
+        them again.
+      - The copy is removed when another payload is installed, or by a cleanup.
     type: bool
     default: false
   require_engine:
     description:
-      - Refuse a payload that is not on the node yet, before it is sent there or read there, when the node's engine could not take
-        its handlers, see RV(confidential_containers.runtime.runtime_info#module:problems). O(config_mode) and O(enable_cri) are for that.
-      - Not for O(whole).
+      - If the node's engine could not take the payload's handlers, refuse a payload that is not on the node yet, before it is
+        sent there or read there. The reasons are those in RV(confidential_containers.runtime.runtime_info#module:problems).
+        O(config_mode) and O(enable_cri) are used for this.
+      - Has no effect with O(whole).
     type: bool
     default: false
   serve:
     description:
-      - What M(confidential_containers.runtime.runtime_handlers) will be told - C(overrides), C(proxy_plugins), C(conflicts). With it,
-        what needs no payload to be refused is refused before one is sent or read - an engine's files that cannot be edited, a
-        handler of the user's with a name of O(handlers), a key that no handler's table has.
+      - C(overrides), C(proxy_plugins) and C(conflicts), as M(confidential_containers.runtime.runtime_handlers) will get them.
+      - With this option, some mistakes are refused before a payload is sent or read. These are files of the engine that cannot
+        be edited, a handler of the user's own with a name in O(handlers), and a key that no handler's table has.
     type: dict
     default: {}
   look:
-    description: Set by the action plugin - whether to tell only if the payload is on the node.
+    description: Set by the action plugin. Only tell whether the payload is on the node.
     type: bool
     default: false
   registry_username:
     description:
-      - The user for C(docker://). User and password go to the registry itself only; mirrors that the engine has configured are
-        not asked then.
+      - The user for C(docker://).
+      - User and password are only sent to the registry itself. Mirrors that the engine has configured are not asked.
     type: str
     default: ""
   registry_password:
@@ -111,20 +118,21 @@ options:
     default: ""
   registry_ca:
     description:
-      - The certificates of the CA that the registry's own is signed by, as text (PEM), or the path of such a file on the
-        controller. Those that the engine has configured for the registry are known anyway.
+      - The certificates of the CA that signed the registry's certificate, as text (PEM), or the path of such a file on the
+        controller.
+      - Certificates that the engine has configured for the registry are used in any case.
     type: str
     default: ""
   identities:
-    description: Set by the action plugin - the images of an archive on the controller.
+    description: Set by the action plugin. The images of an archive on the controller.
     type: list
     elements: dict
     default: []
   archive:
-    description: Set by the action plugin - where it has put the archive on the node.
+    description: Set by the action plugin. The path of the archive on the node.
     type: path
   plain:
-    description: Set by the action plugin - layers that it has decompressed, by their digests the digests of what they are now.
+    description: Set by the action plugin. The layers that it has decompressed, by digest. The values are the digests of the decompressed layers.
     type: dict
     default: {}
 extends_documentation_fragment:
@@ -137,8 +145,8 @@ attributes:
   check_mode:
     support: full
     details:
-      - Archives are read where they lie; nothing is sent.
-      - A payload in a registry is pulled, to know what is in it; nothing of it stays.
+      - Archives are read where they are. Nothing is sent.
+      - A payload in a registry is pulled, to find out what is in it, and removed again.
   diff_mode:
     support: none
   idempotent:
@@ -175,7 +183,7 @@ EXAMPLES = r"""
     tree: "{{ payload.tree | default({}) }}"
   register: artifacts
 
-- name: Serve its handlers, which commits the installation
+- name: Serve its handlers, and commit the installation
   confidential_containers.runtime.runtime_handlers:
     handlers: "{{ payload.handlers }}"
     run: "{{ artifacts.run }}"
@@ -189,16 +197,17 @@ digest:
   sample: sha256:2f18...
 digest_kind:
   description:
-    - What V(RV(digest)) is the digest of, V(manifest), or V(config) for archives without a registry manifest; V(file) for a
-      tarball or several ones, and V(directory) for the names, modes, times and contents of an extracted payload.
+    - What RV(digest) is the digest of.
+    - V(manifest), or V(config) for archives without a registry manifest. V(file) for one or several tarballs. V(directory) for
+      the names, modes, times and contents of an extracted payload.
   returned: success
   type: str
 found:
-  description: Whether the payload was V(installed), V(staged), V(kept) as a whole, or V(absent) when the module began.
+  description: What was on the node when the module began. The payload was V(installed), V(staged), V(kept) as a whole, or V(absent).
   returned: success
   type: str
 contract:
-  description: Of an image that is kept as a whole, which installer it brings; empty for one that nobody knows.
+  description: For an image that is kept as a whole, the installer that it brings. Empty if the installer is not known.
   returned: with O(whole), when the image is on the node
   type: str
   sample: confidential-containers
@@ -211,12 +220,12 @@ prefix:
   returned: success, without O(whole)
   type: str
 handlers:
-  description: The handlers to serve, as M(confidential_containers.runtime.runtime_handlers) takes them.
+  description: The handlers to serve, for M(confidential_containers.runtime.runtime_handlers).
   returned: success, without O(whole)
   type: list
   elements: dict
 excluded:
-  description: Handlers of the payload that are left out, with the reason.
+  description: Handlers of the payload that are left out, by name. The values are the reasons.
   returned: success, without O(whole)
   type: dict
   sample: {kata-qemu-snp: "needs AMD SEV-SNP, which this node does not have"}
@@ -230,7 +239,7 @@ tree:
   returned: check mode
   type: dict
 recovered:
-  description: What was done about an interrupted run, V(finished) or V(rolled back); empty when there was none.
+  description: How an interrupted run was ended, V(finished) or V(rolled back). Empty if there was none.
   returned: success, and on failure where there was one
   type: str
 """

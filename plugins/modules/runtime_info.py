@@ -11,8 +11,8 @@ short_description: Tell what a node serves, what is installed on it, and what st
 version_added: 0.1.0
 author: The confidential_containers.runtime authors (@confidential-containers)
 description:
-  - Looks at the container engine (through its own CRI), at what the node is capable of, and at what this collection
-    installed. Changes nothing, and fails on nothing but a missing privilege - what is wrong is in RV(problems).
+  - Looks at the container engine (through its CRI), at the capabilities of the node, and at what this collection has installed.
+  - Changes nothing, and fails only if a privilege is missing. RV(problems) says what is wrong.
 extends_documentation_fragment:
   - confidential_containers.runtime._readiness
   - confidential_containers.runtime._verify
@@ -32,7 +32,7 @@ EXAMPLES = r"""
   confidential_containers.runtime.runtime_info:
   register: node
 
-- name: Stop here when a handler could not be installed
+- name: Stop if handlers cannot be installed
   ansible.builtin.assert:
     that: node.problems | length == 0
     fail_msg: "{{ node.problems | join(' ') }}"
@@ -40,21 +40,21 @@ EXAMPLES = r"""
 
 RETURN = r"""
 engine:
-  description: The engine, its version, unit and paths; empty when there is none that can be configured.
+  description: The engine, its version, unit and paths. Empty if there is no engine that can be configured.
   returned: success
   type: dict
   sample: {name: containerd, version: 1.7.24, unit: containerd.service, config: /etc/containerd/config.toml, active: true}
 config_schema:
-  description: The schema (C(version)) of the engine's main file; 0 when there is none, or it says nothing.
+  description: The schema (C(version)) of the engine's main file. V(0) if there is no file, or if the file does not say it.
   returned: success
   type: int
   sample: 2
 config_mode:
-  description: How handlers would be written, V(drop_in) or V(in_place); empty when they could not be.
+  description: How handlers would be written, V(drop_in) or V(in_place). Empty if they could not be written.
   returned: success
   type: str
 cri:
-  description: Whether the CRI is ready, and if not, why - V(disabled), or the engine's own words.
+  description: Whether the CRI is ready. If not, C(reason) is V(disabled), or what the engine says.
   returned: success
   type: dict
   sample: {ready: true, reason: ""}
@@ -65,7 +65,7 @@ served:
   elements: str
   sample: [kata-qemu, runc]
 pods:
-  description: The running pods of each handler, as namespace/name. The default handler is ''.
+  description: The running pods of each handler, as namespace/name. The name of the default handler is empty.
   returned: success
   type: dict
   sample: {kata-qemu: [default/demo]}
@@ -76,8 +76,9 @@ architecture:
   sample: amd64
 capabilities:
   description:
-    - What shims can need and looking at the node can tell - C(kvm), C(mshv) (Microsoft's hypervisor), C(sev), C(snp), C(tdx), C(se),
-      C(sgx), and C(gpu), an NVIDIA GPU that is bound to vfio-pci, so that a virtual machine can get it.
+    - What shims can need and what can be seen on a node.
+    - C(kvm), C(mshv) (Microsoft's hypervisor), C(sev), C(snp), C(tdx), C(se), C(sgx), and C(gpu), which is an NVIDIA GPU that a
+      virtual machine can get because it is bound to vfio-pci.
   returned: success
   type: dict
   sample: {kvm: true, mshv: false, sev: false, snp: false, tdx: false, se: false, sgx: false, gpu: false}
@@ -87,45 +88,48 @@ installed:
   type: bool
 receipt:
   description:
-    - What is installed - payload, prefix, handlers, number of files, version of the collection, times; C(installer), V(native) or
-      V(payload), and C(commands), those that payloads brought and that were run.
+    - What is installed. The payload, the prefix, the handlers, the number of files, the version of the collection, and the
+      times.
+    - C(installer) is V(native) or V(payload). C(commands) are the commands of payloads that were run.
   returned: success
   type: dict
 drift:
-  description: Artifacts that are not as they were installed, by path - V(missing), V(changed), or V(edited) by the admin.
+  description: Artifacts that are not as they were installed, by path. The values are V(missing), V(changed), or V(edited) by the admin.
   returned: success
   type: dict
 excluded:
-  description: Handlers that the installed payload offers and that this node does not serve, with the reason.
+  description: Handlers that the installed payload offers and this node does not serve, by name. The values are the reasons.
   returned: success
   type: dict
   sample: {kata-qemu-snp: "needs AMD SEV-SNP, which this node does not have"}
 remembers:
-  description: Whether something is or was installed that no cleanup has followed.
+  description: Whether something is installed, or was installed and no cleanup has followed.
   returned: success
   type: bool
 left_behind:
   description:
-    - What commands of a payload have left behind on a node on which nothing is installed, by path - V(added), V(changed) or
-      V(removed). A cleanup brings it back.
+    - What commands of a payload have left behind on a node on which nothing is installed, by path. The values are V(added),
+      V(changed) or V(removed).
+    - A cleanup puts it back.
   returned: success
   type: dict
 stays:
   description:
-    - Files of the user's that stay where nothing of ours has a place any more - configuration files of a payload that they edited, and
-      what was kept aside and could not come back because of these.
+    - Files of the user's own that stay, although nothing of this collection has a place there any more. These are configuration
+      files of a payload that the user edited, and files that were kept aside and could not come back because of these.
   returned: success
   type: list
   elements: str
 waiting:
   description:
-    - Payloads that are on the node and not installed, from runs that failed or were interrupted, by digest - where they are, and how
-      many bytes they take. The next installation uses or removes them, and so does a cleanup.
+    - Payloads that are on the node and not installed, from runs that failed or were interrupted, by digest. The values say
+      where they are, and how many bytes they take.
+    - The next installation uses or removes them. A cleanup removes them.
   returned: success
   type: dict
   sample: {"sha256:2f18...": {path: /opt/.confidential-containers/2f18, bytes: 851443712}}
 interrupted:
-  description: Whether a run was interrupted and waits to be rolled back or finished by the next one.
+  description: Whether a run was interrupted, so that the next run must roll it back or finish it.
   returned: success
   type: bool
 problems:

@@ -11,12 +11,14 @@ short_description: Show the state of nodes as a table
 version_added: 0.1.0
 author: The confidential_containers.runtime authors (@confidential-containers)
 description:
-  - Prints what M(confidential_containers.runtime.runtime_info) said of each node, a row for each, at most as wide as the terminal.
+  - Prints what M(confidential_containers.runtime.runtime_info) returned for each node. Each node has a row. The table is at
+    most as wide as the terminal.
   - Runs on the controller, once for all hosts.
-  - Prints nothing under a callback plugin that is not of ansible-core, such as one that writes JSON. RV(lines) has the table then.
+  - Prints nothing under a callback plugin that is not part of ansible-core, such as one that writes JSON. The table is then in
+    RV(lines).
 options:
   nodes:
-    description: Node to the module's result. A node that could not be asked has a mapping without C(problems).
+    description: The results of the module, by node. A node that could not be asked has a mapping without C(problems).
     type: dict
     required: true
 extends_documentation_fragment:
@@ -46,7 +48,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 lines:
-  description: The lines of the table, its heading first, and as long as they need to be.
+  description: The lines of the table, beginning with its heading. They are as long as they need to be.
   returned: success
   type: list
   elements: str
