@@ -12,19 +12,18 @@ class ModuleDocFragment:
 options:
   engine:
     description:
-      - The container engine of the node.
-      - V(auto) finds it by its systemd unit.
-      - With C(group/confidential_containers.runtime.engine) in C(module_defaults), it is said once for all modules.
+      - The container engine of the node. V(auto) finds it by its systemd unit.
+      - To set this option once for all modules, use C(group/confidential_containers.runtime.engine) in C(module_defaults).
     type: str
     default: auto
     choices: [auto, containerd]
   engine_config:
-    description: The engine's main configuration file. By default the one that its daemon runs with.
+    description: The engine's main configuration file. By default, the file with which its daemon runs.
     type: path
   engine_unit:
-    description: The systemd unit of the engine. Found by default.
+    description: The systemd unit of the engine. By default, it is detected.
     type: str
   engine_socket:
-    description: The engine's CRI socket. By default the one of its command line, or else of its configuration.
+    description: The engine's CRI socket. By default, the one on its command line, or else the one in its configuration.
     type: path
 """

@@ -11,16 +11,16 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   limits:
-    description: Bounds on what the payload may unfold to.
+    description: Limits on what the payload may unpack to.
     type: dict
     suboptions:
       bytes:
-        description: Of all layers unpacked. 32 GiB by default.
+        description: The bytes of all layers, unpacked. By default 32 GiB.
         type: int
       members:
-        description: Of all archives in it. 200000 by default.
+        description: The members of all archives in the payload. By default 200000.
         type: int
       ratio:
-        description: Of unpacked to packed bytes. 2000 by default.
+        description: The ratio of unpacked to packed bytes. By default 2000.
         type: int
 """

@@ -11,12 +11,12 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   config_mode:
-    description: The mode in which handlers will be written, see M(confidential_containers.runtime.runtime_handlers).
+    description: How handlers will be written later, see M(confidential_containers.runtime.runtime_handlers).
     type: str
     default: auto
     choices: [auto, drop_in, in_place]
   enable_cri:
-    description: Whether a disabled CRI is no problem, because it will be enabled.
+    description: Whether a disabled CRI is no problem, because it will be enabled later.
     type: bool
     default: false
 """

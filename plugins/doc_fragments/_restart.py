@@ -12,8 +12,8 @@ class ModuleDocFragment:
 options:
   engine_timeout:
     description:
-      - Seconds that a restart of the engine may take until its CRI serves again. At least 10.
-      - With C(group/confidential_containers.runtime.restart) in C(module_defaults), it is said once for all modules.
+      - The seconds within which the engine's CRI must serve again after a restart. At least 10.
+      - To set this option once for all modules, use C(group/confidential_containers.runtime.restart) in C(module_defaults).
     type: int
     default: 120
 """

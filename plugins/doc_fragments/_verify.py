@@ -12,8 +12,8 @@ class ModuleDocFragment:
 options:
   verify:
     description:
-      - Read every file that is installed, and compare its digest with the one that it had. Otherwise a file that has the size,
-        the modification time and the inode that it had counts as unchanged.
+      - Read every installed file, and compare its digest with the one that it had.
+      - Otherwise, a file counts as unchanged if its size, modification time and inode are unchanged.
     type: bool
     default: false
 """

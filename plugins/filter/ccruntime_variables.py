@@ -22,16 +22,17 @@ short_description: Convert a CcRuntime manifest to role variables
 version_added: 0.1.0
 author: The confidential_containers.runtime authors (@confidential-containers)
 description:
-  - Checks a manifest of the operator's custom resource C(CcRuntime) (C(confidentialcontainers.org/v1beta1)) against its CRD and
-    returns the variables of this collection's roles that it stands for.
-  - What the CRD would refuse is an error that names its place, and so is what only Kubernetes can do, for example a volume with a
-    secret in it. The spellings of older versions are accepted, and fields that nothing becomes of are reported.
+  - Checks a manifest of the operator's custom resource C(CcRuntime) (C(confidentialcontainers.org/v1beta1)) against its CRD.
+    Returns the variables of this collection's roles that have the same meaning.
+  - What the CRD would refuse is an error that names the place. So is everything that only Kubernetes can do, for example a
+    volume with a secret in it.
+  - The spellings of older versions are accepted. Fields that have no effect are reported.
 positional: _input
 options:
   _input:
     description:
-      - The text of a YAML stream with exactly one C(CcRuntime) in it, as C(kubectl kustomize) and C(kubectl get -o yaml) print it,
-        or a mapping that is one.
+      - The text of a YAML stream with exactly one C(CcRuntime) in it, as C(kubectl kustomize) and C(kubectl get -o yaml) print
+        it. Or a mapping that is a C(CcRuntime).
       - At most 1 MiB.
     type: raw
     required: true
@@ -41,12 +42,12 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Install what a manifest of the operator stands for
+- name: Install with a manifest of the operator
   hosts: coco_nodes
   vars:
     manifest: "{{ lookup('ansible.builtin.file', 'ccruntime.yaml') | confidential_containers.runtime.ccruntime_variables }}"
   tasks:
-    - name: Show what nothing becomes of
+    - name: Show which fields have no effect
       ansible.builtin.debug:
         msg: "{{ manifest.notes }}"
       run_once: true
@@ -67,7 +68,7 @@ _value:
     variables:
       description:
         - The role variables that the manifest sets. An empty list, mapping or text sets nothing, as in the operator.
-        - They can hold secrets, in C(coco_environment_variables) and in the hooks.
+        - C(coco_environment_variables) and the hooks can hold secrets.
       type: dict
       sample:
         coco_payload: quay.io/kata-containers/kata-deploy:3.15.0
@@ -76,26 +77,26 @@ _value:
         coco_install_cmd: [/opt/kata-artifacts/scripts/kata-deploy.sh, install]
         coco_debug: false
     runtime_classes:
-      description: The RuntimeClasses, each once, those of the old C(runtimeClassNames) included.
+      description: The RuntimeClasses, including those of the older C(runtimeClassNames). Each is listed once.
       type: list
       elements: dict
       contains:
         name:
-          description: The class, which has the name of its handler. C(kata) is the class of the default handler.
+          description: The name of the class, which is also the name of its handler. C(kata) is the class of the default handler.
           type: str
         snapshotter:
-          description: Its snapshotter, or nothing.
+          description: The snapshotter of the class, or empty.
           type: str
         pulltype:
-          description: How its images are pulled, or nothing.
+          description: How images of the class are pulled, or empty.
           type: str
       sample:
         - {name: kata-clh, snapshotter: "", pulltype: ""}
         - {name: kata-qemu-tdx, snapshotter: nydus, pulltype: guest-pull}
     default_runtime_class:
       description:
-        - The class that the class C(kata) is another name of, or nothing. Where an older manifest lists C(kata) without saying so,
-          that is C(kata-qemu), if it is there.
+        - The class for which the class C(kata) is another name, or empty.
+        - If an older manifest lists C(kata) and names no default, this is C(kata-qemu), if the manifest lists it, too.
       type: str
       sample: kata-qemu
     runtime_name:
@@ -103,11 +104,11 @@ _value:
       type: str
       sample: kata
     node_selector:
-      description: The labels of the nodes that the manifest means. Empty if it does not say.
+      description: The labels of the nodes that the manifest is for. Empty if the manifest has none.
       type: dict
       sample: {node.kubernetes.io/worker: ""}
     notes:
-      description: What nothing becomes of, and why.
+      description: The fields that have no effect, and why.
       type: list
       elements: str
       sample: ["spec.config.installType is not used: a payload is always an image."]

@@ -23,23 +23,24 @@ version_added: 0.1.0
 author: The confidential_containers.runtime authors (@confidential-containers)
 description:
   - Returns the environment in which the operator runs C(installCmd), C(uninstallCmd) and C(cleanupCmd) of a payload on a node.
-  - C(NODE_NAME), C(DEBUG), C(SHIMS), C(DEFAULT_SHIM), C(SNAPSHOTTER_HANDLER_MAPPING), C(PULL_TYPE_MAPPING), C(CREATE_RUNTIMECLASSES)
-    and C(CREATE_DEFAULT_RUNTIMECLASS) are always there, empty if need be. O(environment_variables) come behind them and win.
+  - C(NODE_NAME), C(DEBUG), C(SHIMS), C(DEFAULT_SHIM), C(SNAPSHOTTER_HANDLER_MAPPING), C(PULL_TYPE_MAPPING),
+    C(CREATE_RUNTIMECLASSES) and C(CREATE_DEFAULT_RUNTIMECLASS) are always set, if need be to an empty value.
+    O(environment_variables) win over them.
 positional: _input
 options:
   _input:
     description:
-      - The RuntimeClasses to serve, each with its C(name), C(snapshotter) and C(pulltype), or its name only.
+      - The RuntimeClasses to serve. Each is a mapping with C(name), C(snapshotter) and C(pulltype), or only a name.
       - The class C(kata) is the default class and stands for no shim.
     type: list
     elements: raw
     required: true
   node_name:
-    description: What the node is called in the cluster.
+    description: The name of the node in the cluster.
     type: str
     required: true
   default_runtime_class:
-    description: The class that C(kata) is another name of. Only one that begins with C(kata-) has an effect, as in the operator.
+    description: The class for which C(kata) is another name. As in the operator, it only has an effect if it begins with C(kata-).
     type: str
     default: ""
   debug:
@@ -48,14 +49,14 @@ options:
     default: false
   environment_variables:
     description:
-      - The user's own variables, in the structure of C(environmentVariables) in a CcRuntime - C(name), and C(value) or C(valueFrom),
-        which can only be the node's name.
-      - V($(NAME\)) in a value stands for a variable before it, as in a container.
+      - The user's own variables, as C(environmentVariables) in a C(CcRuntime). Each has a C(name), and C(value) or
+        C(valueFrom), which can only be the node's name.
+      - As in a container, V($(NAME\)) in a value stands for the value of a variable that is further up in the list.
     type: list
     elements: dict
     default: []
   create_runtime_classes:
-    description: Whether the installer creates RuntimeClasses, as the operator wants it to. It needs C(kubectl) for that.
+    description: Whether the installer creates RuntimeClasses, as the operator tells it to. It needs C(kubectl) for this.
     type: bool
     default: true
 seealso:

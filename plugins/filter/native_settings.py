@@ -19,24 +19,25 @@ from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._o
 
 DOCUMENTATION = r"""
 name: native_settings
-short_description: What the environment of a payload's own installer says to a native installation
+short_description: What the environment of a payload's own installer means for a native installation
 version_added: 0.1.0
 author: The confidential_containers.runtime authors (@confidential-containers)
 description:
-  - A native installation (C(coco_installer=native)) does not run a payload's own installer. What the variables for that one say is
-    done where a variable of the roles does the same. About each other one there is a note that says what to do.
-  - C(INSTALLATION_PREFIX) is C(coco_prefix), C(SHIMS) is C(coco_handlers), and C(SNAPSHOTTER_HANDLER_MAPPING) is C(snapshotter) in
-    C(coco_handler_overrides).
-  - Notes do not hold values, which may be secrets.
+  - A native installation (C(coco_installer=native)) does not run the payload's own installer. If a role variable does the same
+    as an environment variable of that installer, this filter returns its value. For each other environment variable, it returns
+    a note that says what to do.
+  - C(INSTALLATION_PREFIX) becomes C(coco_prefix). C(SHIMS) becomes C(coco_handlers). C(SNAPSHOTTER_HANDLER_MAPPING) becomes
+    C(snapshotter) in C(coco_handler_overrides).
+  - Notes contain no values, because these can be secrets.
 positional: _input
 options:
   _input:
-    description: The variables, in the structure of C(environmentVariables) in a C(CcRuntime).
+    description: The variables, as C(environmentVariables) in a C(CcRuntime).
     type: list
     elements: dict
     required: true
   runtime_classes:
-    description: The RuntimeClasses, each with its C(name) and C(pulltype), or its name alone.
+    description: The RuntimeClasses. Each is a mapping with C(name) and C(pulltype), or only a name.
     type: list
     elements: raw
     default: []
@@ -45,7 +46,7 @@ options:
     type: bool
     default: false
   hooks:
-    description: Whether there are hooks, which have the variables, too. Then there is no note about those that no installer is known for.
+    description: Whether there are hooks, which get the variables, too. If so, there are no notes about variables that no known installer reads.
     type: bool
     default: false
 seealso:
@@ -54,31 +55,31 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Show what a native installation does not do
+- name: Show what has no effect on a native installation
   ansible.builtin.debug:
     msg: "{{ ([{'name': 'AGENT_NO_PROXY', 'value': '10.0.0.0/8'}] | confidential_containers.runtime.native_settings).notes }}"
 """
 
 RETURN = r"""
 _value:
-  description: What a native installation takes from the variables.
+  description: What a native installation uses of the variables.
   type: dict
   contains:
     prefix:
-      description: Where to install, or nothing.
+      description: Where to install. Empty if no variable says it.
       type: str
       sample: /srv/opt/kata
     handlers:
-      description: The handlers to serve, or none.
+      description: The handlers to serve. Empty if no variable names them.
       type: list
       elements: str
       sample: [kata-qemu]
     overrides:
-      description: The snapshotters of handlers, in the structure of C(coco_handler_overrides).
+      description: The snapshotters of handlers, as in C(coco_handler_overrides).
       type: dict
       sample: {kata-qemu: {snapshotter: nydus}}
     notes:
-      description: What is not done, and what to do instead.
+      description: What has no effect, and what to do instead.
       type: list
       elements: str
 """

@@ -20,18 +20,18 @@ short_description: Convert a variable that a play reads before it has hosts
 version_added: 0.1.0
 author: The confidential_containers.runtime authors (@confidential-containers)
 description:
-  - Returns C(coco_hosts) or C(coco_serial) as C(hosts) and C(serial) of a play take them.
-  - A play ends in a traceback over a wrong value. What cannot be converted is therefore the default here, and
-    M(confidential_containers.runtime.check_variables), the first task of the play, refuses it in words.
-  - Refuses C(--start-at-task), with which a task would lack what those before it have found out. Nothing later could say so.
+  - Returns C(coco_hosts) or C(coco_serial) in the form in which a play takes them as C(hosts) and C(serial).
+  - A wrong value would end the play with a traceback. So a value that cannot be converted becomes the default here.
+    M(confidential_containers.runtime.check_variables), the first task of the play, then refuses it with a message.
+  - Refuses C(--start-at-task), because tasks would then lack the results of those before them. No later task could detect this.
 positional: _input, name
 options:
   _input:
-    description: The value. None stands for a variable that is not given.
+    description: The value. None means that the variable is not set.
     type: raw
     required: true
   name:
-    description: The variable's name.
+    description: The name of the variable.
     type: str
     required: true
     choices: [coco_hosts, coco_serial]

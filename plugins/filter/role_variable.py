@@ -19,34 +19,35 @@ short_description: Convert the value of a role variable to its type
 version_added: 0.1.0
 author: The confidential_containers.runtime authors (@confidential-containers)
 description:
-  - Returns the value of a variable of this collection's roles as the roles read it. C(-e NAME=VALUE) makes every value text; this
-    makes lists, mappings, booleans and numbers of it.
-  - Names are separated by commas, the arguments of a command as in a shell. Text in JSON is read as such.
-  - What cannot be converted is an error that says what was expected. M(confidential_containers.runtime.check_variables) says it first.
+  - Returns the value of a variable of this collection's roles, as the roles read it. With C(-e NAME=VALUE), every value is
+    text. This filter converts it to a list, a mapping, a boolean or a number.
+  - Names are separated by commas. The arguments of a command are separated as in a shell. Text in JSON is read as JSON.
+  - A value that cannot be converted is an error that says what was expected. M(confidential_containers.runtime.check_variables)
+    reports it before any other task.
 positional: _input, name
 options:
   _input:
-    description: The value. None and C(omit) stand for a variable that is not given.
+    description: The value. None and C(omit) mean that the variable is not set.
     type: raw
     required: true
   name:
-    description: The variable's name.
+    description: The name of the variable.
     type: str
     required: true
   absent:
-    description: What is returned for a variable that is not given and has no default, for example C(omit).
+    description: The result if the variable is not set and has no default, for example C(omit).
     type: raw
 """
 
 EXAMPLES = r"""
-- name: Show which handlers are meant, however they are given
+- name: Show the handlers as a list
   ansible.builtin.debug:
     msg: "{{ 'kata-qemu,kata-clh' | confidential_containers.runtime.role_variable('coco_handlers') }}"
 """
 
 RETURN = r"""
 _value:
-  description: The value, converted. It can be a secret.
+  description: The converted value. It can be a secret.
   type: raw
 """
 

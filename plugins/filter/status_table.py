@@ -16,16 +16,17 @@ short_description: Lay out the state of nodes as a table
 version_added: 0.1.0
 author: The confidential_containers.runtime authors (@confidential-containers)
 description:
-  - Turns what M(confidential_containers.runtime.runtime_info) said of each node into lines of text, a row for each node, with remarks
-    below it. M(confidential_containers.runtime.status_table) shows them.
+  - Returns the results of M(confidential_containers.runtime.runtime_info) as lines of text. Each node has a row, with remarks
+    below it.
+  - M(confidential_containers.runtime.status_table) shows these lines.
 positional: _input
 options:
   _input:
-    description: Node to the module's result. A node that could not be asked has a mapping without C(problems).
+    description: The results of the module, by node. A node that could not be asked has a mapping without C(problems).
     type: dict
     required: true
   width:
-    description: How many characters a line may have. By default, as many as it takes.
+    description: The largest number of characters in a line. By default, lines are as long as they need to be.
     type: int
 """
 
@@ -43,7 +44,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: The lines of the table, its heading first.
+  description: The lines of the table, beginning with its heading.
   type: list
   elements: str
 """

@@ -27,7 +27,7 @@ options:
     required: true
     choices: [read, applied, restored]
   files:
-    description: The files to replace, one after the other.
+    description: The files to replace, in this order.
     type: list
     elements: dict
     default: []
