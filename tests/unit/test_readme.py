@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the README says is done by tests/compat; here, that this is all of it."""
+"""tests/compat runs the commands of the README. Here: no command is forgotten, except for those that are left out for a reason."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is wrong with the content of variables is found before a payload is sent. The rest: tests/unit/playbooks."""
+"""Mistakes in the contents of variables are found before a payload is sent. tests/unit/playbooks has the rest."""
 
 from __future__ import annotations
 

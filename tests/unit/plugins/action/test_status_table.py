@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How the table gets to who reads it."""
+"""How the table is shown: on a terminal, elsewhere, and under other callback plugins."""
 
 from __future__ import annotations
 

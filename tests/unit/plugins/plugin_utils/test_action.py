@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What actions show of their work on a node. That it is so with real connections is shown on real nodes."""
+"""What action plugins show of their work on a node. Integration tests show the same with real connections."""
 
 from __future__ import annotations
 

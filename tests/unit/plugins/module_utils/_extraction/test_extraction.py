@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Tarballs and directories that lie on the node: read once, whether anybody knows them or not."""
+"""Tarballs and directories on the node are read once, whether or not the node knows them already."""
 
 from __future__ import annotations
 

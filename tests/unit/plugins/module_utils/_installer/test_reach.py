@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a payload's command answers for: no directory in which others write, too, but for those that it has access to."""
+"""Which directories a payload's command answers for. If others write in a directory, too, it only counts if the command has access to it."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What stood there before somebody else's program, and bringing it back."""
+"""Record what a directory holds before somebody else's program runs, and put it back."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The unit in which a payload's command runs, and its environment. That systemd reads them so is shown on real nodes."""
+"""The unit in which a payload's command runs, and its environment. Integration tests show that systemd reads them in this way."""
 
 from __future__ import annotations
 

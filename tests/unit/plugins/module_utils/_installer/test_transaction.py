@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which errors undo a command of a payload: all of them. What it does to a real engine is shown on real nodes."""
+"""Every error undoes a command of a payload. Integration tests show what this does to a real engine."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The transaction on an engine that is played: what fails at which step, and what the admin does meanwhile.
+"""The transaction with a fake engine: what fails at each step, and what the admin does in the meantime.
 
 Files are real, in a temporary directory; the engine is a class that reads them when it is started.
 """
