@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import flavours
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import contracts
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import commands
 
 Option = t.Dict[str, t.Any]
 Options = t.Dict[str, Option]
@@ -106,7 +106,7 @@ PAYLOAD_ARTIFACTS: Options = {
 }
 
 PAYLOAD_COMMAND: Options = {
-    "command": {"type": "str", "required": True, "choices": list(contracts.UNDOES)},
+    "command": {"type": "str", "required": True, "choices": list(commands.UNDOES)},
     "digest": {"type": "str"},
     "commands": {"type": "dict", "default": {}},
     "volumes": {"type": "list", "elements": "dict"},

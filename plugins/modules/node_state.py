@@ -60,71 +60,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _arguments, _handover, _module
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import flavours
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Driver
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._handover import Request, Task
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import transaction
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import artifacts
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, mounts
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import staged
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal, Kind
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
-
-
-def _engine(module: AnsibleModule) -> Driver | None:
-    """Return the node's engine, None where there is none (any more)."""
-    try:
-        return flavours.detect(_module.overrides(module.params), restarting=False)
-    except Refusal:
-        return None
-
-
-def _request(module: AnsibleModule, state: State) -> str:
-    """Have what a payload's commands left behind brought back; return the run that does it, '' where there is none."""
-    driver = _engine(module)
-    if not state.receipt().installer.left:
-        return ""
-    if driver is None:
-        transaction.bring_back(state)
-        return ""
-    journal = Journal(state, Kind.INSTALLER)
-    request = Request(journal.run, driver.engine, Task.RESTORE, {}, module.params["engine_timeout"], ignore_pods=True)
-    _handover.leave_request(state, journal, request)
-    return journal.run
-
-
-def _edited(receipt: Receipt) -> list[str]:
-    return sorted({*artifacts.staying(receipt), *transaction.edited(receipt)})
-
-
-def _remembers(state: State) -> bool:
-    """Tell whether there is anything to remove: a mount point stays, empty."""
-    there = os.path.isdir(state.directory)
-    return there and (bool(os.listdir(state.directory)) or not mounts.is_point(state.directory))
-
-
-def _refuse_installed(state: State) -> None:
-    receipt = state.receipt()
-    if receipt.is_installed:
-        raise Refusal(
-            "a node on which nothing of this collection is installed",
-            f"payload {receipt.payload.digest or 'of an unknown digest'} below {receipt.prefix}",
-            "Uninstall first: ansible-playbook confidential_containers.runtime.uninstall.",
-        )
-
-
-def _forget(module: AnsibleModule, state: State) -> None:
-    driver = _engine(module)
-    if driver:
-        driver.clean()
-    staged.forget(state, everything=True)
-    receipt = state.receipt()
-    # Where an edited file stayed, and is gone by now.
-    artifacts.give_back(receipt.prefix, receipt.kept)
-    files.remove_empty_directories(receipt.directories)
-    files.remove_tree(state.directory)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._cleanup import Cleanup
 
 
 def main() -> t.NoReturn:

@@ -125,25 +125,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _arguments, _module
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import contracts
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import artifacts, transaction
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, process
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layouts
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.begin import begin
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal, Stage, Swap
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.staged import find, working_directory
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
-
-if t.TYPE_CHECKING:
-    from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.extract import Tree
-
-#: What SELinux does on a node that has it: 1, it forbids; 0, it only reports.
-_ENFORCING = "/sys/fs/selinux/enforce"
-
-#: How a decision is shown in a diff.
-_SIGNS = (("add", "+"), ("replace", "~"), ("remove", "-"), ("edited", "="))
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import installation
 
 
 def _wanted(params: t.Mapping[str, t.Any]) -> installation.Wanted:

@@ -175,7 +175,6 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils im
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import flavours
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._handover import Request, Task
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import command, transaction
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.commands import UNDOES
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal, Kind
 
 

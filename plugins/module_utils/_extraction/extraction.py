@@ -24,7 +24,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
     Progress,
     Staging,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import contracts, kept
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import kept
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import hardware
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layouts, streams, tarball
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.archive import (
@@ -32,6 +32,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._p
     require_digest,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.reference import REGISTRY
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._run import commands
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
 
 if t.TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Extraction:
                 "Name an image, or leave coco_installer out: a tarball is installed natively.",
             )
         if not request.whole:
-            contracts.refuse_installed(self._receipt)
+            commands.refuse_installed(self._receipt)
         if request.prefix:
             layouts.check_prefix(request.prefix)
 

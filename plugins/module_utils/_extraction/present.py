@@ -24,7 +24,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
 
 if t.TYPE_CHECKING:
-    from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.extract import Tree
+    from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tree import Tree
 
 
 class Present:

@@ -136,7 +136,7 @@ def start(program: Program) -> str:
         raise Refusal(
             f"{program.argv[0]} of the payload to start",
             " / ".join(masked(words[-3:], program.environment)),
-            f"That is what systemd says of it; see also 'journalctl -u {NAME}' on the node.",
+            f"'journalctl -u {NAME}' on the node shows more.",
         )
     return running().invocation
 

@@ -14,7 +14,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._p
 
 if t.TYPE_CHECKING:
     from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.components import Components
-    from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.extract import Tree
+    from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tree import Tree
 
 
 @dataclass(frozen=True)

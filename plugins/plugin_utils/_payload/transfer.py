@@ -129,7 +129,7 @@ class Directory:
             raise Refusal(
                 "a directory for the payload on the node (ansible_remote_tmp)",
                 str(done["stderr"]).strip(),
-                "See to that on the node, or name another directory in ansible_remote_tmp.",
+                "Create a directory there that the remote user can write to, or name another one in ansible_remote_tmp.",
             )
         return str(done["stdout"])
 

@@ -136,7 +136,7 @@ def test_what_a_play_cannot_see_is_refused(play: t.Callable[..., Run], name: str
     run = play("install", *GOOD, inventory=with_vars(group, **{name: value}))
     assert run.status != 0
     assert f"Expected {name} with -e, if at all" in run.output
-    assert f"start with -e {name}=" in run.output
+    assert f"run the playbook with -e {name}=" in run.output
 
 
 def test_a_group_that_only_the_inventory_names_is_not_looked_for(play: t.Callable[..., Run]) -> None:
