@@ -46,7 +46,7 @@ def table(messages: t.Iterable[Message]) -> str:
         if (message.file, message.function) != (file, function):
             lines.append(f"  {message.function}")
         file, function = message.file, message.function
-        lines += [f"    {name:<8}  {text}" for name, text in message.parts.items()]
+        lines += [f"    {name:<8}  {text}".rstrip() for name, text in message.parts.items()]
     return "\n".join(lines).strip() + "\n"
 
 

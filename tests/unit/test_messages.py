@@ -27,6 +27,7 @@ def test_the_table_is_that_of_the_source() -> None:
 def test_a_message_can_be_acted_upon(message: Message) -> None:
     remedy = message.parts.get("remedy", "")
     assert not EMPTY.search(remedy)
+    assert remedy or "remedy" not in message.parts
     if remedy and not remedy.endswith("}"):
         assert remedy.endswith(".")
         assert remedy[0] in "'{" or remedy[0].isupper()

@@ -251,4 +251,8 @@ def _copy(what: t.Sequence[str], target: str) -> None:
     done = process.run(["cp", "--archive", "--reflink=auto", *what, target], timeout=3600)
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines()
-        raise Refusal(f"a copy in {target}", lines[-1] if lines else f"exit status {done.returncode} of cp", "")
+        raise Refusal(
+            f"a copy in {target}",
+            lines[-1] if lines else f"exit status {done.returncode} of cp",
+            "Nothing was changed.",
+        )

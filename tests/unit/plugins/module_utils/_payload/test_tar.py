@@ -223,7 +223,9 @@ def test_an_image_archive(tmp_path: Path, damage: bytes, says: str) -> None:
     entries = archive.entries(archive.image(archive.layer(tar(artifact(file("bin/x"))))))
     for whole in (entries, docker_entries(tar(artifact(file("bin/x"))))):
         (tmp_path / "payload.tar").write_bytes(members(*whole) + damage)
-        with pytest.raises(Refusal, match=r"a whole image archive at .*the last member before it.*Fetch or create the archive"):
+        with pytest.raises(
+            Refusal, match=r"a whole image archive at .*the last member before it.*Fetch or create the archive"
+        ):
             extract(tmp_path / "payload.tar")
     assert says
 
