@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Bounds on what a payload may unfold to."""
+    """Limits on what a payload may unpack to."""
 
     DOCUMENTATION = r"""
 options:

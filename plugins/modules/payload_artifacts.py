@@ -14,7 +14,7 @@ description:
   - Installs the artifacts that M(confidential_containers.runtime.payload_extract) has staged. Files are renamed into place, so
     that running sandboxes keep the files that they have open. Only files that differ are replaced.
   - A change opens a run. M(confidential_containers.runtime.runtime_handlers) then commits the run, and the old files are
-    removed; or it rolls the run back, and the old files come back. If a run is never committed, the next run rolls it back.
+    removed. Or it rolls the run back, and the old files come back. If a run is never committed, the next run rolls it back.
   - Files that this collection did not put there are never overwritten, see O(conflicts). Configuration files that the admin
     edited are kept, see O(edited_config).
 options:
@@ -115,7 +115,7 @@ edited:
   elements: str
 recovered:
   description: How an interrupted run was ended, V(finished) or V(rolled back). Empty if there was none.
-  returned: success, and on failure where there was one
+  returned: success, and failure if there was an interrupted run
   type: str
 """
 

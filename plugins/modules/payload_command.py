@@ -126,43 +126,43 @@ argv:
   description:
     - The program and its arguments, as they were given. C($(NAME\)) in them stands for the value of an environment variable,
       which only the started process gets.
-  returned: when it is known
+  returned: if it is known
   type: list
   elements: str
 handlers:
   description: The handlers that the engine serves because of the payload.
-  returned: when the command was run
+  returned: if the command was run
   type: list
   elements: str
 served:
   description: All handlers that the engine serves.
-  returned: when the command was run
+  returned: if the command was run
   type: list
   elements: str
 restarted:
   description: Whether the engine was restarted, by the command or after it.
-  returned: when the command was run
+  returned: if the command was run
   type: bool
 files:
   description: The paths that the command has V(added), V(changed) or V(removed).
-  returned: when the command was run
+  returned: if the command was run
   type: dict
 output:
   description: The last lines that the command printed. The node's log has all lines.
-  returned: when the command was run
+  returned: if the command was run
   type: list
   elements: str
 status:
   description: The exit status of the command. V(0) if the command was ended because its work was done.
-  returned: when the command was run
+  returned: if the command was run
   type: int
 warning:
   description: What went wrong after the work was done. Empty if nothing went wrong.
-  returned: when the command was run
+  returned: if the command was run
   type: str
 recovered:
   description: How an interrupted run was ended, V(finished) or V(rolled back). Empty if there was none.
-  returned: success, and on failure where there was one
+  returned: success, and failure if there was an interrupted run
   type: str
 """
 

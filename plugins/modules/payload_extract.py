@@ -208,7 +208,7 @@ found:
   type: str
 contract:
   description: For an image that is kept as a whole, the installer that it brings. Empty if the installer is not known.
-  returned: with O(whole), when the image is on the node
+  returned: with O(whole), if the image is on the node
   type: str
   sample: confidential-containers
 layout:
@@ -231,7 +231,7 @@ excluded:
   sample: {kata-qemu-snp: "needs AMD SEV-SNP, which this node does not have"}
 edited:
   description: Configuration files that the admin has edited.
-  returned: when the payload is installed
+  returned: if the payload is installed
   type: list
   elements: str
 tree:
@@ -240,7 +240,7 @@ tree:
   type: dict
 recovered:
   description: How an interrupted run was ended, V(finished) or V(rolled back). Empty if there was none.
-  returned: success, and on failure where there was one
+  returned: success, and failure if there was an interrupted run
   type: str
 """
 

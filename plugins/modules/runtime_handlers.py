@@ -167,6 +167,6 @@ engine:
   type: dict
 recovered:
   description: How an interrupted run was ended, V(finished) or V(rolled back). Empty if there was none.
-  returned: success, and on failure where there was one
+  returned: success, and failure if there was an interrupted run
   type: str
 """
