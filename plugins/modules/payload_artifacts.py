@@ -24,10 +24,10 @@ options:
     default: present
     choices: [present, absent]
   digest:
-    description: The payload's digest, as M(confidential_containers.runtime.payload_extract) returned it.
+    description: The payload's digest, as M(confidential_containers.runtime.payload_extract) returned it. Required with O(state=present).
     type: str
   prefix:
-    description: Where the artifacts go.
+    description: Where the artifacts go. Required with O(state=present).
     type: path
   tree:
     description:
