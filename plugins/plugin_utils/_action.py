@@ -102,7 +102,8 @@ class RuntimeAction(ActionBase):
         """Return the task's options, checked and converted as the node's half does it. From now on, one that is null counts as one
         that was not given.
 
-        Ansible's own way to do this shows all arguments beside its message, with their passwords.
+        Ansible's own check names a file instead of the module. Where the arguments are not exactly what the user wrote, it also shows
+        their values beside its message, passwords included.
         """
         self._task.args = {name: value for name, value in self._task.args.items() if value is not None}
         checked = ArgumentSpecValidator(spec).validate(self._task.args)

@@ -191,11 +191,11 @@ def test_a_payload_that_is_not_there_is_extracted_after_a_look(make: Make, monke
 def test_what_a_node_lacks_is_sent_and_goes_again(make: Make, release: Path, tmp_path: Path) -> None:
     action = make(ABSENT, {"changed": True}, payload=f"tarball:{release}")
     assert action.act({}) == {"changed": True}
-    looked, extracted = action.asked
-    [identity] = looked["identities"]
+    asked, extracted = action.asked
+    [identity] = asked["identities"]
     assert identity["digest"] == digest_of(release.read_bytes())
-    assert "archive" not in looked
-    assert extracted["identities"] == looked["identities"]
+    assert "archive" not in asked
+    assert extracted["identities"] == asked["identities"]
     assert action.got == release.read_bytes()
     assert not list((tmp_path / "node").iterdir())
 
