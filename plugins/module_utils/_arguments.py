@@ -2,8 +2,10 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""What each module may be told. Both halves of a module check their arguments against the same table, so a wrong one gets the
-same answer from either.
+"""The argument specs: one table for each module.
+
+Both halves of a module, the one on the controller and the one on the node, check their arguments against the same table. So
+both answer a wrong argument in the same way.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ def _text() -> Option:
 
 
 def _choice(first: str, *others: str) -> Option:
-    """Return an option with these values; the first one is the default."""
+    """Return an option with these choices. The first one is the default."""
     return {"type": "str", "default": first, "choices": [first, *others]}
 
 
@@ -111,7 +113,8 @@ PAYLOAD_COMMAND: Options = {
     "commands": {"type": "dict", "default": {}},
     "volumes": {"type": "list", "elements": "dict"},
     "volume_mounts": {"type": "list", "elements": "dict"},
-    # The action makes it one text: of a mapping, each value would be masked wherever it stands in a result, "true" included.
+    # The action turns the mapping into one text. Of a mapping, Ansible would mask every value, even "true", wherever it
+    # stands in a result.
     "environment": {"type": "json", "no_log": True},
     "kubectl": {"type": "str"},
     "limits": LIMITS,
@@ -140,8 +143,8 @@ PAYLOAD_EXTRACT: Options = {
     "serve": {"type": "dict", "default": {}},
     "look": _flag(),
     "registry_username": _text(),
-    # Not inside of a mapping: the node's log would have that as Python writes it, where a password with quotes is spelled in
-    # another way than the one that is masked.
+    # Not part of a mapping: Ansible logs a mapping as Python writes it. A password with quotes is spelled differently there,
+    # so the mask would miss it.
     "registry_password": {"type": "str", "default": "", "no_log": True},
     "registry_ca": _text(),
     "identities": {"type": "list", "elements": "dict", "default": []},

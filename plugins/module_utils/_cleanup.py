@@ -2,9 +2,10 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""The end of all: what this collection remembers on a node on which nothing of it is installed goes, too.
+"""The cleanup of a node on which nothing is installed any more: it removes what this collection still remembers there.
 
-What commands of a payload have left behind is brought back by the unit, if there is an engine that has to serve without it.
+A payload's commands may have left changes on the node. The unit undoes these if the node has an engine, because the engine
+has to serve afterwards.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
 
 
 class Cleanup:
-    """A cleanup of a node. The caller holds the node's lock whenever it calls one of these."""
+    """A cleanup of a node. The caller holds the node's lock during each call."""
 
     def __init__(self, state: State, overrides: Overrides, timeout: float) -> None:
         self._state = state
@@ -43,17 +44,17 @@ class Cleanup:
             )
 
     def is_needed(self) -> bool:
-        """Tell whether there is anything to remove: a mount point stays, empty."""
+        """Tell whether there is anything to remove. A mount point stays, empty."""
         directory = self._state.directory
         return os.path.isdir(directory) and (bool(os.listdir(directory)) or not mounts.is_point(directory))
 
     def staying(self) -> list[str]:
-        """Return the files that stay of the user's, because somebody has edited them."""
+        """Return the files that stay because somebody has edited them."""
         receipt = self._state.receipt()
         return sorted({*artifacts.staying(receipt), *transaction.edited(receipt)})
 
     def bring_back(self) -> str:
-        """Have what a payload's commands left behind brought back; return the run that does it, '' if none has to."""
+        """Undo what a payload's commands have left changed. Return the run in which the unit does that, '' if none has to."""
         if not self._state.receipt().installer.left:
             return ""
         driver = self._driver()
@@ -72,13 +73,13 @@ class Cleanup:
             driver.clean()
         staged.forget(self._state, everything=True)
         receipt = self._state.receipt()
-        # Where an edited file stayed, and is gone by now.
+        # An edited file may have stayed at such a path until now. Once it is gone, the user's own file comes back.
         swap.give_back(receipt.prefix, receipt.kept)
         files.remove_empty_directories(receipt.directories)
         files.remove_tree(self._state.directory)
 
     def _driver(self) -> Driver | None:
-        """Return the driver of the node's engine, None where there is no engine (any more)."""
+        """Return the driver of the node's engine, None if there is no engine (any more)."""
         try:
             return flavours.detect(self._overrides, restarting=False)
         except Refusal:

@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""How this collection says no."""
+"""The error that users see: a refusal in three parts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import traceback
 
 
 class Refusal(Exception):
-    """Something stands in the way; the message is meant for the user.
+    """Something stands in the way. The message is meant for the user.
 
     It has three parts, always in this order: what was expected, what was found, what to do.
     """
@@ -24,7 +24,10 @@ class Refusal(Exception):
 
 
 def as_refusal(error: Exception, expected: str, remedy: str = "") -> Refusal:
-    """Return any error as a refusal. What the system says names a path at most; others could quote a configuration."""
+    """Return any error as a refusal.
+
+    The text of an ``OSError`` names a path at most. Any other text could quote a configuration, so it is left out.
+    """
     if isinstance(error, Refusal):
         return error
     if isinstance(error, OSError):

@@ -2,10 +2,12 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""From the module to the unit: a change is requested by the one and carried out by the other, so that neither a lost connection
-nor a killed ansible-playbook ends it half-way.
+"""The handover of a change: a module leaves a request, and the systemd unit of ``_run.unit`` carries it out.
 
-Request and result lie in /run: a request that a reboot has overtaken is not carried out.
+The change then survives a lost connection and a killed ansible-playbook. This file also picks the transaction that carries
+out, finishes or rolls back a run: ``_native.transaction`` or ``_installer.transaction``.
+
+Request and result lie in /run. A reboot removes them, so nobody carries out a request from before the reboot.
 """
 
 from __future__ import annotations
@@ -49,9 +51,9 @@ class Task(enum.Enum):
 
 @dataclass(frozen=True)
 class Request:
-    """What the unit is to carry out: a ``task`` of an open run, with the plain data of its ``work``.
+    """What the unit has to carry out: a ``task`` of an open run. ``work`` is the plain data of that task.
 
-    ``timeout`` is what the engine may take for a restart; ``ignore_pods`` whether handlers go although pods use them.
+    ``timeout``: how many seconds the engine may take to restart. ``ignore_pods``: remove handlers even if pods use them.
     """
 
     run: str
@@ -72,7 +74,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a request: the ``outcome`` as plain data, or why there is none."""
+    """What became of a request: the ``outcome`` as plain data, or the ``refusal``."""
 
     run: str
     outcome: t.Mapping[str, t.Any] | None = None
@@ -100,7 +102,7 @@ def _result(path: str) -> Result | None:
 
 
 def _result_path(run: str) -> str:
-    """Return where the result of a run is: each has its own, for others may still be waited for."""
+    """Return the path of a run's result. Each run has its own: somebody may still wait for the result of another run."""
     return f"{_DIRECTORY}/result-{run}.json"
 
 
@@ -113,12 +115,12 @@ def leave_request(state: State, journal: Journal, request: Request) -> None:
 
 
 def carried_out(run: str) -> dict[str, t.Any]:
-    """Have the unit carry out the request of ``run``, and return what it did, or raise its refusal."""
+    """Let the unit carry out the request of ``run``. Return its outcome, or raise its refusal."""
     path = _result_path(run)
     with _listening(run):
         unit.start()
         if not unit.wait(lambda: os.path.exists(path)) and _is_requested(run):
-            # A process that was about to end when it was started has not seen the request.
+            # The unit's process was about to end when we started the unit, and has not seen the request.
             unit.start()
             unit.wait(lambda: os.path.exists(path))
         result = _result(path)
@@ -145,7 +147,7 @@ def _listener(run: str) -> str:
 
 @contextlib.contextmanager
 def _listening(run: str) -> t.Iterator[None]:
-    """Show that somebody waits for the result of a run: by a lock, which the kernel lets go with the process."""
+    """Show that somebody waits for the result of a run: hold a lock. The kernel releases it when this process ends."""
     path = _listener(run)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
@@ -174,7 +176,7 @@ def _carry_out(state: State, journal: Journal, request: Request) -> transaction.
     driver, how = flavours.driver(request.engine), (request.timeout, request.ignore_pods)
     if request.task is Task.CHANGE:
         return transaction.carry_out(state, journal, driver, Change.from_plain(request.work), *how)
-    # Not loaded before it is needed: see recover.
+    # Imported only when it is needed: recover says why.
     from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer.transaction import (
         carry_out,
         restore_left,
@@ -185,16 +187,16 @@ def _carry_out(state: State, journal: Journal, request: Request) -> transaction.
 
 
 def recover(state: State) -> tuple[str, list[str]]:
-    """End a run that was interrupted: finish it when it was committed, else roll it back.
+    """End an interrupted run: finish it if it was committed, else roll it back.
 
-    Returns what was done, '' where there was none, and what the user has to know of it.
+    Returns what was done ('' if there was no such run), and what the user has to know about it.
     """
     journal = Journal.find(state)
     if journal is None:
         return "", []
     finish, roll_back = transaction.finish, transaction.roll_back
     if journal.kind is Kind.INSTALLER:
-        # Every module comes through here, and few need it: loading takes a node longer than all else in an unchanged run.
+        # Every module comes through here, and few need this import. It takes longer than the rest of an unchanged run.
         from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import (
             transaction as installer,
         )
@@ -207,9 +209,12 @@ def recover(state: State) -> tuple[str, list[str]]:
 
 
 def unheard() -> str:
-    """Return, once, why the last run failed that nobody was there any more to hear of, and remove what such runs have left."""
+    """Return why the last run failed whose result nobody waited for.
+
+    Removes the results of all such runs, so that the user is told once.
+    """
     found = ""
-    # The version before had one name for all.
+    # The version before had one name for the results of all runs.
     for path in sorted(glob.glob(f"{_DIRECTORY}/result*.json"), key=os.path.getmtime):
         result = _result(path)
         if result is None or _is_listened_for(result.run):
@@ -221,16 +226,16 @@ def unheard() -> str:
 
 
 def main() -> None:
-    """Carry out a request, or, without one, end the run that was interrupted: the unit's program.
+    """Carry out the request. Without one, end the interrupted run. This is the unit's program.
 
-    What it writes goes to the node's journal: not a word of any configuration.
+    Its output goes to the log of the node, so it quotes nothing of any configuration.
     """
     state = State()
     with contextlib.ExitStack() as held:
         try:
             held.enter_context(locked(unit.NAME))
         except (Refusal, OSError) as error:
-            # Who waits has to hear that, too. What is read without the lock is only a name.
+            # The module that waits has to know this, too. Without the lock we read no more than the name of the run.
             request = _requested()
             run = request.run if request else _open_run(state)
             _leave(Result(run, refusal=as_refusal(error, f"run {run} to have the node for itself")))
@@ -247,13 +252,17 @@ def _open_run(state: State) -> str:
 
 
 def _attend(state: State) -> int:
-    """Do what there is to do, leave its result, and return the exit status. The caller holds the lock."""
+    """Carry out the request or end the interrupted run, leave the result, and return the exit status.
+
+    The caller holds the lock.
+    """
     run, status = "", 0
     try:
         try:
             request = _requested()
         finally:
-            # Only once: a process that is killed from here on is started again, finds no request, and undoes what was done.
+            # A request is tried once. If this process is killed from here on, systemd starts it again: it then finds no
+            # request, and undoes what was done.
             files.remove_file(_REQUEST)
         run = request.run if request else ""
         journal = Journal.find(state)
@@ -263,10 +272,10 @@ def _attend(state: State) -> int:
             _leave(Result(run, asdict(outcome)))
         elif journal:
             _end(state, run)
-    except Exception as error:  # noqa: BLE001  (told to who waits)
+    except Exception as error:  # noqa: BLE001  (told to the module that waits)
         _leave(Result(run, refusal=as_refusal(error, f"run {run} to go on to its end", _GOES_ON)))
         if not isinstance(error, Refusal):
-            # Not its words, which could quote a configuration.
+            # Without the error's text, which could quote a configuration.
             sys.stderr.writelines([*traceback.format_tb(error.__traceback__), f"{type(error).__name__}\n"])
             status = 1
     left = tidy(state)
@@ -275,9 +284,9 @@ def _attend(state: State) -> int:
 
 
 def _its_own(journal: Journal | None, request: Request) -> Journal:
-    """Return the journal of a request, or refuse that of another run."""
+    """Return the journal of the request's run. Refuse the journal of another run."""
     if journal is None or journal.run != request.run:
-        # Not this unit's to end: who opened it may be at work.
+        # This unit must not end the other run: the process that opened it may be at work.
         raise Refusal(
             f"run {request.run} to be open on the node",
             f"run {journal.run}, which began meanwhile" if journal else "that another run has ended it",
@@ -287,7 +296,7 @@ def _its_own(journal: Journal | None, request: Request) -> Journal:
 
 
 def _end(state: State, run: str) -> t.NoReturn:
-    """End the run that was interrupted, and say so to who may still wait for it, or to the next run."""
+    """End the interrupted run. Raise a refusal that says so, for a module that still waits, or for the next run."""
     said, told = recover(state)
     sys.stdout.write("".join(f"run {run}: {words}\n" for words in (f"{said}.", *told)))
     raise Refusal(

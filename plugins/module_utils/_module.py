@@ -2,7 +2,10 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""The door through which each module goes. The only file here that knows Ansible."""
+"""The door of every module: it takes the lock, ends an interrupted run first, and turns errors into messages.
+
+This is the only file of the node's half that imports Ansible.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +23,10 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Journal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State, locked
 
-#: An engine that needs longer than its time limit is rolled back: too short a limit would undo every run.
+#: Seconds. A run is rolled back if the engine needs longer than its time limit: too short a limit would undo every run.
 _SHORTEST_TIMEOUT = 10
 
-#: Seconds after the last step of a run in which it counts as being at work, and others wait for it.
+#: For so many seconds after its last step a run counts as being at work: other runs wait for it.
 _AT_WORK = 10.0
 
 #: What this process has done about an interrupted run.
@@ -41,7 +44,7 @@ def overrides(params: t.Mapping[str, t.Any]) -> Overrides:
 
 
 def enter(module: AnsibleModule, act: t.Callable[[], dict[str, t.Any]]) -> t.NoReturn:
-    """Run a module's work as root, and tell what went wrong in the user's words."""
+    """Run a module's work as root. Turn every error into a message for the user."""
     if os.geteuid() != 0:
         module.fail_json(
             msg=f"Expected to be root on the node. Found user id {os.geteuid()}. "
@@ -68,19 +71,19 @@ def enter(module: AnsibleModule, act: t.Callable[[], dict[str, t.Any]]) -> t.NoR
 
 
 def _fail(module: AnsibleModule, message: str) -> t.NoReturn:
-    """Fail, and still say what was done before: a run that was ended has changed the node."""
+    """Fail, and still report the interrupted run that was ended: that has changed the node."""
     done: dict[str, t.Any] = {"changed": True, "recovered": _recovered[-1]} if _recovered else {}
     module.fail_json(msg=message, **done)
 
 
 @contextlib.contextmanager
 def session(module: AnsibleModule, run: str = "") -> t.Iterator[tuple[State, str]]:
-    """Hold the node's lock, and end an interrupted run first, unless it is the ``run`` that the caller goes on with.
+    """Hold the node's lock. End an interrupted run first, unless it is the ``run`` that the caller goes on with.
 
-    Yields the state and what was done about the interrupted run ('' when there was none).
+    Yields the state and what was done about the interrupted run ('' if there was none).
     """
     state = State()
-    # Only in check mode, and for a caller that has lost its run, an open journal is answered at once: with a refusal.
+    # Check mode, and a caller that has lost its run, do not wait: an open journal is refused at once.
     wait = not (run or module.check_mode)
     with contextlib.ExitStack() as held:
         journal = _alone(held, state, module._name, wait)
@@ -113,7 +116,7 @@ def session(module: AnsibleModule, run: str = "") -> t.Iterator[tuple[State, str
 
 
 def _recover(module: AnsibleModule, state: State) -> str:
-    """End a run that was interrupted, and return what was done, '' where there was none."""
+    """End an interrupted run. Return what was done, '' if there was none."""
     recovered, told = _handover.recover(state)
     if recovered:
         _recovered.append(recovered)
@@ -123,10 +126,10 @@ def _recover(module: AnsibleModule, state: State) -> str:
 
 
 def _alone(held: contextlib.ExitStack, state: State, what: str, wait: bool) -> Journal | None:
-    """Have ``held`` hold the node's lock, once no other run is at work; return the open journal, if there is one.
+    """Let ``held`` hold the node's lock, and return the open journal, if any. ``wait``: until no other run is at work.
 
-    Between two of its modules a run holds no lock. Its journal then looks like that of a run that was interrupted, and only
-    its age tells them apart.
+    A run holds no lock between two of its modules. Its journal then looks like the journal of an interrupted run. Only the
+    age tells them apart.
     """
     while True:
         with contextlib.ExitStack() as attempt:

@@ -2,7 +2,10 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""What there is to say of an installation, whoever made it: what it is, and how the node differs from what it says."""
+"""The status of an installation, native or by the payload's own installer, for modules/runtime_info.
+
+It says what is installed according to the receipt, and how the node differs from the receipt.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
 
-#: Said of a node whose receipt or journal cannot be read: it is taken for one on which something is installed.
+#: The status of a node whose receipt or journal cannot be read. We assume that something is installed.
 _UNKNOWN: t.Mapping[str, t.Any] = {
     "installed": True,
     "receipt": {"commands": [], "installer": "native"},
@@ -31,14 +34,14 @@ _UNKNOWN: t.Mapping[str, t.Any] = {
     "remembers": True,
     "interrupted": False,
 }
-#: What is shown of a receipt as it is.
+#: The parts of a receipt that are shown unchanged.
 _SHOWN = ("payload", "prefix", "collection", "installed_at", "changed_at")
 
 
 def status(state: State, verify: bool) -> tuple[dict[str, t.Any], list[str]]:
-    """Return what there is to say of the installation, and what is wrong with that. ``verify``: compare digests, too.
+    """Return the facts about the installation, and the problems with it. ``verify``: compare digests, too.
 
-    Nobody holds the lock.
+    Takes no lock, so another run may change the node meanwhile.
     """
     try:
         receipt = state.receipt()
@@ -77,7 +80,7 @@ def _drift(receipt: Receipt, verify: bool) -> dict[str, str]:
 
 
 def _excluded(receipt: Receipt) -> dict[str, str]:
-    """Return the handlers that the installed payload offers and that are not served here, with the reason."""
+    """Return the handlers that the installed payload offers but this node does not serve, each with the reason."""
     payload = receipt.payload
     if not receipt.tree:
         return {}
@@ -88,7 +91,7 @@ def _excluded(receipt: Receipt) -> dict[str, str]:
 
 
 def _waiting(state: State) -> tuple[dict[str, t.Any], list[str]]:
-    """Return the payloads that wait on the node, and why that is not known: one can go meanwhile."""
+    """Return the payloads that wait on the node, or why they cannot be told: another run can remove one meanwhile."""
     try:
         return dict(staged.waiting(state)), []
     except (Refusal, OSError) as error:
