@@ -2,7 +2,10 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""Files written so that a crash leaves either the old or the new one, never half of either."""
+"""Files and directories, changed so that a crash leaves either the old or the new file, never half of one.
+
+Also the questions about disks: free room, holes, attributes, and which changes are durable.
+"""
 
 from __future__ import annotations
 
@@ -19,18 +22,18 @@ import typing as t
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
-#: Smallest run of zeros that becomes a hole.
+#: The smallest run of zeros, in bytes, that becomes a hole.
 _HOLE = 64 << 10
 _ZEROS = bytes(_HOLE)
-#: What a run leaves free at least.
+#: Bytes that a run leaves free at least.
 _SPARE = 64 << 20
 _SPARE_FILES = 1000
-#: The extended attribute with what a program may do that others may not.
+#: The extended attribute that holds the capabilities of a program.
 CAPABILITY = "security.capability"
-#: Ending of our temporary files. Not ``.toml``: engines import ``*.toml``, hidden files included.
+#: The ending of our temporary files. Not ``.toml``: engines import ``*.toml``, hidden files included.
 TEMPORARY = ".confidential-containers~"
 
-#: Extended attributes that the kernel itself makes of a file's content: another content has others.
+#: Extended attributes that the kernel computes from a file's content. They do not fit a new content.
 _OF_THE_CONTENT = ("security.ima", "security.evm")
 
 # statx(2), which Python does not have before 3.15.
@@ -43,12 +46,12 @@ _STATX_ATTR_APPEND = 0x20
 
 
 def sha256(data: bytes) -> str:
-    """Return the digest in the notation of image manifests, ``sha256:<hex>``."""
+    """Return the digest as image manifests write it: ``sha256:<hex>``."""
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 def sha256_file(path: str) -> str:
-    """Return the digest of a file's content, reading it in blocks."""
+    """Return the digest of a file's content. Reads the file in blocks."""
     digest = hashlib.sha256()
     with open(path, "rb") as stream:
         for block in iter(lambda: stream.read(1 << 20), b""):
@@ -75,11 +78,11 @@ def fsync_directory(path: str) -> None:
 
 
 def sync_filesystem(path: str) -> None:
-    """Make everything written to the file system that holds ``path`` durable: one call instead of one per file."""
+    """Make durable all that was written to the file system of ``path``: one call instead of one for each file."""
     try:
-        import ctypes  # a Python can lack it
+        import ctypes  # some Pythons lack it
     except ImportError:
-        os.sync()  # every file system: it takes longer, and does not tell what failed
+        os.sync()  # all file systems: takes longer, and reports no failure
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -91,10 +94,10 @@ def sync_filesystem(path: str) -> None:
 
 
 def sync(paths: t.Iterable[str]) -> None:
-    """Make durable what has changed at some paths, or where they were: one call for each file system.
+    """Make durable what has changed at these paths, or where they were: one call for each file system.
 
-    To be done before the note that asks for the change is removed: that one may lie on another file system, which a power
-    cut finds in another state.
+    Call this before you remove the record that asks for the change. The record may lie on another file system. A power cut
+    could otherwise lose the change but keep the removal of its record.
     """
     systems = {}
     for path in paths:
@@ -106,11 +109,11 @@ def sync(paths: t.Iterable[str]) -> None:
 
 
 def is_immutable(path: str) -> bool:
-    """Tell whether a file or directory is kept as it is, even from root: by ``chattr +i``, or ``+a``."""
+    """Tell whether even root cannot change a file or directory, because of ``chattr +i`` or ``+a``."""
     try:
         import ctypes
     except ImportError:
-        return False  # whoever changes it is told by the system
+        return False  # the change itself will fail, and say why
     found = ctypes.create_string_buffer(_STATX_SIZE)
     statx = getattr(ctypes.CDLL(None), "statx", None)  # not in the C library of Ubuntu 18.04, for example
     if statx is None or statx(_AT_FDCWD, os.fsencode(path), _AT_SYMLINK_NOFOLLOW, 0, found) != 0:
@@ -120,7 +123,10 @@ def is_immutable(path: str) -> bool:
 
 
 def write_with_holes(target: io.FileIO, block: bytes) -> None:
-    """Write a block, leaving holes for long runs of zeros: guest images are sparse. At the end, the file has to be truncated."""
+    """Write a block, with holes for long runs of zeros: guest images are sparse.
+
+    In the end, the caller has to truncate the file to its size: a hole at its end does not lengthen it.
+    """
     view, written = memoryview(block), 0
     for start in range(0, len(block), _HOLE):
         if block.startswith(_ZEROS, start):
@@ -136,14 +142,17 @@ def _write_all(target: io.FileIO, view: memoryview) -> None:
 
 
 def begin_writing(target: io.FileIO) -> None:
-    """Have the kernel begin to write a file to its disk. It would wait, and :func:`sync_filesystem` then for all files at once."""
+    """Let the kernel begin to write a file to the disk.
+
+    Otherwise the kernel waits, and :func:`sync_filesystem` has to wait for all files at once.
+    """
     with contextlib.suppress(OSError):
-        # What this is meant for, to drop what is in memory of the file, begins with writing it.
+        # This call is meant to drop the file from the page cache. For that, the kernel begins to write the file.
         os.posix_fadvise(target.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def require_room(directory: str, least: int, what: str, remedy: str = "Make room there.") -> None:
-    """Refuse to begin what cannot end: ``least`` bytes for ``what``, some more beside them, and some files."""
+    """Refuse to begin without room for ``what``: ``least`` bytes, a reserve beside them, and some inodes."""
     least += _SPARE
     found = os.statvfs(directory)
     free = found.f_bavail * found.f_frsize
@@ -156,15 +165,18 @@ def require_room(directory: str, least: int, what: str, remedy: str = "Make room
 
 
 def temporary(path: str) -> str:
-    """Return the name under which a new ``path`` is made. Always the same one: what a killed process left is found again."""
+    """Return the name under which a new ``path`` is made.
+
+    The name is always the same, so that the next process finds what a killed one has left.
+    """
     return os.path.join(os.path.dirname(path), f".{os.path.basename(path)}{TEMPORARY}")
 
 
 def write_atomically(path: str, data: bytes, mode: int = 0o644) -> None:
-    """Replace ``path`` (or the file that a link of that name points to) by ``data``, durably.
+    """Replace the content of ``path`` (or of the file that a link of that name points to) by ``data``, durably.
 
-    The new file gets owner, mode and extended attributes (the SELinux label is one) of the file that it replaces;
-    a file that is not there yet gets ``mode``. Only one process may write a path at a time: the callers hold the lock.
+    The new file gets owner, mode and extended attributes (the SELinux label is one) of the file that it replaces. A file
+    that is not there yet gets ``mode``. Only one process may write a path at a time: the callers hold the lock.
     """
     path = os.path.realpath(path)
     present = os.stat(path) if os.path.exists(path) else None
@@ -188,7 +200,7 @@ def write_atomically(path: str, data: bytes, mode: int = 0o644) -> None:
 
 
 def _copy_attributes(source: str, target: int) -> None:
-    """Give a new file the extended attributes of the one that it replaces: its SELinux label and its ACL are among them."""
+    """Give a new file the extended attributes of the file that it replaces. The SELinux label and the ACL are among them."""
     for name in _attributes(source):
         try:
             value = os.getxattr(source, name)
@@ -206,7 +218,7 @@ def _copy_attributes(source: str, target: int) -> None:
 
 
 def _attributes(file: str | int) -> list[str]:
-    """Return the names of what is to be kept; a file system without extended attributes has none to lose."""
+    """Return the names of the extended attributes to keep: none on a file system without such attributes."""
     try:
         return [name for name in os.listxattr(file) if name not in _OF_THE_CONTENT]
     except OSError as error:
@@ -216,12 +228,12 @@ def _attributes(file: str | int) -> list[str]:
 
 
 def write_json(path: str, value: t.Any) -> None:
-    """Write a document of our own state: root's alone, replaced atomically."""
+    """Write a document of our state. Only root can read it; it is replaced atomically."""
     write_atomically(path, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode(), mode=0o600)
 
 
 def read_json(path: str) -> t.Any:
-    """Return the document at ``path``, or None where there is none."""
+    """Return the document at ``path``, None if there is none."""
     try:
         with open(path, encoding="utf-8") as stream:
             return json.load(stream)
@@ -241,7 +253,7 @@ def damaged(path: str) -> str:
 
 def remove_file(path: str) -> bool:
     """Remove a file or link; return whether it was there."""
-    if not os.path.lexists(path):  # a read-only file system refuses even to remove what is not there
+    if not os.path.lexists(path):  # on a read-only file system, even the removal of a missing file fails
         return False
     try:
         os.unlink(path)
@@ -264,7 +276,7 @@ def set_link(path: str, target: str | None) -> None:
 
 
 def remove_tree(path: str) -> bool:
-    """Remove a directory of ours with all that is in it; return whether it was there. A mount point is emptied, and stays."""
+    """Remove a directory of ours and all that is in it. Return whether it was there. A mount point is emptied, and stays."""
     if not os.path.lexists(path):
         return False
     try:
@@ -288,11 +300,11 @@ def _empty(directory: str) -> None:
 
 
 def disk_usage(path: str) -> int:
-    """Return how many bytes of the disk all files below a directory take."""
+    """Return how many bytes on the disk all files below a directory take."""
     found = {}
     for directory, _directories, names in os.walk(path):
         for name in names:
-            with contextlib.suppress(FileNotFoundError):  # a run that is at work moves them
+            with contextlib.suppress(FileNotFoundError):  # a run at work may move them
                 state = os.lstat(os.path.join(directory, name))
                 found[state.st_ino] = state.st_blocks * 512
     return sum(found.values())
@@ -317,7 +329,7 @@ def missing_directories(path: str) -> list[str]:
 
 
 def remove_empty_directories(paths: t.Iterable[str]) -> list[str]:
-    """Remove directories of ours that hold nothing any more, children first; return those that stayed."""
+    """Remove those of our directories that are empty, children first. Return those that stayed."""
     stayed = []
     for path in sorted(paths, key=len, reverse=True):
         try:

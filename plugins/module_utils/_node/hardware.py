@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""What a node is capable of, read from the kernel."""
+"""The node's architecture, and what its hardware offers to shims. The kernel tells both."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import os
 import platform
 import stat
 
-#: Machine names of the kernel in the spelling of image manifests.
+#: The kernel's name of a machine → the name in image manifests.
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
-#: Where the kernel shows the devices of the PCI bus, and what it says of NVIDIA's GPUs.
+#: Where the kernel shows the devices of the PCI bus, and how it describes NVIDIA's GPUs.
 _PCI = "/sys/bus/pci/devices"
 _NVIDIA, _DISPLAY = "0x10de", "0x03"
 
@@ -25,7 +25,7 @@ def architecture() -> str:
 
 
 def capabilities() -> dict[str, bool]:
-    """Return which of the capabilities that shims need are visible on this node."""
+    """Return for each capability that a shim may need whether this node has it."""
     return {
         "kvm": _is_device("/dev/kvm"),
         "mshv": _is_device("/dev/mshv"),
@@ -39,7 +39,7 @@ def capabilities() -> dict[str, bool]:
 
 
 def _has_free_gpu() -> bool:
-    """Tell whether there is an NVIDIA GPU that a virtual machine can get: the node's own driver has let go of it."""
+    """Tell whether an NVIDIA GPU is free for a virtual machine: bound to VFIO instead of the node's own driver."""
     try:
         devices = [os.path.join(_PCI, name) for name in os.listdir(_PCI)]
     except OSError:
@@ -47,7 +47,7 @@ def _has_free_gpu() -> bool:
     return any(
         _read(f"{device}/vendor") == _NVIDIA
         and _read(f"{device}/class").startswith(_DISPLAY)
-        # Grace has a driver of its own, nvgrace-gpu-vfio-pci.
+        # The VFIO driver of Grace has a name of its own: nvgrace-gpu-vfio-pci.
         and os.path.basename(os.path.realpath(f"{device}/driver")).endswith("vfio-pci")
         for device in devices
     )

@@ -2,8 +2,10 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""Which mount a path is on. rename(2) and link(2) do not cross mounts, not even between two mounts of one file system (a bind
-mount is one), so that devices tell too little.
+"""Which mount a path is on.
+
+rename(2) and link(2) do not cross mounts, not even between two mounts of one file system, such as a bind mount. So it is not
+enough to compare the devices of two paths.
 """
 
 from __future__ import annotations
@@ -15,12 +17,12 @@ import typing as t
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
 _TABLE = "/proc/self/mountinfo"
-#: How the kernel writes blanks and backslashes there.
+#: How the kernel writes blanks and backslashes in that table.
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
 def of(path: str) -> int:
-    """Return the kernel's number of the mount that ``path``, or the nearest directory above it that is there, is on."""
+    """Return the kernel's number of the mount of ``path``, or of the nearest parent that exists."""
     while not os.path.exists(path):
         path = os.path.dirname(path)
     return _number(path)
@@ -33,7 +35,7 @@ def is_point(path: str) -> bool:
 
 
 def below(directory: str) -> list[str]:
-    """Return where below ``directory`` something is mounted, relative to it."""
+    """Return the mount points below ``directory``, relative to it."""
     start = os.path.realpath(directory).rstrip("/") + "/"
     with open(_TABLE, "rb") as table:
         mounts = parse(table.read())
@@ -43,21 +45,22 @@ def below(directory: str) -> list[str]:
 
 
 def parse(table: bytes) -> list[tuple[int, str]]:
-    """Return number and place of each mount in a ``mountinfo``."""
+    """Return the number and the mount point of each mount in a ``mountinfo``."""
     words = (line.split(b" ") for line in table.splitlines())
     return [(int(row[0]), os.fsdecode(_ESCAPED.sub(_character, row[4]))) for row in words]
 
 
 def covering(points: t.Collection[str], paths: t.Iterable[str]) -> list[str]:
-    """Return those of some mount points at or below which one of the paths lies."""
+    """Return those of the mount points at or below which one of the paths lies."""
     parents = {path[:end] for path in paths for end in _ends(path)}
     return sorted(point for point in points if point in parents)
 
 
 def refuse_below(prefix: str, paths: t.Collection[str] | None = None) -> None:
-    """Refuse a mount below ``prefix`` where artifacts lie or go: at or above one of these ``paths``, anywhere if they are unknown.
+    """Refuse a mount below ``prefix`` where artifacts lie or will lie.
 
-    Artifacts could not be renamed into it, and what lies underneath it could not be removed.
+    That is a mount at or above one of the artifacts' ``paths``; if these are unknown (None), any mount. Artifacts could not be
+    renamed into it, and files that it hides could not be removed.
     """
     if paths is not None and not paths:
         return  # without a payload the prefix may be anything
@@ -77,17 +80,17 @@ def _character(escaped: t.Match[bytes]) -> bytes:
 
 
 def _ends(path: str) -> list[int]:
-    """Return where the names of the path and of its parents end."""
+    """Return the positions in the path at which the names of its parents and its own name end."""
     return [position for position, character in enumerate(path) if character == "/"] + [len(path)]
 
 
 def _shows(number: int, point: str) -> bool:
-    """Tell whether a mount is what one finds at its place: another one can lie over it, there or further up."""
+    """Tell whether a mount is visible at its mount point. Another mount can hide it, at the same point or above."""
     try:
         return _number(point) == number
     except FileNotFoundError:
         return False
-    except OSError:  # a server that does not answer: its mount is there all the same
+    except OSError:  # a network file system whose server does not answer: the mount is there all the same
         return True
 
 

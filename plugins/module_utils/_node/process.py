@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""Programs of the node: where they are, and what they print."""
+"""Programs of the node: where they are, and how to run one."""
 
 from __future__ import annotations
 
@@ -13,24 +13,28 @@ import typing as t
 
 #: The exit status of a program that is not there.
 MISSING = 127
-#: The exit status of a program that was still at work when its time was up.
+#: The exit status of a program that was still running when its time was up.
 TOOK_TOO_LONG = 124
 
-#: Where programs are that PATH does not name.
+#: The directories of programs, in case PATH lacks some of them.
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def search_path() -> str:
-    """Return where programs are. The PATH of this process, which came over ssh or through sudo, may leave some of that out."""
+    """Return a PATH with all directories of programs. That of this process came over ssh or sudo, and may lack some."""
     return os.pathsep.join(filter(None, [os.environ.get("PATH"), _PATH]))
 
 
 def run(argv: t.Sequence[str], timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
-    """Run a program of the node, wherever such are; its output is text in the C locale. A missing program is exit status :data:`MISSING`."""
+    """Run a program of the node, found by :func:`search_path`, for at most ``timeout`` seconds.
+
+    Its output is text in the C locale. A missing program gives the exit status :data:`MISSING`, one that takes too long
+    :data:`TOOK_TOO_LONG`.
+    """
     try:
         return subprocess.run(
             argv,
-            cwd="/",  # a daemon's; old ones take relative imports from there
+            cwd="/",  # as for the daemon: an old containerd resolves relative imports from there
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=timeout,

@@ -2,7 +2,10 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""How far a long work is, in a file that the controller looks at meanwhile: Ansible itself shows nothing while a task runs."""
+"""How far long work has come: the node writes it to a file, and the controller reads that file meanwhile.
+
+Ansible itself shows nothing while a task runs.
+"""
 
 from __future__ import annotations
 
@@ -14,26 +17,26 @@ import typing as t
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import places
 
-#: Readable by everybody: the controller looks at it without becoming root.
+#: Everybody may read it: the controller looks at it without becoming root.
 PATH = places.PROGRESS
 #: Seconds between two entries.
 _PERIOD = 0.5
 
 
 class Progress:
-    """Tells of one work after the other. ``total`` is 0 where nobody knows."""
+    """Writes how far the work has come. ``total`` is 0 if nobody knows it."""
 
     def __init__(self, path: str = PATH) -> None:
         self._path = path
         self._next = 0.0
 
     def tell(self, what: str, done: int = 0, total: int = 0) -> None:
-        """Note that so many bytes of ``what`` are done; without bytes, ``what`` is all there is to say."""
+        """Write that ``done`` of ``total`` bytes of ``what`` are done. Work that is not counted in bytes has ``what`` alone."""
         now = time.monotonic()
         if now < self._next:
             return
         self._next = now + _PERIOD
-        # What is shown is no reason to fail.
+        # The work must not fail because its progress cannot be shown.
         with contextlib.suppress(OSError):
             part = f"{self._path}~"
             with open(
@@ -43,7 +46,7 @@ class Progress:
             os.replace(part, self._path)
 
     def end(self) -> None:
-        """Leave nothing."""
+        """Remove the file."""
         for path in (self._path, f"{self._path}~"):
             with contextlib.suppress(OSError):
                 os.unlink(path)

@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""systemd on a node: what it knows of a unit, and what it is told to do with one."""
+"""systemd on a node: ask it about units, and let it restart or stop them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import typing as t
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import process
 
-#: A unit's properties: name → its lines, of which some properties have several.
+#: A unit's properties: name → lines. Some properties have several lines.
 Properties = t.Mapping[str, t.Sequence[str]]
 
 
 def loaded(units: t.Sequence[str], names: t.Sequence[str]) -> dict[str, dict[str, list[str]]]:
-    """Return the properties ``names`` of those units that there are. Refuses a node without systemd."""
+    """Return the properties ``names`` of those ``units`` that are loaded, by unit. Refuses a node without systemd."""
     wanted = ",".join(["Id", "LoadState", *names])
     shown = process.run(["systemctl", "show", f"--property={wanted}", "--", *units])
     if shown.returncode != 0:
@@ -40,24 +40,24 @@ def loaded(units: t.Sequence[str], names: t.Sequence[str]) -> dict[str, dict[str
 
 
 def show(unit: str, name: str) -> str:
-    """Return one property of a unit, '' where it has none."""
+    """Return one property of a unit, '' if the unit does not have it."""
     return process.run(["systemctl", "show", f"--property={name}", "--value", "--", unit]).stdout.strip()
 
 
 def invocation(unit: str) -> str:
-    """Return what systemd calls this start of a unit: another one with every start."""
+    """Return systemd's ID of the unit's present start. Every start has a new one."""
     return show(unit, "InvocationID")
 
 
 def state(unit: str) -> str:
-    """Return whether a unit is active, inactive, failed or on its way to one of these."""
+    """Return systemd's word for a unit's state: active, inactive, failed, activating, …"""
     return process.run(["systemctl", "is-active", "--", unit]).stdout.strip()
 
 
 def restart(unit: str, timeout: float) -> None:
-    """Restart a unit, or refuse with what systemd says. Returns with another invocation of it."""
+    """Restart a unit within ``timeout`` seconds, or refuse with what systemd says. Afterwards its invocation is a new one."""
     before = invocation(unit)
-    # Earlier starts and failures do not count against the unit's start limit.
+    # Earlier starts and failures must not count against the unit's start limit.
     process.run(["systemctl", "reset-failed", "--", unit])
     done = process.run(["systemctl", "restart", "--", unit], timeout=timeout)
     if done.returncode != 0:
@@ -75,7 +75,7 @@ def stop(units: t.Sequence[str], timeout: float = 60.0) -> None:
 
 
 def reload() -> None:
-    """Have systemd read its units again: without that, a restart would start what they were before."""
+    """Let systemd read its units again. Without that, a restart would use their old text."""
     done = process.run(["systemctl", "daemon-reload"])
     if done.returncode != 0:
         raise Refusal(
@@ -86,7 +86,7 @@ def reload() -> None:
 
 
 def logged(unit: str, since: float) -> str:
-    """Return what a unit, or systemd about it, has logged since a time (seconds since the epoch), as JSON, an entry a line."""
-    process.run(["journalctl", "--sync"])  # what a process that has ended just now said may still be on its way
+    """Return what a unit, or systemd about it, has logged since a time (seconds since the epoch): one JSON entry per line."""
+    process.run(["journalctl", "--sync"])  # the last words of a process that has just ended may still be on their way
     argv = ["journalctl", f"--unit={unit}", f"--since=@{int(since)}", "--output=json", "--no-pager"]
     return process.run(argv).stdout
