@@ -2,7 +2,10 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""The two ends of a run, whatever it does: it is open from its first entry in the journal, and leaves nothing beside the journal."""
+"""The beginning and the end of a run, the same for each kind of run.
+
+A run is open from its first entry in the journal. Once the journal is closed, :func:`tidy` removes what the run had beside it.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,14 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
 
 
 def begin(state: State, journal: Journal, artifacts: Swap | None = None, receipt: Receipt | None = None) -> None:
-    """Open a run: from here on it is undone or finished, whatever happens, at the latest when the node boots."""
+    """Open a run. From here on the run will be finished or undone, whatever happens: at the latest when the node boots."""
     if Journal.find(state) is None:
         unit.enable(state.journal)
     journal.record(artifacts=artifacts, receipt=receipt)
 
 
 def opened(state: State, run: str) -> Journal:
-    """Return the journal of the run that the caller goes on with, or of a new one."""
+    """Return the journal of ``run``, with which the caller goes on; for an empty ``run``, the open journal or a new one."""
     journal = Journal.find(state)
     if run and (journal is None or run != journal.run):
         raise Refusal(
@@ -36,7 +39,7 @@ def opened(state: State, run: str) -> Journal:
 
 
 def tidy(state: State) -> str:
-    """Remove what a run had beside its journal, once that is closed; also after a process that was killed in between.
+    """Remove what a run had beside its journal, if the journal is closed. Also cleans up after a process killed in between.
 
     Returns what could not be done, or ''.
     """

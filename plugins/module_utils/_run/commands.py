@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""The commands that payloads bring: what a receipt says of them after another one, or after a native installation."""
+"""How the commands of payloads relate: which one undoes which others in the receipt, and what excludes a native installation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import replace
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Installer, Receipt
 
-#: The commands, and those that each one makes undone.
+#: Each command, and the commands that count as undone after it.
 UNDOES: t.Mapping[str, tuple[str, ...]] = {
     "pre_install": ("post_uninstall", "cleanup"),
     "install": ("uninstall", "post_uninstall", "cleanup"),
@@ -23,7 +23,7 @@ UNDOES: t.Mapping[str, tuple[str, ...]] = {
 
 
 def undone_by(command: str, installer: Installer) -> Installer:
-    """Return the receipt's part about commands, without those that a command makes undone."""
+    """Return the receipt's part about commands, without the commands that ``command`` undoes."""
     return replace(installer, done={name: run for name, run in installer.done.items() if name not in UNDOES[command]})
 
 

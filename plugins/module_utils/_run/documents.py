@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""Reading a document of ours: it is understood, whichever version wrote it, or refused in words."""
+"""Reading the documents of our state. A document of any version is either understood, or refused in words."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._n
 
 T = t.TypeVar("T")
 
-#: What a function raises that makes a document's object of something else.
+#: What ``make`` raises if the document is damaged, or is not of the kind that ``make`` expects.
 _NO_SUCH_DOCUMENT = (KeyError, TypeError, AttributeError, ValueError)
 
 
 def read(
     path: str, what: str, schemas: t.Sequence[int | None], make: t.Callable[[t.Mapping[str, t.Any]], T]
 ) -> T | None:
-    """Return what ``make`` makes of the document at ``path``, None where there is none.
+    """Return what ``make`` makes of the document at ``path``, None if there is no document.
 
-    ``schemas``: those that are understood, the present one first; None: documents that do not say theirs.
+    ``what`` names the kind of document in messages. ``schemas`` are the schemas that are understood, the present one first.
+    None among them stands for documents that do not name their schema.
     """
     plain = files.read_json(path)
     if plain is None:

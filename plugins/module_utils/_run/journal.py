@@ -2,11 +2,11 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""The journal of the run that is open on a node: how to undo it, or how to finish it.
+"""The journal of the run that is open on a node. It says how to undo the run, or how to finish it.
 
-A run opens with the artifacts (or with the handlers, where artifacts stay) and ends when the handlers are committed.
-Every step is written here, durably, before it is done. A journal that is found at the start of a run is of one that was
-interrupted: see ``_handover.recover``.
+A run opens with the artifacts (or with the handlers, if the artifacts stay). It ends when the handlers are committed. Every
+step is written to the journal, durably, before it is done. A run that finds a journal when it starts has found an interrupted
+run: see ``_handover.recover``.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
 )
 
 SCHEMA = 1
-#: Journals of the version before say neither schema nor kind.
+#: Journals of the version before have neither schema nor kind.
 _UNDERSTOOD = (SCHEMA, None)
 
 
 class Kind(enum.Enum):
-    """Which transaction a run is: who finishes it, and who rolls it back."""
+    """Which transaction a run belongs to: ``_native.transaction`` or ``_installer.transaction`` finishes it or rolls it back."""
 
-    #: We put the artifacts in place, the handlers into the engine's configuration, or both.
+    #: We put artifacts in place, write handlers into the engine's configuration, or both.
     NATIVE = "native"
-    #: A payload's own command changes the node; also what brings back that which such commands have left.
+    #: A payload's own command changes the node, or we undo what such commands have left behind.
     INSTALLER = "installer"
 
 
@@ -61,11 +61,11 @@ class Stage(enum.Enum):
 
 @dataclass(frozen=True)
 class Swap:
-    """Artifacts that come to the prefix, and go from there. Paths are relative to ``prefix``, but for those of ``directories``, which
-    the swap makes.
+    """The artifacts that a run adds to the prefix, replaces and removes.
 
-    ``staged`` is where new files are, ``aside`` where links to replaced ones go ('': there are none). ``editable`` has the entries of
-    configuration files among them, ``kept`` the user's files that are kept aside, ``give_back`` those that come back.
+    All paths are relative to ``prefix``, but for ``directories``: those that the swap makes. ``staged`` is where the new files
+    are, ``aside`` where links to replaced files go ('': there are none). ``editable`` has the entries of configuration files
+    among the artifacts. ``kept`` are the user's files that are kept aside, ``give_back`` those that come back.
     """
 
     prefix: str
@@ -89,12 +89,12 @@ class Swap:
 
 @dataclass(frozen=True)
 class ConfigUndo:
-    """What the way back to the engine's configuration needs.
+    """What a rollback of the engine's configuration needs.
 
-    By path: ``files`` has the bytes of before (base64), ``written`` the digests of what the run writes; ``links`` the targets of
-    before, ``linked`` those that the run sets. ``directories`` are those that it makes. ``served`` are the handlers of before,
-    ``invocation`` names the start of the engine that had read the files of before, ``back`` the one that was met when they were back
-    (None: they are not).
+    By path: ``files`` has the old bytes (base64), ``written`` the digests of what the run writes, ``links`` the old targets and
+    ``linked`` the targets that the run sets. ``directories`` are those that the run makes. ``served`` are the handlers that the
+    engine served before. ``invocation`` names the start of the engine that had read the old files. ``back`` names the start
+    that we found when the old files were back (None: they are not back). ``timeout``: seconds for a restart.
 
     The oldest journals have neither ``written``, ``linked`` nor ``invocation``.
     """
@@ -121,10 +121,11 @@ class ConfigUndo:
 
 @dataclass(frozen=True)
 class CommandUndo:
-    """What the way back from a payload's command needs, beside the record of what it may change (see ``_installer.record``).
+    """What a rollback of a payload's command needs, beside the record of what the command may change (``_installer.record``).
 
-    ``created`` are the volumes that were made for it (see ``_installer.volumes``). ``served``, ``invocation`` and ``back`` are as in
-    :class:`ConfigUndo`; ``seen`` has what stood on the node when the way back began (None: it has not).
+    ``created`` are the volumes that were made for the command (see ``_installer.volumes``). ``served``, ``invocation``,
+    ``timeout`` and ``back`` are as in :class:`ConfigUndo`. ``seen`` is what stood on the node when the rollback began (None: it
+    has not begun).
     """
 
     created: list[dict[str, t.Any]]
@@ -146,7 +147,7 @@ class CommandUndo:
 def stage(
     committed: bool, artifacts: Swap | None = None, config: ConfigUndo | None = None, command: CommandUndo | None = None
 ) -> Stage:
-    """Return how far a run has come that has these parts in its journal."""
+    """Return how far a run has come, judged by the parts in its journal."""
     if committed:
         return Stage.COMMITTED
     if command is not None:
@@ -159,9 +160,9 @@ def stage(
 
 
 class Journal:
-    """An open run: its ``kind``, the parts of which its way back consists, and the ``receipt`` as it will be.
+    """An open run: its ``kind``, the parts that a rollback needs, and the future ``receipt``.
 
-    With ``committed`` the run has come so far that it is finished rather than undone.
+    A run that is ``committed`` will be finished, any other will be undone.
     """
 
     def __init__(self, state: State, kind: Kind = Kind.NATIVE) -> None:
@@ -192,7 +193,7 @@ class Journal:
         return journal
 
     def plain(self) -> dict[str, t.Any]:
-        """Return the document. What the run has not come to is not in it."""
+        """Return the document. Parts that the run has not reached are not in it."""
         parts = {
             "artifacts": self.artifacts,
             "config": self.config,
@@ -214,7 +215,7 @@ class Journal:
 
     @property
     def age(self) -> float:
-        """Seconds since the last step was written; a clock that was set back makes a journal old."""
+        """The seconds since the last step was written. If the clock was set back, the journal counts as old."""
         age = time.time() - os.stat(_path(self._state)).st_mtime
         return age if age >= 0 else float("inf")
 
@@ -226,7 +227,7 @@ class Journal:
         receipt: Receipt | None = None,
         committed: bool | None = None,
     ) -> None:
-        """Set these parts; durable when this returns."""
+        """Set these parts. They are durable when this returns."""
         self.artifacts = artifacts or self.artifacts
         self.config = config or self.config
         self.command = command or self.command
@@ -237,7 +238,7 @@ class Journal:
         write_json(_path(self._state), self.plain())
 
     def close(self) -> None:
-        """End the run. What lies beside the journal is removed afterwards: see ``_native.transaction``."""
+        """End the run. Afterwards ``_run.begin.tidy`` removes what lies beside the journal."""
         remove_file(_path(self._state))
         if os.path.isdir(self._state.journal):
             fsync_directory(self._state.journal)

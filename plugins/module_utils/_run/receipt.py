@@ -2,10 +2,10 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""The receipt: what of ours is on a node, and what was there before.
+"""The receipt: what this collection has put on a node, and what was there before.
 
-Receipts of older versions lack some of its parts: each part has a default that says the same as its absence. The tables with
-thousands of rows (``tree``, ``left``) stay as they are in the document.
+Receipts of older versions lack some parts. Each part has a default that means the same as its absence. ``tree`` and ``left``,
+tables with thousands of rows, stay plain data as in the document.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ Tables = t.Mapping[str, t.Mapping[str, t.Any]]
 
 
 class Difference(t.TypedDict):
-    """How one path differs from what it was before the first command of a payload. ``before`` and ``after`` are entries of a record
-    (see ``_installer.record``), None for nothing; ``edited``: somebody has changed it since.
+    """How one path differs from its state before the first command of a payload.
+
+    ``before`` and ``after`` are entries of a record (see ``_installer.record``), None for nothing. ``edited``: somebody has
+    changed the path since.
     """
 
     before: dict[str, t.Any] | None
@@ -36,10 +38,11 @@ Left = t.Dict[str, Difference]
 
 @dataclass(frozen=True)
 class Payload:
-    """Which payload something is of; without a digest, of none.
+    """The payload that something came from. Without a ``digest``, it came from none.
 
-    ``chain`` maps every digest that names it to its kind, ``parts`` are the digests of its tarballs, if it comes in several;
-    ``components`` is {needed, unpacked}, or None; ``source`` the state of a tarball or directory on the node, or ''.
+    ``chain`` maps every digest that names the payload to the kind of that digest. ``parts`` are the digests of its tarballs, if
+    it comes in several. ``components`` is {needed, unpacked}, or None. ``source`` is the state of a tarball or directory on the
+    node, or ''.
     """
 
     digest: str = ""
@@ -54,7 +57,7 @@ class Payload:
 
     @classmethod
     def from_plain(cls, plain: t.Mapping[str, t.Any]) -> Payload:
-        """Return the payload of a document; keys of other things in it do not count."""
+        """Return the payload of a document. Other keys in the document do not matter."""
         digest = plain.get("digest") or ""
         return cls(
             digest=digest,
@@ -74,8 +77,10 @@ class Payload:
 
 @dataclass(frozen=True)
 class Edit:
-    """An edited file of the engine's. ``before`` (base64) is what it is to be again when nothing of ours is in it, None for no file;
-    ``after`` the digest that we gave it; ``builtin`` and ``disabled`` as in ``_engine.change.FileChange``.
+    """A file of the engine that we have edited.
+
+    ``before`` is its content without anything of ours (base64), None for no file. ``after`` is the digest of what we wrote.
+    ``builtin`` and ``disabled`` are as in ``_engine.change.FileChange``.
     """
 
     before: str | None
@@ -93,7 +98,11 @@ class Edit:
 
 @dataclass(frozen=True)
 class CommandDone:
-    """A command of a payload that was run: of which payload, what makes another run of it the same, and what the user said of it."""
+    """A command of a payload that has run.
+
+    ``digest`` names the payload. ``fingerprint`` tells whether another run of the command would be the same. The rest is what
+    the user said about the command.
+    """
 
     digest: str
     fingerprint: str = ""
@@ -113,7 +122,10 @@ class CommandDone:
 
 @dataclass(frozen=True)
 class Installer:
-    """What commands that payloads bring have done: the last run of each, and how the node still differs from what it was before."""
+    """What the commands of payloads have done.
+
+    ``done`` has the last run of each command, ``left`` how the node still differs from its state before them.
+    """
 
     done: t.Mapping[str, CommandDone] = field(default_factory=dict)
     left: Left = field(default_factory=dict)
@@ -139,11 +151,12 @@ class EngineIdentity:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What is installed. The empty one stands for a node on which nothing ever was.
+    """What is installed. The empty receipt stands for a node on which nothing was ever installed.
 
-    ``tree`` has the artifacts below ``prefix`` (see ``_native.artifacts``), ``left`` those of edited files that stay when the payload goes,
-    ``kept`` the paths below the prefix of the user's files that are kept aside; ``directories`` are ours to remove; ``edits`` are by
-    path; ``links`` map paths to targets; ``handlers`` and ``proxy_plugins`` names to tables.
+    ``tree`` has the artifacts below ``prefix`` (see ``_native.artifacts``). ``left`` has the entries of edited files that stay
+    when the payload is removed. ``kept`` are the user's files that are kept aside, as paths below the prefix. ``directories``
+    are ours to remove. ``edits`` are by path. ``links`` maps paths to targets, ``handlers`` and ``proxy_plugins`` map names to
+    tables.
     """
 
     payload: Payload = field(default_factory=Payload)
@@ -164,7 +177,7 @@ class Receipt:
 
     @classmethod
     def from_plain(cls, plain: t.Mapping[str, t.Any]) -> Receipt:
-        """Return the receipt that a document describes. Raises KeyError, TypeError or AttributeError for what is none."""
+        """Return the receipt that a document describes. Raises KeyError, TypeError or AttributeError for anything else."""
         engine = plain.get("engine")
         return cls(
             payload=Payload.from_plain(plain.get("payload", {})),
@@ -183,7 +196,7 @@ class Receipt:
         )
 
     def plain(self) -> dict[str, t.Any]:
-        """Return the document. What a node does not have yet is not in it."""
+        """Return the document. Facts that are not known yet are not in it."""
         known = {
             "payload": self.payload.plain() if self.payload.digest else None,
             "prefix": self.prefix,
@@ -202,10 +215,10 @@ class Receipt:
 
     @property
     def is_installed(self) -> bool:
-        """Tell whether anything of ours is on the node that ``uninstall`` would remove."""
+        """Tell whether the node has anything of ours that ``uninstall`` would remove."""
         return bool(self.tree or self.edits or self.links or self.handlers) or "install" in self.installer.done
 
     @property
     def digests(self) -> set[str]:
-        """Return the digests of all payloads that are known: what is installed or was last, and those that commands ran of."""
+        """Return the digests of all known payloads: the one installed now or last, and those whose commands have run."""
         return {self.payload.digest, *(run.digest for run in self.installer.done.values())}

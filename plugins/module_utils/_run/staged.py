@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""Payloads that are extracted on the node but not installed yet: where their artifacts are, and what they are."""
+"""Payloads that are extracted on the node but not installed yet. A record in the state directory says where each one lies."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
 
 SCHEMA = 1
-#: Records of the version before do not say their schema, nor do those of kept images (see ``_installer.kept``).
+#: Records of the version before have no schema, nor have those of kept images (see ``_installer.kept``).
 _UNDERSTOOD = (SCHEMA, None)
-#: Name of our working directory.
+#: The name of our working directory.
 _WORKING = ".confidential-containers"
 
 
 @dataclass(frozen=True)
 class Staged:
-    """A payload whose artifacts lie in the directory ``staged`` ('': in none), or are being unpacked there: then without ``tree``.
+    """A payload whose artifacts lie in the directory ``staged`` ('': nowhere), or are just being unpacked there.
 
-    ``prefix`` is where they go, ``keep`` whether they stay there when they are installed.
+    ``tree`` is None until the payload is unpacked completely. ``prefix`` is where the artifacts will go. ``keep``: the staged
+    artifacts stay after the installation.
     """
 
     payload: Payload
@@ -39,7 +40,7 @@ class Staged:
 
     @classmethod
     def from_plain(cls, plain: t.Mapping[str, t.Any]) -> Staged:
-        """Return what a record says; also one of a kept image, of which nothing is staged."""
+        """Return what a record says. The record may be of a kept image, of which nothing is staged."""
         return cls(
             payload=Payload.from_plain(plain),
             staged=plain["staged"],
@@ -56,8 +57,9 @@ class Staged:
 
 
 def working_directory(prefix: str) -> str:
-    """Return our working directory for a prefix: on the same mount, so that artifacts arrive by rename. It is beside the prefix,
-    or inside of one that is a mount of its own.
+    """Return our working directory for a prefix. It is on the prefix's mount, so that artifacts arrive by rename.
+
+    It lies beside the prefix, or inside of a prefix that is a mount of its own.
     """
     anchor = os.path.dirname(prefix)
     while not os.path.isdir(anchor):
@@ -79,9 +81,9 @@ def staging(prefix: str, digest: str) -> str:
 
 
 def begin(state: State, digest: str, staged: str) -> None:
-    """Record where a payload is about to be extracted, so that one that is never completed can be removed."""
+    """Record where a payload is about to be extracted. So it can be removed even if it is never completed."""
     before = _read(state.payload(digest))
-    if before:  # perhaps of another prefix, and somewhere else
+    if before:  # perhaps for another prefix, and so in another place
         _remove_staged(before)
     remember(state, Staged(Payload(digest), staged))
     files.remove_tree(staged)
@@ -89,7 +91,7 @@ def begin(state: State, digest: str, staged: str) -> None:
 
 
 def remember(state: State, payload: Staged) -> None:
-    """Record a payload; with its tree, as completely extracted and verified."""
+    """Record a payload. With its tree, it counts as completely extracted and verified."""
     directory = state.payload(payload.payload.digest)
     state.create()
     files.make_directories(directory, mode=0o700)
@@ -97,10 +99,12 @@ def remember(state: State, payload: Staged) -> None:
 
 
 def complete(state: State, name: str, payload: Staged) -> None:
-    """Record a payload as complete that was begun under another name, because its digest was not known then. A kill at any point
-    leaves one record of what is staged."""
+    """Record as complete a payload that was begun under another ``name``, because its digest was not known then.
+
+    A kill at any point leaves one record of what is staged.
+    """
     digest = payload.payload.digest
-    discard(state, digest)  # perhaps of another prefix, and somewhere else
+    discard(state, digest)  # perhaps for another prefix, and so in another place
     files.write_json(os.path.join(state.payload(name), "payload.json"), payload.plain())
     os.rename(state.payload(name), state.payload(digest))
     files.fsync_directory(state.payloads)
@@ -115,14 +119,15 @@ def discard(state: State, name: str) -> None:
 
 
 def find(state: State, digest: str) -> Staged | None:
-    """Return the record of an extracted payload with this among its digests, whose artifacts are still there and can be renamed
-    to their prefix.
+    """Return the record of an extracted payload that has ``digest`` among its digests.
+
+    Its artifacts are still there, and can be renamed to their prefix.
     """
     return next((payload for payload in _usable(state) if digest in payload.payload.chain), None)
 
 
 def of_source(state: State, source: str) -> Staged | None:
-    """Return the record of an extracted payload that was read from tarballs or a directory in this state."""
+    """Return the record of an extracted payload that came from tarballs or a directory in exactly this state."""
     return next((payload for payload in _usable(state) if payload.payload.source == source), None)
 
 
@@ -138,7 +143,10 @@ def _is_usable(payload: Staged) -> bool:
 
 
 def forget(state: State, everything: bool = False) -> None:
-    """Remove every payload that is extracted, completely or not, but for those that are kept for what is or was installed."""
+    """Remove every extracted payload, complete or not, but keep those marked ``keep`` that the receipt still names.
+
+    ``everything``: remove those, too.
+    """
     kept = set() if everything else state.receipt().digests
     for directory in _directories(state):
         payload = _read(directory)
@@ -180,5 +188,5 @@ def _remove_staged(payload: Staged) -> None:
     gone = files.remove_tree(payload.staged)
     files.remove_empty_directories([os.path.dirname(payload.staged)])
     if gone:
-        # Before the record of it goes: nobody would know whose it is.
+        # Durable before the record goes. Otherwise files could come back after a power cut, and nobody would know whose.
         files.sync([payload.staged])

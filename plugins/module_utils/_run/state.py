@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""What a node remembers of us: the receipt, and the lock that keeps two runs apart."""
+"""The state directory of a node, with the receipt; and the lock that keeps two runs apart."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import SCHEMA, Receipt
 
 COLLECTION_VERSION = "0.1.0"
-#: Seconds that a run waits for another one. Longer than any engine restart, shorter than a user's patience.
+#: Seconds that a run waits for another one: longer than an engine's restart, shorter than a user's patience.
 LOCK_TIMEOUT = 180.0
 
 
 class State:
-    """The state directory. Nothing is created before there is something to remember."""
+    """The state directory. It is created only when there is something to remember."""
 
     def __init__(self, directory: str = places.STATE) -> None:
         self.directory = directory
@@ -35,13 +35,13 @@ class State:
         files.make_directories(self.directory, mode=0o700)
 
     def remove_if_empty(self) -> None:
-        """Remove the directory of a node on which nothing is installed, unless it holds a payload."""
+        """Remove the directory if nothing is installed, unless it holds a payload."""
         files.remove_file(files.temporary(self._receipt))
         if not self.receipt().is_installed:
             files.remove_empty_directories([self.directory])
 
     def receipt(self) -> Receipt:
-        """Return the receipt; an empty one where nothing was ever installed."""
+        """Return the receipt. It is empty if nothing was ever installed."""
         return documents.read(self._receipt, "receipt", [SCHEMA], Receipt.from_plain) or Receipt()
 
     def write_receipt(self, receipt: Receipt) -> None:
@@ -53,13 +53,16 @@ class State:
         )
 
     def payload(self, digest: str) -> str:
-        """Return the directory of one payload's metadata."""
+        """Return the directory for the record of one payload."""
         return os.path.join(self.payloads, digest.replace(":", "-"))
 
 
 @contextlib.contextmanager
 def locked(what: str, path: str = places.LOCK, timeout: float = LOCK_TIMEOUT) -> t.Iterator[None]:
-    """Hold the node's lock. The kernel lets it go when the process ends, however it ends; the file stays."""
+    """Hold the node's lock, or refuse after ``timeout`` seconds. ``what`` tells those who wait which module holds it.
+
+    The kernel releases the lock when the process ends, however it ends. The file stays.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         deadline = time.monotonic() + timeout

@@ -2,9 +2,10 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""The systemd unit of an open run: there from the journal's opening to its end, and enabled, so that a run that nobody goes on
-with is ended when the node boots. It runs a copy of this collection's code that lies beside the journal: Ansible's own
-copy goes with the connection.
+"""The systemd unit of an open run. It exists as long as the journal is open.
+
+The unit is enabled: if nobody goes on with the run, the unit ends it when the node boots. Its program is a copy of this
+collection's code beside the journal, because Ansible removes its own copy when the connection ends.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._n
 NAME = "confidential-containers-transaction.service"
 _PATH = f"{places.UNITS}/{NAME}"
 _WANTED = f"{places.UNITS}/multi-user.target.wants/{NAME}"
-#: What is there of it while a run is open, temporary names included.
+#: The unit's files while a run is open, temporary names included.
 PATHS = (_PATH, _WANTED, files.temporary(_PATH), files.temporary(_WANTED))
-#: The package of the node's half, in which this file may be in a room.
+#: The package of the node's half, module_utils. Taken from a module directly in it: this file lies in a package below it.
 _PACKAGE = Refusal.__module__.rpartition(".")[0]
 _MAIN = f"from {_PACKAGE}._handover import main\n\nmain()\n"
 
-# Not Type=oneshot: systemd before 244 restarts none. What was killed is started again and finds the journal; what failed has
-# said so, and waits for the next run or the next boot.
+# Not Type=oneshot: systemd before 244 never restarts such a unit. With Restart=on-abnormal, systemd starts a killed process
+# again, which then finds the journal. A process that failed has said so; its run waits for the next run or the next boot.
 _UNIT = """\
 # Written by Ansible (confidential_containers.runtime) while a change of this node's engine is open; gone afterwards.
 [Unit]
@@ -55,7 +56,7 @@ WantedBy=multi-user.target
 
 
 def enable(directory: str) -> None:
-    """Have the unit, and its program below ``directory`` (the journal's)."""
+    """Write and enable the unit. Its program lies below ``directory``, that of the journal."""
     files.make_directories(directory, mode=0o700)
     program = os.path.join(directory, "transaction.zip")
     files.write_atomically(program, _program(), mode=0o600)
@@ -71,9 +72,9 @@ def enable(directory: str) -> None:
 
 
 def disable(directory: str) -> str:
-    """Remove the unit, and the journal's directory with its program. May be called by the unit's own process.
+    """Remove the unit, and the journal's directory with the program. The unit's own process may call this.
 
-    Returns what systemd had against it, or '': what it still has in mind of the unit does no harm.
+    Returns why systemd could not read its units again, or ''. What systemd then still knows of the unit does no harm.
     """
     here = [files.remove_file(path) for path in (files.temporary(_WANTED), _WANTED, files.temporary(_PATH), _PATH)]
     files.remove_tree(directory)
@@ -86,7 +87,7 @@ def disable(directory: str) -> str:
 
 
 def start() -> None:
-    """Start the unit; returns when its process is there."""
+    """Start the unit. Returns when its process exists."""
     process.run(["systemctl", "reset-failed", "--", NAME])
     done = process.run(["systemctl", "start", "--", NAME])
     if done.returncode != 0:
@@ -94,23 +95,23 @@ def start() -> None:
 
 
 def wait(arrived: t.Callable[[], bool]) -> bool:
-    """Wait until ``arrived`` says yes, or the unit has ended without; return whether it did."""
+    """Wait until ``arrived`` says yes, or the unit has ended. Return whether ``arrived`` said yes."""
     alive, asked = True, time.monotonic()
     while not arrived():
         if not alive:
             return False
         time.sleep(0.05)
-        # Not at every turn: it takes processor time from the engine that is starting.
+        # Once a second only: asking systemd takes processor time from the engine that is starting.
         if time.monotonic() - asked < 1:
             continue
         asked = time.monotonic()
-        # Killed and about to be started again is "activating".
+        # A unit that was killed and is about to start again is "activating".
         alive = systemd.show(NAME, "ActiveState") not in ("inactive", "failed", "")
     return True
 
 
 def _program() -> bytes:
-    """Return this collection's node code, all of it that Ansible has brought, as a program for Python."""
+    """Return the node's half of this collection, as far as Ansible has brought it, as a zip that Python can run."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("__main__.py", _MAIN)
