@@ -2,11 +2,11 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""What the rest of this collection knows of container engines. Which one a node has, only this package knows.
+"""The interface of container engines. The rest of this collection knows no more of them; only this package knows each one.
 
 Engines differ along four axes: the *place* to write to, the *dialect* in which a handler is spelled, how a change takes
-effect, and the *client* by which the engine is asked beside the CRI. A row of ``flavours.FLAVOURS`` has the first and the
-third, a family's driver the other two.
+effect, and the *client* that answers what the CRI does not. A row of ``flavours.FLAVOURS`` has the first and the third, a
+family's driver the other two.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ Version = t.Tuple[int, ...]
 
 @dataclass(frozen=True)
 class Engine:
-    """The container engine of a node, as it was found: plain data, which stands in journal and receipt.
+    """The container engine of a node, as it was found. Plain data: journal and receipt hold it.
 
-    ``name`` is that of its flavour, ``version`` (major, minor, patch); paths are as the engine itself uses them.
+    ``name`` is the name of its flavour, ``version`` is (major, minor, patch). Paths are as the engine itself uses them.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Engine:
     config: str
     socket: str
     active: bool
-    #: Where it keeps its data, if its command line says so; else its configuration does.
+    #: Where the engine keeps its data, if its command line says so. Else its configuration says it.
     root: str = ""
 
     @property
@@ -49,7 +49,7 @@ class Engine:
         return {**asdict(self), "version": self.version_text}
 
     def identity(self) -> dict[str, t.Any]:
-        """Return what a receipt remembers of it."""
+        """Return what a receipt remembers of the engine."""
         return {key: self.facts()[key] for key in ("name", "version", "unit", "config")}
 
     def plain(self) -> dict[str, t.Any]:
@@ -64,7 +64,7 @@ class Engine:
 
 @dataclass(frozen=True)
 class Overrides:
-    """What the user knows better than detection: ``coco_engine*``."""
+    """What the user says about the engine (``coco_engine*``). It overrides what detection finds."""
 
     engine: str = "auto"
     config: str = ""
@@ -77,14 +77,14 @@ class Apply(enum.Enum):
 
     #: We restart the engine's unit.
     RESTART = "restart"
-    #: The distribution watches the directory, and restarts the engine itself (k0s). The change then begins with the rename of
-    #: the file: that it is applied is noted in the journal before.
+    #: The distribution watches the directory, and restarts the engine itself (k0s). The rename of the file then starts the
+    #: change, so the journal has to say before the rename that the change is being applied.
     WATCHED = "watched"
 
 
 @dataclass(frozen=True)
 class InPlace:
-    """Handlers go into a file of the admin's."""
+    """Handlers go into the admin's file."""
 
     mode: t.ClassVar[str] = "in_place"
     path: str
@@ -97,7 +97,10 @@ class InPlace:
 
 @dataclass(frozen=True)
 class DropIn:
-    """Handlers go into a file of our own. ``importer`` is the file whose imports must name it; '': the engine reads the directory."""
+    """Handlers go into a file of our own.
+
+    ``importer`` is the file whose imports must name ours. If it is '', the engine reads all files of the directory.
+    """
 
     mode: t.ClassVar[str] = "drop_in"
     path: str
@@ -105,17 +108,20 @@ class DropIn:
 
     @property
     def waiting(self) -> str:
-        """The directory in which a new file may wait for its rename. In one that is read as it is, whatever its name, a file is
-        configuration (CRI-O) or an event (k0s)."""
+        """The directory in which a new file may wait for its rename.
+
+        It is the parent if the engine reads the whole directory: a new file there, whatever its name, would be configuration
+        (CRI-O) or an event (k0s).
+        """
         directory = os.path.dirname(self.path)
         return directory if self.importer else os.path.dirname(directory)
 
 
 @dataclass(frozen=True)
 class Template:
-    """Handlers go into a template, from which the distribution renders the file that the engine reads (``rendered``).
+    """Handlers go into a template. From it the distribution renders the file that the engine reads (``rendered``).
 
-    ``base`` is the line by which a template takes in the distribution's own.
+    ``base`` is the line with which a template includes the distribution's own template.
     """
 
     mode: t.ClassVar[str] = "template"
@@ -134,9 +140,9 @@ Place = t.Union[InPlace, DropIn, Template]
 
 @dataclass(frozen=True)
 class Facts:
-    """What decides about the place: the engine's version, its main file with that file's schema, and ``coco_config_mode``.
+    """What decides about the place: the engine's version, its main file, the schema of that file, and ``coco_config_mode``.
 
-    ``plain``: the file sets nothing for any plugin, so that it means the same in every schema.
+    ``plain``: the file sets nothing for any plugin, and so means the same in every schema.
     """
 
     version: Version
@@ -148,7 +154,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Flavour:
-    """What is known of an engine before a node is seen. ``family`` names the driver, ``units`` are in the order of looking."""
+    """What we know of an engine before we see a node. ``family`` names the driver. ``units`` are in the order of the search."""
 
     name: str
     family: str
@@ -156,7 +162,7 @@ class Flavour:
     config: str
     socket: str
     place: t.Callable[[Facts], Place]
-    #: The commands by which an admin sees what the engine makes of its configuration, and what it lacks.
+    #: ``dump`` and ``client`` are commands for an admin: they show what the engine makes of its configuration, and its state.
     dump: str
     client: str
     kubelet: str = "/var/lib/kubelet"
@@ -168,22 +174,22 @@ class Configuration(t.Protocol):
 
     @property
     def text(self) -> str:
-        """All of it, as the engine's family prints it: the planner of that family understands it. May hold secrets."""
+        """The whole configuration, as the engine's family prints it. The planner of that family reads it. May hold secrets."""
 
     def served(self) -> list[str]:
-        """The handlers that an engine with this configuration serves; none where its CRI is disabled."""
+        """The handlers that an engine with this configuration serves: none if its CRI is disabled."""
 
     def cri_enabled(self) -> bool:
         """Whether the CRI may run."""
 
     def runtime_types(self) -> dict[str, str]:
-        """The runtime type of each handler, '' where it has none."""
+        """The runtime type of each handler, '' for a handler without one."""
 
     def paths(self) -> dict[str, list[str]]:
         """The absolute paths that stand in each handler's tables."""
 
     def lost(self, after: Configuration, ours: t.Collection[str], proxies: t.Collection[str]) -> list[str]:
-        """What differs in ``after`` outside of handlers and proxy plugins that are ours. No values: they may be secret."""
+        """What differs in ``after``, apart from our handlers and proxy plugins. Names only: values may be secret."""
 
     def complaints(self) -> set[str]:
         """The keys that the engine says it does not know."""
@@ -191,7 +197,7 @@ class Configuration(t.Protocol):
 
 @dataclass(frozen=True)
 class Access:
-    """What the user gives for a registry: credentials, and the certificates (PEM) of the CA that signed its own."""
+    """What the user gives for a registry: credentials, and the certificates (PEM) of the CA that signed the registry's."""
 
     username: str = ""
     password: str = ""
@@ -205,8 +211,7 @@ class Registry(t.Protocol):
         """Return the digest that the image's name stands for now."""
 
     def pulled(self, architecture: str, pulling: t.Callable[[int], None]) -> contextlib.AbstractContextManager[str]:
-        """Have the image's blobs for an architecture on the node, in the directory that this yields, below ``blobs``. Nothing of
-        them stays.
+        """Pull the image's blobs for an architecture. Yields a directory that has them below ``blobs``. Nothing of them stays.
 
         ``pulling`` is called with the number of bytes that have arrived.
         """
@@ -218,39 +223,47 @@ class Driver(t.Protocol):
     engine: Engine
 
     def facts(self, mode: str) -> Facts:
-        """What decides about the place of handlers, with this ``coco_config_mode``."""
+        """What decides about the place of handlers. ``mode`` is ``coco_config_mode``."""
 
     def files(self) -> dict[str, bytes]:
-        """The files that the engine reads, in its order."""
+        """The files that the engine reads, in the order in which it reads them: path → content."""
 
     def places(self) -> list[str]:
-        """The files that this collection writes to, whether they are there or not."""
+        """The files that this collection may write to, whether they exist or not."""
 
     def territory(self) -> list[str]:
-        """What the engine is configured by, where it is looked for and where that leads to: the directory, if it is the engine's own. Of
-        another one, which may be /etc itself, the file, the copy that installers make of it, drop-ins and imported files."""
+        """The paths that hold the engine's configuration, links resolved and not.
+
+        If the directory of the main file is the engine's own, it is the directory. Else, as it may be /etc itself, these are
+        the main file, the copy that installers make of it, drop-ins and imported files.
+        """
 
     def configured(self, config: str = "") -> Configuration:
-        """What the engine makes of its files, or of the file of a trial. Refuses what it would not start with."""
+        """What the engine makes of its files, or of a trial's file. Refuses files with which it would not start."""
 
     def status(self) -> Status:
-        """What the CRI says of itself. Raises ``cri.CriError`` where it does not answer."""
+        """What the CRI says of itself. Raises ``cri.CriError`` if it does not answer."""
 
     def no_answer(self, error: Exception) -> Refusal:
         """The refusal to touch this engine, because its CRI does not answer."""
 
     def served(self) -> list[str]:
-        """The handlers that the engine serves; none where its CRI is disabled. Refuses one that should answer and does not."""
+        """The handlers that the engine serves: none if its CRI is disabled. Refuses a CRI that should answer and does not."""
 
     def start(self) -> str:
-        """What tells this start of the engine from every other."""
+        """An identifier of the engine's present start, which no other start has."""
 
     def apply(self, handlers: t.Collection[str], timeout: float) -> list[str]:
-        """Have the engine take its configuration, and wait until it serves ``handlers``. Returns all that it serves."""
+        """Let the engine take its configuration. Wait up to ``timeout`` seconds for it to serve ``handlers``.
+
+        Returns all handlers that it serves.
+        """
 
     def serving(self, handlers: t.Collection[str], timeout: float) -> list[str]:
-        """Wait until the CRI answers, is ready and serves ``handlers``. Returns all that it serves; raises a refusal that says what
-        is not so."""
+        """Wait up to ``timeout`` seconds for the CRI to answer, to be ready and to serve ``handlers``.
+
+        Returns all handlers that it serves. Raises a refusal that says which of this did not happen.
+        """
 
     def last_words(self, since: float) -> str:
         """What the engine has logged since a time (seconds since the epoch), for an error message."""
@@ -259,10 +272,10 @@ class Driver(t.Protocol):
         """The snapshotters that work."""
 
     def pods(self) -> list[Sandbox]:
-        """The pod sandboxes, those that have stopped included."""
+        """The pod sandboxes, stopped ones included."""
 
     def registry(self, image: str, access: Access) -> Registry:
-        """One image (``HOST/REPOSITORY:TAG`` or with a digest) of a registry, to be pulled by this engine."""
+        """One image of a registry (``HOST/REPOSITORY:TAG``, or with a digest), for this engine to pull."""
 
     def clean(self) -> None:
-        """Remove all that a pull, even one that was killed, has left in the engine's store."""
+        """Remove all that a pull, even a killed one, has left in the engine's store."""

@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""What one run does to an engine, as the controller has planned it."""
+"""What one run changes in an engine. The controller plans it (see plugin_utils' ``_engine``), the unit carries it out."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ Tables = t.Mapping[str, t.Mapping[str, t.Any]]
 
 @dataclass(frozen=True)
 class FileChange:
-    """A configuration file as it shall be: ``content`` None removes it. ``expected`` is the digest it had when read.
+    """A configuration file as it shall be. A ``content`` of None removes it.
 
-    ``before`` is what the file is to be again when nothing of ours is in it; None: it was not there. ``builtin`` are
-    handlers of the engine's own that were written out beside ours, ``disabled`` the plugins that were enabled for ours.
+    ``expected`` is the digest that the file had when the controller read it. ``before`` is the file's content without anything
+    of ours; None: no file. ``builtin`` are the engine's own handlers that we write out beside ours. ``disabled`` are the
+    plugins that we take out of the file's list of disabled ones, for our handlers.
     """
 
     path: str
@@ -31,18 +32,18 @@ class FileChange:
 
 @dataclass(frozen=True)
 class Change:
-    """All that one run does to an engine; made by the controller, which can parse TOML."""
+    """All that one run changes in an engine. The controller makes it, because it can parse TOML."""
 
     files: t.Sequence[FileChange] = ()
-    #: File name → content, for a dry run of the engine: ``config.toml`` and the changed files that it imports.
+    #: File name → content, for a trial by the engine: ``config.toml`` and the changed files that it imports.
     trial: t.Mapping[str, bytes] = field(default_factory=dict)
     #: Our handlers as they shall be: name → table.
     handlers: Tables = field(default_factory=dict)
     #: Our proxy plugins: name → table.
     proxies: Tables = field(default_factory=dict)
-    #: Links to shims, for engines that look in their PATH: path → target.
+    #: Links to shims, for engines that look for a shim in their PATH: path → target.
     links: t.Mapping[str, str] = field(default_factory=dict)
-    #: Handlers of the user's that come back where ours of the same name go.
+    #: Handlers of the user's that come back when ours of the same name are removed.
     returned: t.Sequence[str] = ()
 
     @classmethod

@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""What the engine itself says: unary CRI calls over its socket, with nothing but the standard library.
+"""A client for the CRI: unary calls over the engine's socket, with nothing but the standard library.
 
 Nodes have no gRPC library and often no crictl. A unary call needs very little of HTTP/2 (RFC 9113) and of gRPC: one
 stream, literal header fields, windows large enough for any answer. The same calls work on containerd 1.4 (which
@@ -31,7 +31,7 @@ Message = t.Dict[int, t.List[t.Union[int, bytes]]]
 
 
 class CriError(ConnectionError):
-    """The engine's CRI did not answer a call. A system's error: whoever undoes a change for one undoes it for this, too."""
+    """The engine's CRI did not answer a call. An OSError, so code that undoes a change on an OSError undoes it on this, too."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def status(address: str, timeout: float = 5.0) -> Status:
 
 
 def sandboxes(address: str, timeout: float = 10.0) -> list[Sandbox]:
-    """List the pod sandboxes, those that have stopped included."""
+    """List the pod sandboxes, stopped ones included."""
     return _call(address, "ListPodSandbox", b"", timeout, _read_sandboxes)
 
 
@@ -78,7 +78,7 @@ def _read_sandboxes(answer: Message) -> list[Sandbox]:
     found = []
     for sandbox in map(_decode, _messages(answer, 1)):
         metadata = _decode(_messages(sandbox, 2)[0]) if sandbox.get(2) else {}
-        # State 0 (ready) is proto3's default: the field is then absent.
+        # State 0 (ready) is proto3's default, and proto3 leaves out a field with the default.
         ready = not sandbox.get(3, [0])[0]
         found.append(Sandbox(_text(metadata, 1), _text(metadata, 3), _text(sandbox, 7), ready))
     return found
@@ -156,7 +156,7 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 
 def _literal(name: str, value: str) -> bytes:
-    # HPACK: literal field, new name, not indexed, no Huffman coding; every string here is shorter than 127 bytes.
+    # HPACK: literal field, new name, not indexed, no Huffman coding. Every string here is shorter than 127 bytes.
     return b"\x00" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
 
 

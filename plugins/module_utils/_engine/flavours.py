@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""The table of engines, and which of them this node has."""
+"""The table of engines, and the search for the one that this node has. A new engine starts with a row here."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import systemd
 
-#: Engines that this version can configure, in the order of looking.
+#: The engines that this version can configure, in the order of the search.
 FLAVOURS: t.Mapping[str, Flavour] = {
     flavour.name: flavour
     for flavour in (
@@ -37,7 +37,7 @@ FLAVOURS: t.Mapping[str, Flavour] = {
         ),
     )
 }
-#: The units of engines that this version knows by their names only.
+#: The units of engines that this version recognises, but cannot configure.
 OTHERS: t.Mapping[str, tuple[str, ...]] = {
     "k3s": ("k3s.service", "k3s-agent.service"),
     "rke2": ("rke2-server.service", "rke2-agent.service"),
@@ -45,7 +45,7 @@ OTHERS: t.Mapping[str, tuple[str, ...]] = {
     "microk8s": ("snap.microk8s.daemon-containerd.service",),
     "crio": ("crio.service",),
 }
-#: What ``coco_engine`` may be.
+#: The values of ``coco_engine``.
 CHOICES = ("auto", *FLAVOURS)
 
 _FAMILIES = {"containerd": containerd.Containerd}
@@ -53,19 +53,19 @@ _UNITS = {**{name: flavour.units for name, flavour in FLAVOURS.items()}, **OTHER
 
 
 def units() -> list[str]:
-    """Return the units of all engines that are known."""
+    """Return the units of all known engines."""
     return [unit for names in _UNITS.values() for unit in names]
 
 
 def driver(engine: Engine) -> Driver:
-    """Return what talks to an engine."""
+    """Return the driver of an engine."""
     return _FAMILIES[FLAVOURS[engine.name].family](engine)
 
 
 def detect(overrides: Overrides, restarting: bool = True) -> Driver:
-    """Find the engine of this node. Raises a refusal when there is none, or one that this version cannot configure.
+    """Find the engine of this node. Refuses a node without an engine, or with one that this version cannot configure.
 
-    ``restarting``: refuse, too, what makes a restart a risk.
+    ``restarting``: also refuse anything that makes a restart of the engine a risk.
     """
     found, doubts = find(overrides)
     if restarting and doubts:
@@ -74,7 +74,7 @@ def detect(overrides: Overrides, restarting: bool = True) -> Driver:
 
 
 def find(overrides: Overrides) -> tuple[Driver, list[Refusal]]:
-    """Find the engine of this node, and all that makes a restart of it a risk. Refuses as :func:`detect` does."""
+    """Find the engine of this node, and all that makes a restart of it a risk. Refuses a node as :func:`detect` does."""
     for name, path in (("coco_engine_config", overrides.config), ("coco_engine_socket", overrides.socket)):
         if path and not os.path.isabs(path):
             raise Refusal(f"an absolute path in {name}", repr(path), "Use an absolute path.")
@@ -83,7 +83,7 @@ def find(overrides: Overrides) -> tuple[Driver, list[Refusal]]:
 
 
 def _unit(overrides: Overrides) -> tuple[Flavour, str, systemd.Properties]:
-    """Return the flavour of the node's engine, its unit, and what systemd knows of that."""
+    """Return the flavour of the node's engine, its unit, and systemd's properties of the unit."""
     named = overrides.unit if not overrides.unit or "." in overrides.unit else f"{overrides.unit}.service"
     names = sorted({name for family in _FAMILIES.values() for name in family.PROPERTIES})
     loaded = systemd.loaded([named] if named else units(), names)

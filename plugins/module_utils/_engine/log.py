@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""What a unit, or systemd about it, has logged that tells why it did not come up, without secrets: for an error message."""
+"""Why a unit did not come up: the telling lines of its log, without secrets, for an error message."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import json
 import re
 import typing as t
 
-#: systemd's identifier of "Starting …", in every language.
+#: systemd's ID of the message "Starting …", the same in every language.
 _STARTING = "7d4958e842da4a758f6c1cdc7b36dcc5"
 _MOST_LINES = 10
 _LONGEST_LINE = 500
 
-#: A CRI plugin that does not load is only a warning to containerd.
+#: A CRI plugin that fails to load is listed here because to containerd it is only a warning.
 _FATAL = re.compile(r"failed to load plugin.*cri|level=fatal|^containerd: ")
 _ORDINARY = re.compile(r"level=(trace|debug|info)\b")
-#: containerd logs its whole configuration when it starts.
+#: containerd logs its whole configuration when it starts. It may hold secrets, so such lines are left out.
 _CONFIGURATION = re.compile(r"with config \{|config=\S*\{")
 _SECRETS = (
     (re.compile(r"(?i)(\b[a-z][a-z0-9+.-]*://)[^/\s\"'@]+@"), r"\1…@"),
@@ -38,16 +38,19 @@ def entries(journal: str) -> list[dict[str, t.Any]]:
     """Return the entries that ``journalctl --output=json`` prints."""
     found = []
     for line in journal.splitlines():
-        with contextlib.suppress(ValueError):  # a line that was cut
+        with contextlib.suppress(ValueError):  # a truncated line
             entry = json.loads(line)
             found += [entry] if isinstance(entry, dict) else []
     return found
 
 
 def telling(logged: t.Sequence[t.Mapping[str, t.Any]], since: float) -> str:
-    """Return the lines since the first start after a time that tell most: fatal ones, else the last that are not ordinary."""
+    """Return the most telling lines since the first start after ``since`` (seconds since the epoch).
+
+    These are the fatal lines, else the last lines that are not ordinary.
+    """
     found = [entry for entry in logged if float(entry.get("__REALTIME_TIMESTAMP", "inf")) >= since * 1e6]
-    # Before the new start comes the end of the old one, and its complaints about that.
+    # Skip what comes before the new start: the end of the old daemon, and its complaints about that.
     start = next((number for number, entry in enumerate(found, 1) if entry.get("MESSAGE_ID") == _STARTING), 0)
     lines = [line for entry in found[start:] for line in _text(entry.get("MESSAGE")).splitlines()]
     lines = [line for line in lines if not _CONFIGURATION.search(line)]
@@ -56,14 +59,14 @@ def telling(logged: t.Sequence[t.Mapping[str, t.Any]], since: float) -> str:
 
 
 def masked(line: str) -> str:
-    """Return a line without the values of what is named like a secret, and without the user part of URLs."""
+    """Return a line without the values whose names sound like a secret, and without the user part of URLs."""
     for pattern, shown in _SECRETS:
         line = pattern.sub(shown, line)
     return line
 
 
 def _text(message: t.Any) -> str:
-    """Return a message; one that is not UTF-8 comes as numbers, and an entry with several of them as a list."""
+    """Return the text of a message. journalctl prints one that is not UTF-8 as a list of bytes, and several ones as a list."""
     if isinstance(message, list) and all(isinstance(byte, int) for byte in message):
         return bytes(message).decode(errors="replace")
     return "\n".join(map(_text, message)) if isinstance(message, list) else str(message or "")

@@ -13,7 +13,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 
 
 def refuse(driver: Driver, dropped: t.Collection[str], ignore: bool) -> None:
-    """Refuse to drop handlers under the pods that run on them."""
+    """Refuse to remove handlers that pods still run on."""
     if ignore or not dropped:
         return
     used = [pod for pod in driver.pods() if pod.ready and pod.handler in dropped]

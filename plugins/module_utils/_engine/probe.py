@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""Whether an engine serves: the CRI's own word for it. A unit's state proves nothing."""
+"""Does an engine serve its handlers? Only the CRI's own answer counts: an active unit proves nothing."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import systemd
 
-#: Seconds that an engine gets at least to come back with the configuration of before: giving up early helps nobody.
+#: Seconds that an engine gets at least to come back with its old configuration: to give up early helps nobody.
 PATIENCE = 300.0
-#: Seconds in which an engine that has just been started needs the processor for itself.
+#: For so many seconds an engine that has just been started needs the processor for itself: we only ask its CRI.
 _STARTING = 1.0
 
 
 class Daemon(t.Protocol):
-    """What a driver tells of its daemon while that comes up."""
+    """What a driver knows about its daemon while the daemon comes up."""
 
     engine: Engine
 
@@ -32,11 +32,14 @@ class Daemon(t.Protocol):
         """Whether the daemon answers, with or without a CRI."""
 
     def broken(self) -> dict[str, str]:
-        """The parts of the CRI that failed for good, with their state."""
+        """The parts of the CRI that failed for good, each with its state."""
 
 
 def no_answer(engine: Engine, error: Exception, client: str) -> Refusal:
-    """Return the refusal to touch an engine whose CRI does not answer to begin with. ``client``: what else tells about it."""
+    """Return the refusal to touch an engine whose CRI does not answer even before a change.
+
+    ``client``: another command that tells about the engine.
+    """
     return Refusal(
         f"the CRI of {engine.unit} to answer on {engine.socket} before anything is changed",
         f"{error} (the unit is {'active' if engine.active else 'not active'})",
@@ -48,10 +51,10 @@ def no_answer(engine: Engine, error: Exception, client: str) -> Refusal:
 
 
 def wait(daemon: Daemon, handlers: t.Collection[str], timeout: float) -> list[str]:
-    """Wait until the CRI answers, is ready and serves ``handlers``, and return all that it serves.
+    """Wait up to ``timeout`` seconds for the CRI to answer, to be ready and to serve ``handlers``. Return all that it serves.
 
-    An engine that is to serve none has its CRI disabled: then the daemon has to answer. Raises a refusal that says what is
-    not so.
+    An engine that shall serve no handlers has its CRI disabled: then it is enough that the daemon answers. Raises a refusal
+    that says which of this did not happen.
     """
     began = time.monotonic()
     deadline = began + timeout
@@ -69,7 +72,7 @@ def wait(daemon: Daemon, handlers: t.Collection[str], timeout: float) -> list[st
             if time.monotonic() < min(began + _STARTING, deadline):
                 time.sleep(0.02)
                 continue
-            # Nor does a unit recover that is not about to start.
+            # A broken plugin does not recover, nor does a unit that is not about to start: we stop waiting.
             broken, state = daemon.broken(), systemd.state(daemon.engine.unit)
             failed = bool(broken) or state in ("failed", "inactive")
             found = ", ".join(f"plugin {name}: {state}" for name, state in broken.items()) or f"{error} ({state})"

@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""What there is to say about a node's engine, and what stands in the way of serving handlers with it."""
+"""Is a node's engine ready to serve handlers? The facts about it, and all that stands in the way."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 
 
 def look(overrides: Overrides, config_mode: str, enable_cri: bool) -> tuple[dict[str, t.Any], list[Refusal]]:
-    """Return what there is to say about the engine, and all that is wrong with it."""
+    """Return the facts about the engine, and all problems with it."""
     facts: dict[str, t.Any] = {
         "engine": {},
         "config_schema": 0,
@@ -32,7 +32,7 @@ def look(overrides: Overrides, config_mode: str, enable_cri: bool) -> tuple[dict
         wanted = driver.facts(config_mode)
         facts["config_schema"] = wanted.schema
         facts["config_mode"] = flavours.FLAVOURS[driver.engine.name].place(wanted).mode
-        # Refuses a file that the engine would not start with.
+        # configured() refuses a file with which the engine would not start.
         disabled = not driver.configured().cri_enabled()
     except Refusal as refusal:
         problems.append(refusal)
@@ -45,7 +45,7 @@ def look(overrides: Overrides, config_mode: str, enable_cri: bool) -> tuple[dict
 
 
 def require(overrides: Overrides, config_mode: str, enable_cri: bool) -> None:
-    """Refuse an engine with which something is wrong, and name all of that."""
+    """Refuse an engine that has problems, and name all of them."""
     _facts, problems = look(overrides, config_mode, enable_cri)
     if problems:
         first, *others = problems
@@ -53,7 +53,7 @@ def require(overrides: Overrides, config_mode: str, enable_cri: bool) -> None:
 
 
 def _ask(driver: Driver, facts: dict[str, t.Any], enable_cri: bool, disabled: bool) -> None:
-    """Add what the running engine itself says; ``disabled``: its files disable its CRI."""
+    """Add what the running engine says about itself. ``disabled``: its files disable its CRI."""
     engine = driver.engine
     try:
         facts["served"] = driver.served()

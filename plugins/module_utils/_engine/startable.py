@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""Whether the programs of a handler can be started where they are: an engine serves a handler without ever trying."""
+"""Can the programs of a handler start on this node? An engine serves a handler without ever trying, so we try."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ import typing as t
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
-#: Seconds that a shim has to tell its version.
+#: Seconds that a shim has to print its version.
 _TIMEOUT = 10.0
-#: Where daemons look for programs that are named without a path.
+#: Where a daemon looks for a program that is named without a path.
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SHIM = "containerd-shim-"
-#: What a shell or a loader returns when it cannot start a program, or load a library of it.
+#: The exit statuses of a shell or a loader that cannot start a program, or cannot load one of its libraries.
 _NOT_STARTED = (126, 127)
 
-#: ELF: by the processor (``uname -m``), the machines whose programs its kernels run; others may run with an emulator.
+#: By processor (``uname -m``), the ELF machines whose programs its kernel runs. Programs of others may run in an emulator.
 _MACHINES: t.Mapping[str, tuple[int, ...]] = {
     "x86_64": (62, 3),
     "aarch64": (183, 40),
@@ -45,7 +45,7 @@ EXPECTED = "{path} to start, which pods of {handlers} need"
 
 
 class Flaw(t.NamedTuple):
-    """What keeps a program from being started, and what to do about that."""
+    """What keeps a program from starting, and what to do about it."""
 
     found: str
     remedy: str
@@ -55,7 +55,7 @@ _MADE_FOR_OTHERS = "Use a payload, or a runtime_path in coco_handler_overrides, 
 
 
 def refuse(handlers: t.Mapping[str, t.Mapping[str, t.Any]], links: t.Mapping[str, str], prefix: str) -> None:
-    """Refuse handlers whose shim, or whose hypervisor below ``prefix``, cannot be started. Shims are tried."""
+    """Refuse handlers whose shim, or whose hypervisor below ``prefix``, cannot start. Shims are really started."""
     linked = [target for path, target in links.items() if os.path.basename(path).startswith(_SHIM)]
     for path, names in _users((name, table.get("runtime_path")) for name, table in handlers.items()).items():
         for shim in [path] if path else linked:
@@ -67,18 +67,21 @@ def refuse(handlers: t.Mapping[str, t.Mapping[str, t.Any]], links: t.Mapping[str
 
 
 def on_mounts(paths: t.Iterable[str]) -> dict[str, dict[str, str]]:
-    """Return those of the shims that lie where nothing can be started any more: cheap, for what was tried before."""
+    """Return those of the shims that lie on a mount from which nothing can start. A cheap check, for shims tried before."""
     flaws = {path: _mounted(path) for path in paths if os.path.exists(path)}
     return {path: flaw._asdict() for path, flaw in flaws.items() if flaw}
 
 
 def refuse_configured(paths: t.Mapping[str, t.Sequence[str]], types: t.Mapping[str, str]) -> None:
-    """Refuse handlers that others have configured, with these ``paths`` in their tables, and these runtime types."""
+    """Refuse handlers that somebody else has configured and whose shims cannot start.
+
+    ``paths`` are the paths in each handler's tables, ``types`` the runtime types.
+    """
     named = [(name, path) for name in types for path in shims(paths.get(name, ()))]
     others = types.keys() - {name for name, _path in named}
     found = [(name, shutil.which(_SHIM + "-".join(types[name].split(".")[-2:]), path=_PATH)) for name in sorted(others)]
     for path, names in _users([*named, *found]).items():
-        if path:  # a daemon may have a PATH of its own
+        if path:  # a shim that we do not find may still be in the daemon's own PATH
             _refuse(names, path, _flaw(path) or _failure(path))
 
 
@@ -88,7 +91,7 @@ def shims(paths: t.Iterable[str]) -> list[str]:
 
 
 def _users(pairs: t.Iterable[tuple[str, str | None]]) -> dict[str, list[str]]:
-    """Return the handlers that need each path ('' for none)."""
+    """Return for each path ('' for none) the handlers that need it."""
     users: dict[str, list[str]] = {}
     for name, path in pairs:
         users.setdefault(path or "", []).append(name)
@@ -101,7 +104,7 @@ def _refuse(names: t.Sequence[str], path: str, flaw: Flaw | None) -> None:
 
 
 def _flaw(path: str) -> Flaw | None:
-    """Return what keeps a program from being started, as far as looking at it tells."""
+    """Return what keeps a program from starting, as far as its file tells."""
     try:
         found = os.stat(path)
     except OSError as error:
@@ -125,7 +128,7 @@ def _mounted(path: str) -> Flaw | None:
 
 
 def _mount_of(path: str) -> str:
-    """Return where the mount is that a path lies on. A bind mount of the same disk can only be seen in the kernel's list."""
+    """Return the mount point that a path lies below. Only the kernel's list shows a bind mount of the same disk."""
     path, found = os.path.realpath(path), "/"
     with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as stream:
         for line in stream:
@@ -136,14 +139,14 @@ def _mount_of(path: str) -> str:
 
 
 def _foreign(path: str) -> Flaw | None:
-    """Return what a program's first bytes say against it: another processor, or an interpreter that is not there."""
+    """Return the flaw that a program's first bytes show: another processor, or an interpreter that is not there."""
     with open(path, "rb") as stream:
         head = stream.read(256)
         if head.startswith(b"#!"):
             words = head[2:].split(b"\n")[0].split()
             return _without(os.fsdecode(words[0])) if words else None
         if not head.startswith(b"\x7fELF") or len(head) < 64:
-            return None  # whatever it is: trying tells
+            return None  # an unknown format: only a start tells
         order = "<" if head[5] == 1 else ">"
         (machine,) = struct.unpack_from(f"{order}H", head, 18)
         node = os.uname().machine
@@ -156,7 +159,7 @@ def _foreign(path: str) -> Flaw | None:
 
 
 def _elf_interpreter(stream: t.BinaryIO, head: bytes, order: str) -> str:
-    """Return the loader that an ELF program names, '' for one that needs none."""
+    """Return the loader that an ELF program names, '' for a program that needs none."""
     wide = head[4] == 2
     (start,) = struct.unpack_from(f"{order}{'Q' if wide else 'I'}", head, 32 if wide else 28)
     size, count = struct.unpack_from(f"{order}HH", head, 54 if wide else 42)
@@ -181,7 +184,7 @@ def _without(interpreter: str) -> Flaw | None:
 
 
 def _has_emulators() -> bool:
-    """Tell whether the kernel was told of programs that run those of other processors."""
+    """Tell whether the kernel has emulators for programs of other processors."""
     try:
         return bool(set(os.listdir(_EMULATORS)) - {"register", "status"})
     except OSError:
@@ -189,7 +192,7 @@ def _has_emulators() -> bool:
 
 
 def _failure(path: str) -> Flaw | None:
-    """Start a shim for its version; return what kept it from starting. Whatever else it says or returns does not count."""
+    """Start a shim, so that it prints its version. Return what kept it from starting; its other failures do not count."""
     try:
         process = subprocess.Popen(  # pylint: disable=consider-using-with
             [path, "-v"],
@@ -221,7 +224,7 @@ def _failure(path: str) -> Flaw | None:
 
 
 def _hypervisors(configuration: str, prefix: str) -> list[str]:
-    """Return the programs below ``prefix`` that a configuration file of Kata's names as its hypervisor."""
+    """Return the programs below ``prefix`` that a configuration file of Kata names as its hypervisor."""
     try:
         with open(configuration, encoding="utf-8", errors="replace") as stream:
             lines = stream.read(1 << 20).splitlines()

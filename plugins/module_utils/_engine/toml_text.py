@@ -2,8 +2,10 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""TOML as text: which lines mean something, without a parser. For edits that keep every byte, and for nodes, whose Python
-may have no parser."""
+"""TOML read as text, without a parser: for edits that keep every byte, and for nodes whose Python has no parser.
+
+Both halves use it. The functions find the lines that start outside of values, and what these set at the top level.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ import re
 
 _VERSION = re.compile(r"""(?:version|"version"|'version')[ \t]*=[ \t]*([+-]?\d\w*)[ \t]*(?:#.*)?""")
 _PLUGINS = re.compile(r"""[ \t\[]*["']?(?:plugins|proxy_plugins|timeouts)\b""")
-#: What a line of TOML may hold that hides a line's end, or what follows it in the line.
+#: The parts of TOML that can hide the end of a line, or the rest of a line: strings, comments and brackets.
 TOKEN = re.compile(
     "|".join(
         (
@@ -29,7 +31,7 @@ TOKEN = re.compile(
 
 
 def lines_of(text: str) -> list[tuple[str, bool]]:
-    """Return the lines of a TOML text, each with whether it starts outside of strings and arrays."""
+    """Return the lines of a TOML text. The flag of each line tells whether it starts outside of strings and arrays."""
     fresh, depth = {0}, 0
     for token in TOKEN.finditer(text):
         if token.group() in "[{":
@@ -47,7 +49,7 @@ def lines_of(text: str) -> list[tuple[str, bool]]:
 
 
 def top_level(text: str) -> list[tuple[int, str]]:
-    """Return the lines that start outside of values and before the first table, each with its position."""
+    """Return the lines before the first table that start outside of values, each with its position in the text."""
     found, start = [], 0
     for line, fresh in lines_of(text):
         if fresh and line.lstrip().startswith("["):
@@ -59,7 +61,7 @@ def top_level(text: str) -> list[tuple[int, str]]:
 
 
 def array_at(text: str, key: str) -> tuple[int, int] | None:
-    """Return where the array of a top-level ``key`` begins and ends (both brackets within), if it is one."""
+    """Return where the array of a top-level ``key`` begins and ends, brackets included. None if there is no such array."""
     pattern = re.compile(rf"""[ \t]*(?:{key}|"{key}"|'{key}')[ \t]*=[ \t]*\[""")
     for start, line in top_level(text):
         match = pattern.match(line)
@@ -73,7 +75,7 @@ def array_at(text: str, key: str) -> tuple[int, int] | None:
 
 
 def imports_of(text: str) -> list[str]:
-    """Return what a file imports, as far as a scan can tell: escapes are not understood."""
+    """Return what a file imports, as far as a scan can tell: it does not understand escapes."""
     text = text[1:] if text.startswith("\ufeff") else text
     place = array_at(text, "imports")
     if place is None:
@@ -82,25 +84,26 @@ def imports_of(text: str) -> list[str]:
 
 
 def declares_version(text: str) -> bool:
-    """Tell whether a file says which schema it is of, as far as a scan can tell."""
+    """Tell whether a file declares its schema, as far as a scan can tell."""
     return any(_VERSION.fullmatch(line.strip()) for _start, line in top_level(text.lstrip("\ufeff")))
 
 
 def sets_plugins(text: str) -> bool:
-    """Tell whether a file has settings that depend on its schema: those of plugins."""
+    """Tell whether a file has settings that depend on its schema, which are those of plugins."""
     return any(fresh and _PLUGINS.match(line) for line, fresh in lines_of(text))
 
 
 def schema_of(text: str) -> int:
-    """Return the schema that a file's text declares: its top-level ``version``, 1 without one or with 0, 0 for one that says nothing.
+    """Return the schema that a file's text declares.
 
-    A scan of the lines before the first table, for nodes, whose Python may have no TOML parser. The controller parses.
+    That is its top-level ``version``. A file without one, or with 0, is of schema 1. A file that sets nothing at all is of
+    schema 0. This scans the lines before the first table, for nodes whose Python has no parser; the controller parses.
     """
-    # A byte order mark is no part of the first line: containerd 1.6 and 1.7 read such files.
+    # A byte order mark is not part of the first line: containerd 1.6 and 1.7 read files that begin with one.
     text = text[1:] if text.startswith("\ufeff") else text
     for _start, line in top_level(text):
         match = _VERSION.fullmatch(line.strip())
         if match:
-            with contextlib.suppress(ValueError):  # 02 and 2nd are no TOML; that is not for this function to say
+            with contextlib.suppress(ValueError):  # 02 and 2nd are not TOML; the engine itself says so
                 return int(match.group(1), 0) or 1
     return int(any(line.strip() and not line.lstrip().startswith("#") for line in text.split("\n")))
