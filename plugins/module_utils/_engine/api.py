@@ -162,7 +162,7 @@ class Flavour:
     config: str
     socket: str
     place: t.Callable[[Facts], Place]
-    #: ``dump`` and ``client`` are commands for an admin: they show what the engine makes of its configuration, and its state.
+    #: Two commands for an admin: ``dump`` shows what the engine makes of its configuration, ``client`` what the engine lacks.
     dump: str
     client: str
     kubelet: str = "/var/lib/kubelet"

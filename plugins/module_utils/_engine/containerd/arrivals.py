@@ -2,10 +2,11 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""How much of a pull has arrived in containerd's content store, whatever else is pulled or removed there meanwhile.
+"""How many bytes of our pull have arrived in containerd's content store, even if others pull or remove images meanwhile.
 
-What is on its way lies in a directory of its own below ``ingest``, beside its name: ``<namespace>/<number>/layer-sha256:<hex>``.
-What has arrived is a blob. What the store had before never was on its way.
+A blob that is on its way has a directory below ``ingest``, beside a file with its name:
+``<namespace>/<number>/layer-sha256:<hex>``. A blob that has arrived lies below ``blobs``. A blob that the store had before is
+never seen on its way, and so does not count.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ _DIGEST = re.compile(r"(sha256):([0-9a-f]{64})$")
 
 
 class Arrivals:
-    """The pulls of one namespace, looked at again and again: a short list, and files whose names are known."""
+    """The arrivals of one namespace. A look is cheap, so it can be repeated: a short list, and files with known names."""
 
     def __init__(self, store: str, namespace: str) -> None:
         self._store = store
         self._namespace = namespace
-        #: Directories that were seen below ``ingest`` → the name in each.
+        #: Directory below ``ingest`` → the name of the blob in it, '' for a foreign one.
         self._names: dict[str, str] = {}
-        #: Names of ours that were on their way → where each becomes a blob.
+        #: Name of a blob of ours that was on its way → the path that it gets below ``blobs``.
         self._blobs: dict[str, str] = {}
         self._arrived: dict[str, int] = {}
 
@@ -45,13 +46,13 @@ class Arrivals:
         return sum({**here, **self._arrived}.values())
 
     def _name(self, directory: str) -> str:
-        """Return the name of what is on its way in a directory, if it is ours."""
+        """Return the name of the blob that arrives in a directory, '' if it is not ours."""
         if directory not in self._names:
             try:
                 with open(os.path.join(directory, "ref"), encoding="utf-8", errors="replace") as stream:
                     name = stream.read()
             except OSError:
-                return ""  # is there in a moment, or gone
+                return ""  # the file will be there in a moment, or the directory is gone
             self._names[directory] = name if name.startswith(f"{self._namespace}/") else ""
             digest = _DIGEST.search(self._names[directory])
             if digest:
@@ -60,7 +61,7 @@ class Arrivals:
 
 
 def _size(path: str) -> int:
-    """Return a file's size, 0 where there is none."""
+    """Return a file's size, 0 if there is no file."""
     try:
         return os.path.getsize(path)
     except OSError:

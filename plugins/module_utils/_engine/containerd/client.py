@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""containerd's client, ctr: how a daemon is asked what the CRI does not tell."""
+"""containerd's client, ctr: it tells what the CRI does not."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import process
 
-#: The plugin that Kubernetes talks to; on 2.x others do its work.
+#: The plugin that Kubernetes talks to. On 2.x, other plugins do its work.
 _CRI = "io.containerd.grpc.v1.cri"
 
 
 def command(engine: Engine, *words: str) -> list[str]:
-    """Return a command of the client for an engine.
+    """Return the command line of the client for an engine.
 
-    It is looked for beside the daemon first: the PATH of this process may be another one than that of who installed it.
+    We look for ctr beside the daemon first: the PATH of this process may lack the directory that both were installed to.
     """
     directories = [os.path.dirname(path) for path in (engine.binary, os.path.realpath(engine.binary))]
     path = os.pathsep.join([*directories, process.search_path()])
@@ -33,9 +33,9 @@ def is_up(engine: Engine) -> bool:
 
 
 def cri_plugins(engine: Engine) -> dict[str, str] | None:
-    """Return the state of the CRI's plugins (``type.id`` → ok, error, skip); a disabled plugin is absent.
+    """Return the state of the CRI's plugins: ``type.id`` → ok, error or skip. A disabled plugin is absent.
 
-    None where the daemon does not answer: then nothing is known of its plugins.
+    None if the daemon does not answer: then nothing is known about its plugins.
     """
     listed = process.run(command(engine, "plugins", "ls"), timeout=10)
     if listed.returncode != 0:
@@ -48,7 +48,7 @@ def cri_plugins(engine: Engine) -> dict[str, str] | None:
 
 
 def has_cri(engine: Engine) -> bool:
-    """Tell whether the daemon has a CRI, in whatever state; where it does not answer, it may have one."""
+    """Tell whether the daemon has a CRI, in whatever state. True if the daemon does not answer: it may have one."""
     plugins = cri_plugins(engine)
     return plugins is None or _CRI in plugins
 
@@ -69,6 +69,6 @@ def snapshotters(engine: Engine) -> list[str]:
 
 
 def _rows(listed: str) -> list[tuple[str, str, str]]:
-    """Return type, name and state of each plugin. The columns in between can be empty."""
+    """Return the type, the name and the state of each plugin. The columns in between can be empty."""
     rows = [line.split() for line in listed.splitlines()[1:]]
     return [(words[0], words[1], words[-1]) for words in rows if len(words) > 2]

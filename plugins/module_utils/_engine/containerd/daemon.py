@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""The containerd that a unit runs now: its own process knows its program and its options, whatever the unit's text says."""
+"""The containerd that a unit runs now. The process itself tells its program and its options, whatever the unit's text says."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _INIT = 1
 
 @dataclass(frozen=True)
 class Daemon:
-    """A running containerd: its ``program``, and the name of that by which it is started, ``binary``.
+    """A running containerd. ``program`` is the file that runs, ``binary`` the path by which it was started.
 
-    ``plain``: no word of its command line needs quotes, which systemd's properties do not show.
+    ``plain``: no word of its command line needs quotes. systemd's properties do not show quotes.
     """
 
     pid: int
@@ -33,14 +33,15 @@ class Daemon:
 
 
 def find(main: int, group: str, proc: str = "/proc") -> Daemon | None:
-    """Return the containerd of a unit, from its main process and its control group; None where there is none.
+    """Return the containerd of a unit, found by the unit's main process and its control group. None if there is none.
 
-    The main process can be a program in front of containerd that waits for it: then it is another one of the unit's own.
+    The main process can be another program that starts containerd and waits for it. Then containerd is another process of
+    the control group.
     """
     for candidates in ([main], _members(group, proc)):
         found = [daemon for daemon in (_daemon(pid, proc) for pid in candidates if pid > 0) if daemon]
         pids = {daemon.pid for daemon in found}
-        # A child that is about to run something else still looks like its parent.
+        # A child of containerd that is about to run another program still looks like its parent.
         first = next((daemon for daemon in found if _parent(daemon.pid, proc) not in pids), None)
         if first:
             return first
@@ -55,20 +56,20 @@ def _daemon(pid: int, proc: str) -> Daemon | None:
         directory = os.readlink(f"{proc}/{pid}/cwd")
     except OSError:
         return None
-    # Where a package was upgraded since, its new file starts next.
+    # If a package was upgraded since, the kernel marks the old file as deleted. The next start runs the new file.
     program = program[: -len(_DELETED)] if program.endswith(_DELETED) else program
     name = os.path.basename(program)
     options = execstart.options(words[1:], directory)
     if "containerd" not in name or "shim" in name or not words or options.command:
         return None
-    # The name that it was started by may be a link, which an upgrade sets to another program.
+    # Prefer the name in the command line: it may be a link, which an upgrade sets to another program.
     named = os.path.isabs(words[0]) and "containerd" in os.path.basename(words[0]) and os.path.isfile(words[0])
     plain = all(word and not re.search(r"\s", word) for word in words)
     return Daemon(pid, program, words[0] if named else program, options, plain)
 
 
 def _members(group: str, proc: str) -> list[int]:
-    """Return the processes of a control group; not those of the groups below it, which are pods'."""
+    """Return the processes of a control group, without those of the groups below it: these are pods'."""
     pids = [int(name) for name in os.listdir(proc) if name.isdigit()] if group else []
     return sorted(pid for pid in pids if group in _groups(pid, proc))
 
@@ -90,9 +91,9 @@ def _parent(pid: int, proc: str) -> int:
 
 
 def stranger(address: str, daemon: Daemon | None, unit: str, proc: str = "/proc") -> str:
-    """Return which other unit's process listens on a socket; '' where it is the unit's own, or nobody can tell."""
+    """Return which other unit's process listens on a socket. '' if it is the unit's own process, or if we cannot tell."""
     pid = listener(address)
-    # 0: in another namespace of processes. systemd listens for others.
+    # 0: the process is in another PID namespace. systemd may listen in place of any unit.
     if pid in (0, _INIT) or (daemon and daemon.pid == pid):
         return ""
     parts = [part for path in _groups(pid, proc) for part in path.split("/") if part.endswith((".service", ".scope"))]
@@ -100,7 +101,7 @@ def stranger(address: str, daemon: Daemon | None, unit: str, proc: str = "/proc"
 
 
 def listener(address: str) -> int:
-    """Return the process that listens on a socket, 0 where that cannot be told."""
+    """Return the ID of the process that listens on a socket, 0 if we cannot tell."""
     size = struct.calcsize("3i")
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:

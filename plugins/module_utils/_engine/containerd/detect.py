@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""The containerd of a unit: its version, what it reads, where it listens, and whether it would start like that again."""
+"""Find the containerd of a unit: its version, its configuration, its socket, and whether it would start like that again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import process, systemd
 
-#: What :func:`find` reads of a unit.
+#: The properties of a unit that :func:`find` reads.
 PROPERTIES = ("ActiveState", "MainPID", "ControlGroup", "NeedDaemonReload", *execstart.PROPERTIES)
 
 _BINARY = "/usr/bin/containerd"
@@ -75,7 +75,7 @@ def _doubts(
     running: daemon.Daemon | None,
     planned: execstart.Planned,
 ) -> t.Iterator[Refusal]:
-    """Yield why a restart of the unit could start another engine than the one that was found, or touch another unit's."""
+    """Yield each reason why a restart of the unit could start another engine than the one found, or touch another unit's."""
     unit = engine.unit
     if list(shown.get("NeedDaemonReload", ())) == ["yes"]:
         yield Refusal(
@@ -83,7 +83,7 @@ def _doubts(
             "that they have changed since it has read them",
             "Run 'systemctl daemon-reload' on the node first.",
         )
-    # A program in front of it may have added options of its own.
+    # The two can be compared only if systemd starts containerd itself: a program in between may add options of its own.
     comparable = running and running.plain and os.path.realpath(planned.binary) == os.path.realpath(running.program)
     if running and planned.options and comparable:
         now, then = running.options, planned.options
@@ -109,14 +109,14 @@ def _doubts(
 
 
 def _configured_socket(engine: Engine) -> str:
-    """Return the address that an engine's files give it, '' where they give none."""
+    """Return the address that an engine's files give it, '' if they give none."""
     texts = [content.decode(errors="replace") for content in imports.read(engine.config).values()]
     written = dump.written_address(texts)
     if written is None:
         try:
             return dump.take(engine, engine.config).address()
         except Refusal:
-            return ""  # who looks at the configuration says what is wrong with it
+            return ""  # a later look at the configuration reports what is wrong with it
     return written
 
 

@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""containerd as an engine: what its files, its client, its unit and its CRI say, behind the interface of ``_engine.api``."""
+"""The driver of containerd: it implements ``_engine.api.Driver`` with containerd's files, client, unit and CRI."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import systemd
 
-#: The directory that is containerd's own, wherever it is.
+#: A directory of this name is containerd's own, wherever it lies.
 _OWN = "containerd"
 
 
@@ -67,7 +67,7 @@ class Containerd:
             with open(self.engine.config, encoding="utf-8", errors="replace") as stream:
                 text = stream.read()
         except FileNotFoundError:
-            text = ""  # the engine takes its defaults
+            text = ""  # without a file, the engine takes its defaults
         plain = not toml_text.sets_plugins(text) and not toml_text.declares_version(text)
         return Facts(self.engine.version, self.engine.config, toml_text.schema_of(text), mode, plain)
 
@@ -117,7 +117,7 @@ class Containerd:
         return client.is_up(self.engine)
 
     def broken(self) -> dict[str, str]:
-        """Return the plugins of the CRI that failed, with their state: an active daemon never recovers from that by itself."""
+        """Return the plugins of the CRI that failed, each with its state. An active daemon never recovers from that by itself."""
         return {name: state for name, state in (client.cri_plugins(self.engine) or {}).items() if state != "ok"}
 
     def last_words(self, since: float) -> str:

@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""What ``containerd config dump`` prints, compared line by line: machine-written text needs no TOML parser."""
+"""The output of ``containerd config dump``, read and compared line by line. A machine writes it, so it needs no TOML parser."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Sections = t.Dict[t.Tuple[str, ...], t.List[str]]
 
 _HEADER = re.compile(r"\[\[?([^\[\]].*?)\]\]?")
 _UNKNOWN = re.compile(r"unknown key.*\bkey=(\S+)")
-#: The table of the engine's address: up to schema 3, and since.
+#: The table with the engine's address: up to schema 3, and after it.
 _GRPC = (("grpc",), ("plugins", "io.containerd.server.v1.grpc"))
 _MENTION = re.compile(
     r"""^[ \t]*\[?[ \t]*["']?grpc["']?[ \t]*[\].=].*|^[^#\n]*\bio\.containerd\.server\.v1\.grpc["'].*""", re.MULTILINE
@@ -36,7 +36,7 @@ _PART = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^.\s"']+))\s*(?:\.|$)""")
 
 @dataclass(frozen=True)
 class Dump:
-    """What containerd makes of a configuration, its defaults included, and its ``warnings`` about that. May hold secrets."""
+    """What containerd makes of a configuration, its defaults included, and its ``warnings`` about it. May hold secrets."""
 
     text: str
     warnings: str = ""
@@ -51,7 +51,7 @@ class Dump:
         return ""
 
     def handlers(self) -> dict[str, list[str]]:
-        """Return the runtime handlers, with the lines of their tables (options left out)."""
+        """Return the runtime handlers, each with the lines of its table, without options."""
         return {
             header[-1]: lines
             for header, lines in sections(self.text).items()
@@ -59,11 +59,11 @@ class Dump:
         }
 
     def runtime_types(self) -> dict[str, str]:
-        """Return the runtime type of each handler, '' where it has none."""
+        """Return the runtime type of each handler, '' for a handler without one."""
         return {name: value(lines, "runtime_type") for name, lines in self.handlers().items()}
 
     def paths(self) -> dict[str, list[str]]:
-        """Return the absolute paths that stand in the tables of each handler, its options included."""
+        """Return the absolute paths in the tables of each handler, options included."""
         found: dict[str, list[str]] = {}
         for header, lines in sections(self.text).items():
             if "runtimes" in header[:-1] and "containerd" in header:
@@ -82,10 +82,10 @@ class Dump:
         return sorted(self.handlers()) if self.cri_enabled() else []
 
     def lost(self, after: Configuration, ours: t.Collection[str], proxies: t.Collection[str] = ()) -> list[str]:
-        """Return what differs in ``after`` outside the handlers and proxy plugins that are ours, as ``table: key``.
+        """Return what differs in ``after``, apart from our handlers and proxy plugins, as ``table: key``.
 
-        The list of imports is left out: adding ours is what a drop-in needs. So is the CRI where it is enabled in one of the two
-        only: a dump leaves out what is disabled. Values may be secret and are not shown.
+        The list of imports does not count, because a drop-in needs an import. If only one of the two has the CRI enabled, the
+        CRI does not count either: a dump leaves out what is disabled. Values may be secret, so they are not shown.
         """
         switched = self.cri_enabled() != after.cri_enabled()
         one, two = (_foreign(text, ours, proxies, switched) for text in (self.text, after.text))
@@ -97,14 +97,14 @@ class Dump:
         return found
 
     def complaints(self) -> set[str]:
-        """Return the keys that containerd 2.x says it ignores; 1.x says nothing."""
+        """Return the keys that containerd says it ignores. Only 2.x says so."""
         return {match.group(1) for match in _UNKNOWN.finditer(self.warnings)}
 
 
 def take(engine: Engine, config: str) -> Dump:
-    """Return what containerd makes of a configuration file, or refuse a file that it would not start with.
+    """Return what containerd makes of a configuration file. Refuse a file with which it would not start.
 
-    Where there is no file, a daemon takes its defaults, but its dump fails on 1.6 and 1.7: an empty one says the same.
+    Without a file, a daemon takes its defaults, but on 1.6 and 1.7 the dump fails. An empty file gives the same result.
     """
     done = process.run([engine.binary, "--config", config if os.path.exists(config) else os.devnull, "config", "dump"])
     if done.returncode != 0:
@@ -113,7 +113,7 @@ def take(engine: Engine, config: str) -> Dump:
 
 
 def _not_dumped(engine: Engine, config: str, done: subprocess.CompletedProcess[str]) -> Refusal:
-    """Return the refusal of a configuration that containerd does not take, with a remedy for the file that is at fault."""
+    """Return the refusal of a configuration that containerd does not accept. The remedy names the file at fault."""
     complaint = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
     if done.returncode < 0 or done.returncode in (process.MISSING, process.TOOK_TOO_LONG):
         return Refusal(
@@ -123,13 +123,13 @@ def _not_dumped(engine: Engine, config: str, done: subprocess.CompletedProcess[s
         )
     files = list(imports.read(config))
     named = [path for path in files if path in complaint]
-    # What else is quoted comes from the file, and could be a password.
+    # Any other quoted text comes from the file, and could be a password.
     shown = re.sub(
         r"\"([^\"]*)\"|'([^']*)'|(?<=convert ).*(?=\()",
         lambda match: match.group() if (match[1] or match[2]) in files else "…",
         complaint,
     )
-    if config != engine.config:  # a trial of what would be written, after the file of now was taken
+    if config != engine.config:  # a trial of a new configuration; containerd has accepted the present one
         remedy = "Nothing was changed. Check coco_handler_overrides and coco_proxy_plugins: what they add is what it does not accept."
     else:
         remedy = f"Correct {' or '.join(named or files) or config} first."
@@ -137,7 +137,7 @@ def _not_dumped(engine: Engine, config: str, done: subprocess.CompletedProcess[s
 
 
 def sections(dump: str) -> Sections:
-    """Return the lines below each table header, by the header's parts; () stands for the top level."""
+    """Return the lines below each table header, by the parts of the header. () stands for the top level."""
     found: Sections = {}
     lines = found.setdefault((), [])
     for raw in dump.splitlines():
@@ -151,15 +151,15 @@ def sections(dump: str) -> Sections:
 
 
 def value(lines: t.Iterable[str], key: str) -> str:
-    """Return the text that a key has among the lines of a table, '' where it has none."""
+    """Return the text that a key has in the lines of a table, '' if it is not there."""
     found = (re.fullmatch(rf"""{key}\s*=\s*["']([^"']*)["']""", line) for line in lines)
     return next((match.group(1) for match in found if match), "")
 
 
 def written_address(texts: t.Sequence[str]) -> str | None:
-    """Return the address in texts of an engine's files, '' if they have none; None if only the engine can tell.
+    """Return the address in the texts of an engine's files, '' if they have none. None if only the engine can tell.
 
-    Most have none or the one that the engine's own defaults write out, and need no start of the engine.
+    Most files have no address, or have it as ``containerd config default`` writes it. For these, we need not run a dump.
     """
     found = ""
     mentions = [(text, match) for text in texts for match in _MENTION.finditer(text)]

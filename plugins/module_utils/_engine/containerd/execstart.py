@@ -2,10 +2,10 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""The command line that systemd would start for a unit, from its properties as ``systemctl show`` prints them.
+"""The command line that systemd would start for a unit, read from the unit's properties as ``systemctl show`` prints them.
 
-These lose something: the words of a command line stand side by side without their quotes, and not every variable of systemd's
-is among the unit's own. What cannot be told from them is said to be unknown. A running daemon knows better: see ``_daemon``.
+These properties lose something: they show the words of a command line without quotes, and not every variable that systemd
+sets. What they do not tell is reported as unknown. A running daemon knows better: see ``containerd.daemon``.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import shutil
 import typing as t
 from dataclasses import dataclass
 
-#: What :func:`planned` reads.
+#: The properties that :func:`planned` reads.
 PROPERTIES = ("ExecStart", "Environment", "EnvironmentFiles", "WorkingDirectory")
-#: Programs that take a command line apart by rules of their own.
+#: Programs that split a command line by rules of their own.
 _SHELLS = ("sh", "bash", "dash", "ash", "ksh", "zsh", "busybox")
-#: containerd's options that have a value, by each of their names. All else that begins with a hyphen stands alone.
+#: containerd's options that take a value, by each of their names. Every other word with a hyphen takes none.
 _OPTIONS = {
     "config": "config",
     "c": "config",
@@ -40,7 +40,7 @@ _ASSIGNMENT = re.compile(r"\s*([A-Za-z_]\w*)\s*=(.*)")
 
 @dataclass(frozen=True)
 class Options:
-    """What a command line tells containerd, '' where it says nothing; ``command`` is the one that it runs in place of the daemon."""
+    """The options in a command line of containerd, '' for a missing one. ``command``: what it runs in place of the daemon."""
 
     config: str = ""
     address: str = ""
@@ -50,7 +50,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Planned:
-    """What systemd would start; ``binary`` is '' and ``options`` None where that cannot be told, ``why`` says the reason."""
+    """What systemd would start. If we cannot tell, ``binary`` is '' or ``options`` is None, and ``why`` is the reason."""
 
     binary: str = ""
     options: Options | None = None
@@ -58,9 +58,9 @@ class Planned:
 
 
 def options(words: t.Sequence[str], directory: str = "/") -> Options:
-    """Read the words after the program's name as containerd does: one hyphen or two, and the last one counts.
+    """Read the words after the program's name as containerd does: with one hyphen or two, and the last of the same counts.
 
-    ``directory`` is where relative paths begin.
+    ``directory``: relative paths start there.
     """
     found: dict[str, str] = {}
     rest = list(words)
@@ -82,7 +82,7 @@ def options(words: t.Sequence[str], directory: str = "/") -> Options:
 
 
 def planned(properties: t.Mapping[str, t.Sequence[str]]) -> Planned:
-    """Return what systemd would start now. Each property has its lines."""
+    """Return what systemd would start now. ``properties`` are as ``systemd.loaded`` returns them: name → lines."""
     match = re.search(r"argv\[\]=(.*?) ; (?:ignore_errors|flags)=", "".join(properties.get("ExecStart", ())[-1:]))
     if not match:
         return Planned(why="it has no ExecStart")
@@ -101,11 +101,11 @@ def planned(properties: t.Mapping[str, t.Sequence[str]]) -> Planned:
 
 
 def _daemon_at(words: t.Sequence[str]) -> int | None:
-    """Return where containerd's own name stands in a command line; programs like nice may come first. None: unknown."""
+    """Return the position of containerd's name in a command line. Programs like nice may come first. None: unknown."""
     if not words or os.path.basename(words[0]) in _SHELLS:
         return None
     named = [at for at, word in enumerate(words) if os.path.basename(word) == "containerd"]
-    # Options of the programs before can have such a value, too.
+    # An option of a program before it can also have the value "containerd", so a path that exists is tried first.
     for first in (0, *(at for at in named if words[at].startswith("/") and os.path.isfile(words[at])), *named):
         if first in named:
             return first
@@ -113,7 +113,7 @@ def _daemon_at(words: t.Sequence[str]) -> int | None:
 
 
 def expanded(words: t.Iterable[str], variables: t.Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """Return a command line with its variables expanded as systemd does it, and the names of those that are not known."""
+    """Return a command line with its variables expanded as systemd does it, and the names of unknown variables."""
     found: list[str] = []
     unknown: list[str] = []
 
@@ -127,16 +127,16 @@ def expanded(words: t.Iterable[str], variables: t.Mapping[str, str]) -> tuple[li
 
     for word in words:
         alone = _WORD.fullmatch(word)
-        if alone:  # becomes any number of words
+        if alone:  # a variable alone can become any number of words
             found += _split(value(alone))
         else:
             found.append(_VARIABLE.sub(value, word))
-            unknown += [word] if "${" in _VARIABLE.sub("", word) else []  # a way of writing that is newer than this
+            unknown += [word] if "${" in _VARIABLE.sub("", word) else []  # a newer syntax that we do not know
     return found, list(dict.fromkeys(unknown))
 
 
 def environment(properties: t.Mapping[str, t.Sequence[str]]) -> dict[str, str]:
-    """Return the variables that a unit sets, those of its files included, which win."""
+    """Return the variables that a unit sets. Those from its files win."""
     pairs = [word.partition("=") for line in properties.get("Environment", ()) for word in _split(line)]
     found: dict[str, str | None] = {name: value for name, _equals, value in pairs}
     for line in properties.get("EnvironmentFiles", ()):
@@ -146,7 +146,7 @@ def environment(properties: t.Mapping[str, t.Sequence[str]]) -> dict[str, str]:
 
 
 def _file(path: str) -> dict[str, str | None]:
-    """Return what a file of variables sets; None stands for a value in a way of writing that needs more than this."""
+    """Return the variables that a file sets. None stands for a value in a syntax that this function does not understand."""
     found: dict[str, str | None] = {}
     try:
         with open(path, encoding="utf-8", errors="replace") as stream:
@@ -168,7 +168,7 @@ def _file(path: str) -> dict[str, str | None]:
 
 
 def _split(text: str) -> list[str]:
-    """Take text apart at its blanks; quotes count, and go."""
+    """Split text at blanks. Quotes keep words together, and are removed."""
     try:
         return shlex.split(text)
     except ValueError:

@@ -2,11 +2,13 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""Images from a registry, pulled by the node's own containerd into its content store, in a namespace of our own: nothing is
-unpacked there, and nothing stays.
+"""Pull images from a registry with the node's own containerd.
 
-``ctr`` resolves and downloads in its own process. What the daemon has (mirrors, certificates, its unit's proxy) it has to be
-told; a password it asks for on its terminal, and never gets as an argument, which everybody on the node could read.
+The blobs go into its content store, in a namespace of our own. containerd unpacks nothing, and nothing stays.
+
+``ctr`` resolves and downloads in its own process. So we have to tell it what the daemon knows: mirrors, certificates and the
+proxy of the daemon's unit. ``ctr`` asks for a password on its terminal. We never pass the password as an argument, because
+everybody on the node can read arguments.
 """
 
 from __future__ import annotations
@@ -43,12 +45,12 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._n
 _NAMESPACE = "confidential-containers-payload"
 #: Seconds without a single new byte after which a pull has failed.
 _PATIENCE = 300.0
-#: Bytes of the longest line that a terminal hands over, and what it takes for keys with a meaning.
+#: The most bytes of a line that a terminal passes on, and the characters that it takes for keys with a meaning.
 _LINE = 4095
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-#: Seconds between two looks at how much has arrived.
+#: Seconds between two looks at the arrivals.
 _PERIOD = 0.5
-#: What an error says → what to do about it; the first that fits. No remedy for a cause that is not known.
+#: What an error says, and what to do about it. The first match counts. A cause that we do not know gets no remedy.
 _HINTS = (
     ("has expired or is not yet valid", "Renew the registry's certificate, or set the node's clock."),
     (
@@ -79,7 +81,7 @@ _TEXT = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'([^']*)'")
 
 
 def check(access: Access) -> None:
-    """Refuse a password that cannot be typed: of more than a line, a terminal hands over the beginning only."""
+    """Refuse a password that cannot be typed. Of a password longer than a line, a terminal passes on only the beginning."""
     long = len(access.password.encode()) > _LINE
     if long or _CONTROL.search(access.password):
         raise Refusal(
@@ -105,27 +107,27 @@ class Registry:
         self.store = os.path.join(engine.root or self._settings.root, "io.containerd.content.v1.content")
 
     def resolve(self) -> str:
-        """Return the digest that the reference stands for now."""
+        """Return the digest that the image's name stands for now."""
         return files.sha256(self._ask("content", "fetch-object"))
 
     @contextlib.contextmanager
     def pulled(self, architecture: str, pulling: t.Callable[[int], None]) -> t.Iterator[str]:
-        """Have the image's blobs for an architecture in the content store, and return that. Nothing of them stays.
+        """Pull the image's blobs for an architecture into the content store. Yields that directory. Nothing of them stays.
 
         ``pulling`` is called with the number of bytes that have arrived.
         """
         clean(self._engine)
         try:
-            # As an engine does it for a pull: what it has of the image already is not fetched again.
+            # As in any pull by an engine, blobs that the store already has are not fetched again.
             self._ask("content", "fetch", "--platform", f"linux/{architecture}", pulling=pulling)
             yield self.store
         finally:
             clean(self._engine)
 
     def _ask(self, *words: str, pulling: t.Callable[[int], None] | None = None) -> bytes:
-        """Have ctr fetch from the registry; return what it prints.
+        """Let ctr fetch from the registry. Return what it prints.
 
-        Credentials of the engine's own configuration come second: a mirror may want none, and must not see them.
+        The credentials of the engine's own configuration come second: a mirror may need none, and must not see them.
         """
         own = None if self._access.username else self._settings.credentials(self._host)
         try:
@@ -137,9 +139,9 @@ class Registry:
 
     @contextlib.contextmanager
     def _options(self, access: Access) -> t.Iterator[list[str]]:
-        """Say how to reach the registry, in files that only root can read, while they are needed."""
+        """Yield ctr's options for reaching the registry. They name files that only root can read, gone afterwards."""
         with tempfile.TemporaryDirectory(dir="/run", prefix="confidential-containers.") as directory:
-            # ctr would send the password to mirrors, too: the registry itself is asked.
+            # ctr would also send the password to mirrors. So with a password we ask only the registry itself.
             options = self._settings.hosts(self._host, directory, mirrors=not access.username)
             if access.username:
                 options += ["--user", access.username]
@@ -150,7 +152,7 @@ class Registry:
             yield options
 
     def _run(self, access: Access, words: t.Sequence[str], pulling: t.Callable[[int], None] | None) -> bytes:
-        """Run ctr, which talks to the registry. Returns what it prints."""
+        """Run ctr with these credentials. Return what it prints."""
         if not shutil.which(client.command(self._engine)[0]):
             raise Refusal(
                 f"containerd's client ctr beside {self._engine.binary} or in PATH, to pull docker://{self._image}",
@@ -185,12 +187,12 @@ class Registry:
     def _watched(
         self, process: subprocess.Popen[bytes], pulling: t.Callable[[int], None] | None
     ) -> tuple[bytes, bytes, str]:
-        """Wait for the end of a process, as long as bytes arrive."""
+        """Wait for the end of a process, as long as bytes arrive. Return its output, its errors, and why we ended it or ''."""
         said: list[bytes] = [b"", b""]
 
         def collect(number: int, stream: t.IO[bytes]) -> None:
             for block in iter(lambda: stream.read(1 << 16), b""):
-                # Of the progress that ctr draws all the time, nothing is kept.
+                # During a pull, ctr draws its progress all the time: nothing of that is kept.
                 said[number] = said[number] + block if pulling is None or number else b""
 
         pipes = [t.cast("t.IO[bytes]", process.stdout), t.cast("t.IO[bytes]", process.stderr)]
@@ -226,7 +228,7 @@ class Registry:
 
 
 def clean(engine: Engine) -> None:
-    """Remove all that a pull, even one that was killed, has left in an engine's content store."""
+    """Remove all that a pull, even a killed one, has left in an engine's content store."""
     ctr = client.command(engine, "--namespace", _NAMESPACE)
     if _NAMESPACE not in process.run([*ctr, "namespaces", "ls", "--quiet"]).stdout.split():
         return
@@ -237,14 +239,14 @@ def clean(engine: Engine) -> None:
 
 
 class Settings:
-    """What containerd's configuration, as its dump has it, says about registries."""
+    """What containerd's configuration says about registries, read from its dump."""
 
     def __init__(self, dump: str) -> None:
         self._sections = sections(dump)
         self.root = self._text((), "root") or "/var/lib/containerd"
 
     def hosts(self, host: str, directory: str, mirrors: bool = True) -> list[str]:
-        """Return ctr's options for a registry, with ``directory`` for files that have to be made first."""
+        """Return ctr's options for a registry. ``directory`` is for the files that these options name."""
         registry = next((header for header in self._sections if header[2:] == ("registry",)), ())
         root = os.path.join(directory, "hosts")
         for path in self._text(registry, "config_path").split(":") if registry else []:
@@ -261,12 +263,12 @@ class Settings:
         return ["--hosts-dir", root]
 
     def credentials(self, host: str) -> Access | None:
-        """Return what the old tables have for a registry: a name and a password, or both in one."""
+        """Return the credentials that the old tables have for a registry: a name and a password, or both in one key."""
         for header in self._sections:
             if header[3:] in [("configs", name, "auth") for name in (host, registries.server(host))]:
                 pair = (self._text(header, "username"), self._text(header, "password"))
                 if not pair[0]:
-                    with contextlib.suppress(ValueError):  # not base64
+                    with contextlib.suppress(ValueError):  # the key is not base64
                         name, _colon, password = base64.b64decode(self._text(header, "auth")).decode().partition(":")
                         pair = (name, password.rstrip("\0"))
                 if pair[0]:
@@ -274,7 +276,7 @@ class Settings:
         return None
 
     def _translated(self, host: str, mirrors: bool) -> str:
-        """Return the old tables about mirrors and certificates, which ctr does not read, as a hosts.toml; '' without any."""
+        """Return the old tables about mirrors and certificates as a hosts.toml, '' without any. ctr does not read the tables."""
         server = f"https://{registries.server(host)}"
         endpoints = next(
             (self._texts(header, "endpoint") for header in self._sections if header[3:] == ("mirrors", host)), []
@@ -302,13 +304,13 @@ class Settings:
         return next(iter(self._texts(header, key)), "")
 
     def _texts(self, header: tuple[str, ...], key: str) -> list[str]:
-        """Return the text, or the texts in the list, that a key has."""
+        """Return the text of a key, or the texts of its list."""
         line = next((line for line in self._sections.get(header, ()) if line.startswith(f"{key} = ")), "")
         return [_plain(double) or single for double, single in _TEXT.findall(line.partition(" = ")[2])]
 
 
 def _plain(quoted: str) -> str:
-    """Return what a text between double quotes stands for; TOML and JSON have the same escapes, but for the rarest."""
+    """Return the value of a text in double quotes. TOML and JSON have the same escapes, but for the rarest."""
     try:
         return t.cast(str, json.loads(f'"{quoted}"', strict=False))
     except ValueError:
@@ -316,7 +318,7 @@ def _plain(quoted: str) -> str:
 
 
 def _proxies(engine: Engine) -> dict[str, str]:
-    """Return the daemon's own settings of proxies."""
+    """Return the proxy variables of the daemon."""
     try:
         with open(
             f"/proc/{systemd.show(engine.unit, 'MainPID')}/environ", encoding="utf-8", errors="replace"

@@ -2,10 +2,11 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""What a node's own ``hosts.toml`` says about a registry itself, without its mirrors.
+"""The part of a node's ``hosts.toml`` that is about the registry itself, without its mirrors.
 
-ctr sends a password to every host that it is told. The registry's own scheme, CA and client certificates are kept as they are
-written; what cannot be understood without a parser is refused, because a mirror could be in it.
+ctr sends a password to every host in that file. So we make a copy without mirrors for it. The copy keeps the registry's own
+scheme, CA and client certificates as they are written. We refuse a file that cannot be understood without a parser, because
+it could hold a mirror.
 """
 
 from __future__ import annotations
@@ -25,24 +26,24 @@ _KEY = re.compile(r"([A-Za-z_]+)\s*=")
 
 
 def names(host: str) -> list[str]:
-    """Return the names of a registry's directory, in containerd's order."""
+    """Return the names that a registry's directory may have, in the order in which containerd tries them."""
     name, colon, port = host.rpartition(":")
     return [*([f"{name}_{port}_"] if colon else []), host]
 
 
 def directory_of(root: str, host: str) -> str:
-    """Return the directory that containerd takes for a registry below a ``config_path``; '' where there is none."""
+    """Return the directory that containerd takes for a registry below a ``config_path``, '' if there is none."""
     paths = (os.path.join(root, name) for name in (*names(host), "_default"))
     return next((path for path in paths if os.path.isdir(path)), "")
 
 
 def server(host: str) -> str:
-    """Return the host that serves a registry's name."""
+    """Return the host that serves the registry of this name."""
     return "registry-1.docker.io" if host == "docker.io" else host
 
 
 def is_own(url: str, host: str) -> bool:
-    """Tell whether a URL is that of the registry itself, and not of a mirror."""
+    """Tell whether a URL belongs to the registry itself, not to a mirror."""
     scheme, separator, rest = url.rpartition("://")
     name = rest.partition("/")[0]
     standard = ":80" if separator and scheme == "http" else ":443"
@@ -51,19 +52,19 @@ def is_own(url: str, host: str) -> bool:
 
 
 def copy(source: str, root: str, host: str) -> None:
-    """Make a registry's directory below ``root`` from the node's own one, without mirrors."""
+    """Copy the node's directory of a registry to ``root``, without mirrors."""
     path = os.path.join(source, _FILE)
     if os.path.exists(path):
         with open(path, encoding="utf-8", errors="replace") as stream:
             write(root, host, without_mirrors(stream.read(), host, path))
     for target in (os.path.join(root, name) for name in names(host)):
         files.make_directories(target, mode=0o700)
-        for name in set(os.listdir(source)) - {_FILE}:  # named relative to it, or certificates without such a file
+        for name in set(os.listdir(source)) - {_FILE}:  # hosts.toml names them, or they are certificates without it
             os.symlink(os.path.join(source, name), os.path.join(target, name))
 
 
 def write(root: str, host: str, text: str) -> None:
-    """Write a registry's file below ``root``: it may hold what only root is to see."""
+    """Write a registry's file below ``root``. Only root may read it: it may hold secrets."""
     for directory in (os.path.join(root, name) for name in names(host)):
         files.make_directories(directory, mode=0o700)
         files.write_atomically(os.path.join(directory, _FILE), text.encode(), mode=0o600)
@@ -85,7 +86,7 @@ def without_mirrors(text: str, host: str, path: str) -> str:
             key, match = _KEY.match(words), _SERVER.fullmatch(words)
             if not key or key[1] == "host" or (key[1] == "server" and not match):
                 raise _strange(path, number)
-            if match:  # all before the first table is about that server
+            if match:  # all keys before the first table are about that server
                 own[0] = is_own(match[1] or match[2] or "", host)
         parts[-1].append(line)
     return "".join("".join(part) for part, kept in zip(parts, own) if kept)

@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""The table of engines: for a containerd version and a file's schema, where runtime handlers go and which keys work."""
+"""The table of containerd's versions and schemas: where runtime handlers go, and which keys work."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Path = t.Tuple[str, ...]
 
 IN_PLACE, DROP_IN = "in_place", "drop_in"
 
-#: The table of runtime handlers by schema: of files without a version, of schema 2, and of schema 3 on.
+#: The table of runtime handlers: in files without a version, in schema 2, and from schema 3 on.
 _V1: Path = ("plugins", "cri", "containerd", "runtimes")
 V2: Path = ("plugins", "io.containerd.grpc.v1.cri", "containerd", "runtimes")
 _V3: Path = ("plugins", "io.containerd.cri.v1.runtime", "containerd", "runtimes")
 TABLES = (_V1, V2, _V3)
 
-#: From 2.0 on, images of a handler with a snapshotter of its own are only pulled to it if that is said here, too.
+#: From 2.0 on, a handler's own snapshotter has to stand here, too: else its images are not pulled to that snapshotter.
 PLATFORMS: Path = ("plugins", "io.containerd.cri.v1.images", "runtime_platforms")
 #: Proxy plugins, in every schema.
 PROXIES: Path = ("proxy_plugins",)
@@ -37,9 +37,9 @@ _UNVERSIONED = "containerd merges no drop-in of another version into a file with
 
 @dataclass(frozen=True)
 class Row:
-    """For containerd from ``since`` on and before ``until``, with a main file of ``schema``: the way to configure it.
+    """How to configure containerd from version ``since`` on and before ``until``, with a main file of ``schema``.
 
-    ``modes`` are those that work, the preferred one first, ``why`` is the reason why there is only one.
+    ``modes`` are the modes that work, the preferred one first. ``why`` is the reason if there is only one.
     """
 
     since: Version
@@ -48,25 +48,25 @@ class Row:
     modes: tuple[str, ...]
     table: Path
     why: str = ""
-    #: Whether the engine forgets its default handler as soon as a file has a table of handlers, and the whole CRI section
-    #: of a file when a later one has one.
+    #: The engine forgets its default handler as soon as a file has a table of handlers. It also forgets the whole CRI section
+    #: of a file if a later file has one.
     forgetful: bool = False
 
 
 ROWS = (
     Row((1, 4), (2, 0), 1, (IN_PLACE,), _V1, _REPLACED, forgetful=True),
     Row((1, 4), (2, 0), 2, (IN_PLACE,), V2, _REPLACED, forgetful=True),
-    # 2.0 to 2.2 silently lose the CRI settings of a file without version.
+    # 2.0 to 2.2 have no row for schema 1: they silently lose the CRI settings of a file without a version.
     Row((2, 3), (3, 0), 1, (IN_PLACE,), _V1, _UNVERSIONED),
     Row((2, 0), (3, 0), 2, (DROP_IN, IN_PLACE), V2),
     Row((2, 0), (3, 0), 3, (DROP_IN, IN_PLACE), _V3),
     Row((2, 3), (3, 0), 4, (DROP_IN, IN_PLACE), _V3),
 )
 
-#: What a main file that says nothing yet is to declare.
+#: The schema that we declare in a main file that sets nothing yet, as (since, until, schema).
 _NATIVE = (((1, 4), (2, 0), 2), ((2, 0), (3, 0), 3))
 
-#: Keys of a handler's table by the versions that act on them: since, or a list of (since, until).
+#: The keys of a handler's table, each with the versions that act on it, as pairs (since, until).
 KEYS: t.Mapping[str, tuple[tuple[Version, Version], ...]] = {
     "runtime_type": (((1, 4), (3, 0)),),
     "pod_annotations": (((1, 4), (3, 0)),),
@@ -74,7 +74,7 @@ KEYS: t.Mapping[str, tuple[tuple[Version, Version], ...]] = {
     "privileged_without_host_devices": (((1, 4), (3, 0)),),
     "base_runtime_spec": (((1, 4), (3, 0)),),
     "options": (((1, 4), (3, 0)),),
-    # Parsed since 1.6.0, but without effect before these.
+    # 1.6.0 and later parse it, but it has no effect before these versions.
     "runtime_path": (((1, 6, 21), (1, 7, 0)), ((1, 7, 1), (3, 0))),
     "cni_conf_dir": (((1, 6), (3, 0)),),
     "cni_max_conf_num": (((1, 6), (3, 0)),),
@@ -85,7 +85,7 @@ KEYS: t.Mapping[str, tuple[tuple[Version, Version], ...]] = {
     "cgroup_writable": (((2, 1), (3, 0)),),
 }
 
-#: What some versions of containerd spell out for a key that a handler's table does not have, unless that is empty.
+#: What some versions of containerd write into a dump for a key that a handler's table lacks, unless that value is empty.
 DEFAULTS: t.Mapping[str, t.Any] = {"sandboxer": "podsandbox"}
 
 #: Where an engine that ignores ``runtime_path`` finds a shim: a directory of the daemon's PATH.
@@ -94,9 +94,9 @@ SHIM_DIRECTORY = "/usr/local/bin"
 
 @dataclass(frozen=True)
 class Target:
-    """The decision: how the handlers are written (``mode``), below which table, in a file of which schema.
+    """The decision: in which ``mode`` the handlers are written, below which ``table``, in a file of which ``schema``.
 
-    ``declared``: whether the file says so already, or has to be told its version. ``forgetful``: see :class:`Row`.
+    ``declared``: the file already declares its schema; else we have to add its version. ``forgetful``: see :class:`Row`.
     """
 
     mode: str
@@ -109,8 +109,8 @@ class Target:
 def decide(version: Version, schema: int, mode: str = "auto", plain: bool = False) -> Target:
     """Decide how to configure an engine, or refuse with the reason and the way out.
 
-    ``schema`` 0 is a main file that is missing or says nothing, 1 one without version, or with 0 or 1; ``plain``: that has none and
-    sets nothing for any plugin, so that it means the same in every schema.
+    ``schema`` is that of the main file: 0 if the file is missing or sets nothing, 1 if it has no version, or version 0 or 1.
+    ``plain``: the file has no version and sets nothing for any plugin, and so means the same in every schema.
     """
     text = ".".join(map(str, version))
     rows = [row for row in ROWS if row.since <= version < row.until]
@@ -141,7 +141,7 @@ def decide(version: Version, schema: int, mode: str = "auto", plain: bool = Fals
 
 
 def works(key: str, version: Version) -> bool:
-    """Tell whether an engine acts on a key of a handler's table. Unknown keys count as the user's own knowledge."""
+    """Tell whether an engine acts on a key of a handler's table. An unknown key counts as working: the user may know better."""
     return key not in KEYS or any(since <= version < until for since, until in KEYS[key])
 
 
@@ -153,14 +153,14 @@ def drop_in_path(main: str) -> str:
 def drop_in_glob(main: str) -> str:
     """Return the pattern by which a main file imports our drop-in.
 
-    It matches nothing else: importing all of conf.d would wake up foreign files that nobody reads today. A pattern,
-    because containerd does not start when a file that is imported by its plain name is missing.
+    It matches no other file: an import of all of conf.d would wake up foreign files that nobody reads today. It is a pattern,
+    because containerd does not start if a file that is imported by its plain name is missing.
     """
     return os.path.join(os.path.dirname(main), "conf.d", "*confidential-containers.toml")
 
 
 def shim_name(runtime_type: str) -> str:
-    """Return the program that an engine looks for in its PATH: io.containerd.kata-qemu.v2 → containerd-shim-kata-qemu-v2."""
+    """Return the shim that an engine looks for in its PATH: io.containerd.kata-qemu.v2 → containerd-shim-kata-qemu-v2."""
     name, version = ["", *runtime_type.split(".")][-2:]
     if not name or "/" in name + version:
         raise Refusal(
