@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the controller knows of an engine's configuration, and what it wants to become of it. Pure: text in, text out."""
+"""The controller's view of an engine's configuration: what a node has (Found), what we want (Wanted), what to do (Plan).
+
+A planner turns the first two into the third. It is pure: texts in, texts out. ``planners`` picks the planner of an engine.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +26,15 @@ Version = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Found:
-    """What a node has: the version of its engine, what that makes of its configuration (``dump``), the main file's path, and
-    every file concerned: what the engine reads, our drop-in, and all that we have edited.
+    """What a node has.
 
-    ``before`` is the text to go back to of each file that is as we left it (absent from it: edited since, or never ours),
-    ``edited`` the paths of the files that we have edited. ``ours`` and ``proxies`` are our handlers and proxy plugins in the
-    files now, name → table as we wrote it, ``written`` and ``disabled`` as in :class:`Edit`.
+    ``version`` is that of its engine, ``dump`` what the engine makes of its configuration, ``main`` the main file's path.
+    ``files`` has the text of every file concerned: what the engine reads, our drop-in, and all that we have edited.
+
+    ``before`` has the text to go back to, for each file that is still as we left it. A file that is not in it was edited since,
+    or was never ours. ``edited`` are the paths of the files that we have edited. ``ours`` and ``proxies`` are our handlers and
+    proxy plugins that are in the files now, name → table as we wrote it. ``written`` (the built-in handlers that we wrote out)
+    and ``disabled`` are as in :class:`Edit`.
     """
 
     version: Version
@@ -44,7 +50,7 @@ class Found:
 
     @classmethod
     def read(cls, found: t.Mapping[str, t.Any]) -> Found:
-        """Return what the module engine_config has read on a node."""
+        """Return the result of the module engine_config, which reads a node, as a :class:`Found`."""
         return cls(
             version=tuple(map(int, found["engine"]["version"].split("."))),
             main=found["engine"]["config"],
@@ -60,7 +66,7 @@ class Found:
 
 
 def _texts(files: t.Mapping[str, str | None]) -> Texts:
-    """Return the texts of files whose bytes are in base64."""
+    """Return the texts of files, given their bytes in base64."""
     texts: dict[str, str | None] = {}
     for path, content in files.items():
         try:
@@ -74,7 +80,7 @@ def _texts(files: t.Mapping[str, str | None]) -> Texts:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the engine is to serve: our handlers and proxy plugins, name → table; and what the user allows for that."""
+    """What the engine shall serve: our handlers and proxy plugins, name → table. And what the user allows us to do for that."""
 
     handlers: Tables = field(default_factory=dict)
     proxies: Tables = field(default_factory=dict)
@@ -85,10 +91,10 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Edit:
-    """One file: its text now, as it shall be, and as it is without anything of ours. None: no such file.
+    """The edit of one file: its text now, its new text, and its text without anything of ours. None: no such file.
 
-    ``builtin`` are handlers of the engine's own defaults that were written out beside ours, ``disabled`` the plugins that
-    were taken out of its ``disabled_plugins``.
+    ``builtin`` are handlers of the engine's own defaults that we write out beside ours. ``disabled`` are the plugins that we
+    take out of the file's ``disabled_plugins``.
     """
 
     path: str
@@ -105,8 +111,11 @@ class Edit:
 
 @dataclass(frozen=True)
 class Plan:
-    """The edits in the order in which they are safe, the files for a trial (see ``_native.transaction``), the mode in which
-    handlers are written ('' when none are), and the names of handlers of the user's that come back in the place of ours."""
+    """What to do on the node.
+
+    The edits in a safe order, the files for a trial (see ``_native.transaction``), the mode in which handlers are written ('' if
+    there are none), and the names of the user's handlers that come back in place of ours.
+    """
 
     edits: tuple[Edit, ...]
     trial: t.Mapping[str, str] = field(default_factory=dict)
@@ -115,23 +124,26 @@ class Plan:
 
 
 class Planner(t.Protocol):
-    """How one family of engines is configured: texts in, texts out. There is a class for each family."""
+    """Plans the configuration of one family of engines: texts in, texts out. There is a class for each family."""
 
     @property
     def keys(self) -> t.Collection[str]:
-        """The keys of a handler's table that are known."""
+        """The known keys of a handler's table."""
 
     def tables(
         self, handlers: t.Sequence[t.Mapping[str, t.Any]], overrides: Tables, version: Version
     ) -> dict[str, dict[str, t.Any]]:
-        """Return each handler's table in the engine's dialect. ``handlers`` as the payload offers them (see ``_payload.shims``), ``overrides``
-        by handler name, with the same keys and further ones of a handler's table, and ``options``, which are merged."""
+        """Return each handler's table in the engine's dialect.
+
+        ``handlers`` are as the payload offers them (see ``_payload.shims``). ``overrides`` are by handler name: they have the
+        same keys, further keys of a handler's table, and ``options``, which are merged.
+        """
 
     def links(self, handlers: t.Sequence[t.Mapping[str, t.Any]], overrides: Tables, version: Version) -> dict[str, str]:
-        """Return the links (path → target) that shims need, and those to shims, for an engine that finds a shim only by its name."""
+        """Return the links that shims need, path → target. For an engine that finds a shim only by name, also links to shims."""
 
     def plan(self, found: Found, wanted: Wanted, trial: str) -> Plan:
-        """Plan the edits that bring the engine's files to exactly what is wanted. ``trial`` is the directory for a dry run."""
+        """Plan the edits that bring the engine's files to exactly what is wanted. ``trial`` is the directory of the trial."""
 
     def served(self, dump: str) -> list[str]:
-        """Return the handlers that an engine serves that makes this of its configuration."""
+        """Return the handlers that an engine with this dump serves."""

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What users say about handlers and proxy plugins, whatever their engine is."""
+"""Check what users say about handlers and proxy plugins (``coco_handler_overrides``, ``coco_proxy_plugins``), for any engine."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _TYPES: t.Mapping[str, type] = {
     "options": dict,
 }
 _NAMES: t.Mapping[type, str] = {str: "text", dict: "a mapping"}
-#: Stands for handlers whose names are not known yet. No RuntimeClass could name it.
+#: Stands for handlers whose names we do not know yet. No RuntimeClass can have this name.
 _ANY = "any_handler"
 
 
 def check_overrides(overrides: t.Mapping[str, t.Any], keys: t.Collection[str]) -> None:
-    """Refuse ``coco_handler_overrides`` that no node could take; what a node lacks for them is found out there.
+    """Refuse ``coco_handler_overrides`` that no node could use. The node itself finds out what it lacks for them.
 
-    ``keys``: those of a handler's table that an engine knows.
+    ``keys``: the keys of a handler's table that an engine knows.
     """
     if not isinstance(overrides, dict):
         raise Refusal("a mapping in coco_handler_overrides", type(overrides).__name__, "Write NAME: {key: value}.")
@@ -49,13 +49,14 @@ def check_overrides(overrides: t.Mapping[str, t.Any], keys: t.Collection[str]) -
 
 
 def refuse_early(planner: Planner, found: Found, wanted: Wanted, names: t.Sequence[str], overrides: Tables) -> None:
-    """Refuse what no payload could be served with, before there is one: ``names`` are the handlers asked for.
+    """Refuse, before there is a payload, what would keep the engine from serving any payload.
 
-    Of overrides, only what holds for any node and payload: those of handlers that this node will not serve do not matter to it.
+    ``names`` are the handlers that the user asks for. Of the overrides, we check only what holds for every node and payload:
+    overrides of handlers that this node will not serve do not matter here.
     """
     check_overrides(overrides, planner.keys)
     own = [name for name, override in overrides.items() if override.get("config_path")]
-    # Those that are served now stay, as far as anybody knows yet.
+    # As far as we know yet, the handlers that are served now stay.
     tables = {name: {"runtime_type": _ANY} for name in [*(names or found.ours), *own] or [_ANY]}
     planner.plan(found, replace(wanted, handlers=tables), "/run/trial")
 
@@ -63,7 +64,7 @@ def refuse_early(planner: Planner, found: Found, wanted: Wanted, names: t.Sequen
 def with_own(
     handlers: t.Sequence[t.Mapping[str, t.Any]], overrides: t.Mapping[str, t.Mapping[str, t.Any]]
 ) -> list[t.Mapping[str, t.Any]]:
-    """Add the user's own handlers: what they do not say is as in the first handler of the payload."""
+    """Add the user's own handlers. What they leave out is taken from the first handler of the payload."""
     names = [handler["name"] for handler in handlers]
     own = [name for name in overrides if name not in names]
     unknown = [name for name in own if not overrides[name].get("config_path")]
@@ -78,7 +79,7 @@ def with_own(
 
 
 def proxy_tables(proxies: t.Mapping[str, t.Any]) -> dict[str, dict[str, t.Any]]:
-    """Return ``coco_proxy_plugins`` as the tables that they become, or refuse them."""
+    """Return the tables that ``coco_proxy_plugins`` become, or refuse them."""
     for name, table in proxies.items():
         where = f"coco_proxy_plugins.{name}"
         refuse_other_types(table, where)
@@ -95,7 +96,7 @@ def proxy_tables(proxies: t.Mapping[str, t.Any]) -> dict[str, dict[str, t.Any]]:
 
 def refuse_other_types(override: t.Any, where: str) -> None:
     def refuse(expected: str, where: str, value: t.Any) -> t.NoReturn:
-        # Not the value itself: an option can be a secret.
+        # The value itself is not shown: an option can be a secret.
         raise Refusal(
             f"{expected} in {where}",
             "no value" if value is None else f"a value of the type {type(value).__name__}",

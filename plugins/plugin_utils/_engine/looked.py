@@ -2,11 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a look at a node's engine has found, for the tasks that follow at once: reading and dumping a configuration takes a node
-a second. The node itself refuses to write a file that has changed since.
+"""Keep what a look at a node's engine has found, for the tasks that follow at once.
 
-It can hold passwords: it lies in the temporary directory of this run of ansible-playbook, readable by its user alone, and goes with
-the task that takes it last.
+It takes a node a second to read and dump a configuration. If a file has changed since the look, the node refuses to write it.
+
+The findings can hold passwords. They lie in the temporary directory of this run of ansible-playbook, which only its user can
+read. The last task that needs them removes them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from ansible import constants
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _arguments
 
-#: Seconds for which a look is good.
+#: Seconds for which the findings can be used.
 _FRESH = 60.0
 
 Options = t.Mapping[str, t.Any]
@@ -34,12 +35,12 @@ def remember(host: str, engine: Options, found: t.Mapping[str, t.Any]) -> None:
     forget(host, engine)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        # What was done about an interrupted run is told once.
+        # The look itself has already told what was done about an interrupted run.
         json.dump({**found, "changed": False, "recovered": ""}, stream)
 
 
 def recall(host: str, engine: Options) -> dict[str, t.Any] | None:
-    """Return what was found on a host a moment ago; None where nobody has looked."""
+    """Return what was found on a host a moment ago, None if nobody has looked."""
     path = _path(host, engine)
     with contextlib.suppress(OSError, ValueError):
         if 0 <= time.time() - os.stat(path).st_mtime <= _FRESH:

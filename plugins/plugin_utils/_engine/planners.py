@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The planner of each engine."""
+"""The table of planners: one for each family of engines. The only place of the controller's half that chooses between them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FAMILIES: t.Mapping[str, Planner] = {"containerd": Containerd()}
 
 
 def planner_of(engine: str) -> Planner:
-    """Return what plans changes of an engine, by the name of its flavour."""
+    """Return the planner of an engine, given the name of its flavour."""
     return _FAMILIES[FLAVOURS[engine].family]
 
 

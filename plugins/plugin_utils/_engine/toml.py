@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Edits of a human's TOML that leave every byte alone that is not ours.
+"""Edits of a human's TOML file. They leave every byte alone that is not ours.
 
-Our tables are appended, and removed, as text; a parser reads the file before and after, so that a result that means anything
-else than what was wanted is never written. Nothing is ever written by a parser: tomlkit, too, moves tables at times.
+We append and remove our tables as text. A parser reads the text before and after the edit: a result that means anything else
+than what we want is refused. No parser ever writes the file: even tomlkit moves tables at times.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ Header = tuple[str, ...]
 Values = t.Mapping[str, t.Any]
 Rest = t.ParamSpec("Rest")
 
-#: The line above our tables: who wrote them, for the human who finds them.
+#: The line above our tables. It tells the human who finds them who wrote them.
 MARK = "# Runtime handlers of Confidential Containers: managed by Ansible (confidential_containers.runtime)."
 
-#: containerd 1.6 and 1.7 read files that begin with one, other versions and tomlkit don't.
+#: containerd 1.6 and 1.7 read files that begin with it. Other versions and tomlkit do not.
 _BYTE_ORDER_MARK = "\ufeff"
 
-#: What a parser raises; tomlkit also lets go of errors of its own.
+#: What a parser raises. Some errors of tomlkit's own code also get through.
 _NO_TOML = (ValueError, RecursionError, AttributeError, TypeError, *((TOMLKitError,) if HAS_TOMLKIT else ()))
 
 _SPELLING = "a spelling that cannot be edited safely"
 
-#: What a line of the user's begins with while a table of ours stands in its place.
+#: The beginning of each line of a user's table while a table of ours stands in its place.
 _ASIDE = "#aside# "
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -60,7 +60,7 @@ _VERSION = re.compile(r"\s*version\s*=\s*\d+\s*(?:#.*)?")
 def _behind_byte_order_mark(
     edit: t.Callable[t.Concatenate[str, Rest], str],
 ) -> t.Callable[t.Concatenate[str, Rest], str]:
-    """Let a function edit the text behind a byte order mark, and leave that where it is."""
+    """Let a function edit the text behind a byte order mark. The mark stays where it is."""
 
     @functools.wraps(edit)
     def edit_behind(text: str, /, *args: Rest.args, **kwargs: Rest.kwargs) -> str:
@@ -81,11 +81,11 @@ def require() -> None:
 
 
 def parse(text: str, path: str) -> dict[str, t.Any]:
-    """Return a file's values as plain data. A refusal names the place where it is no TOML."""
+    """Return a file's values as plain data. Refuses a file that is not TOML, and names the line."""
     try:
         return _loads(text.removeprefix(_BYTE_ORDER_MARK))
     except _NO_TOML as error:
-        # Only the position: the message could quote a line, and a line could hold a password.
+        # Show only the position: the message could quote a line, and the line could hold a password.
         place = re.search(r"line (\d+)", str(error))
         raise Refusal(
             f"{path} to be TOML",
@@ -96,12 +96,12 @@ def parse(text: str, path: str) -> dict[str, t.Any]:
 
 
 def _loads(text: str) -> dict[str, t.Any]:
-    """Read with the standard library, or, on old Pythons, with tomlkit, which fails at some tables out of order."""
+    """Parse with the standard library, or on old Pythons with tomlkit, which fails on some tables out of order."""
     return tomllib.loads(text) if HAS_TOMLLIB else tomlkit.parse(text).unwrap()
 
 
 def lookup(document: Values, path: Header) -> t.Mapping[str, t.Any]:
-    """Return the table at ``path``, an empty one where there is none."""
+    """Return the table at ``path``, an empty one if there is none."""
     value: t.Any = document
     for part in path:
         value = value.get(part, {}) if isinstance(value, dict) else {}
@@ -110,7 +110,7 @@ def lookup(document: Values, path: Header) -> t.Mapping[str, t.Any]:
 
 @_behind_byte_order_mark
 def add_tables(text: str, tables: t.Mapping[Header, Values], path: str) -> str:
-    """Append tables that the file does not have yet; tables within a value become tables of their own."""
+    """Append tables that the file does not have yet. Tables within a value become tables of their own."""
     if not tables:
         return text
     expected = parse(text, path)
@@ -128,9 +128,10 @@ def add_tables(text: str, tables: t.Mapping[Header, Values], path: str) -> str:
             )
         parent[header[-1]] = dict(values)
     newline = _newline(text)
-    # A blank line above the mark says that the text above ended with a newline: remove_tables takes back what was added.
+    # A blank line above the mark means that the text above ended with a newline. remove_tables relies on that to remove
+    # exactly what was added.
     ended = not text or text.endswith("\n")
-    block = [] if text.startswith(MARK) and text.count("\n") == 2 else [MARK]  # a drop-in of ours begins with it
+    block = [] if text.startswith(MARK) and text.count("\n") == 2 else [MARK]  # our own drop-in begins with it
     if ended and text:
         block.insert(0, "")
     for number, (header, values) in enumerate(tables.items()):
@@ -140,9 +141,9 @@ def add_tables(text: str, tables: t.Mapping[Header, Values], path: str) -> str:
 
 @_behind_byte_order_mark
 def remove_tables(text: str, headers: t.Collection[Header], path: str) -> str:
-    """Remove tables (and those below them), whether they were appended with our mark or copied by somebody else's tool.
+    """Remove tables and those below them, whether we appended them with our mark or another tool copied them.
 
-    Other lines stay as they are; of a copy, one of the blank lines around it goes, too.
+    Other lines stay as they are. But if a copy stood between two blank lines, one of these is removed, too.
     """
     expected = parse(text, path)
     for header in headers:
@@ -177,19 +178,20 @@ def remove_tables(text: str, headers: t.Collection[Header], path: str) -> str:
         else:
             kept.append(line)
     kept += _once_blank(kept, pending) if removing and not marked else pending
-    # Whoever appended something below us began with our last newline; the one above us, which was ours, then stands in for it.
+    # If the text above us had no newline at its end, we added one. It is removed again, unless text follows directly below us:
+    # that was appended after our last newline, and now needs the one above.
     if unended >= 0 and not "".join(kept[unended + 1 : unended + 2]).strip():
         kept[unended] = kept[unended].rstrip("\r\n")
     return _checked("".join(kept), _without_empty(expected), path, headers, prune=True)
 
 
 def _once_blank(above: list[str], below: list[str]) -> list[str]:
-    """Return the lines below a table that was cut out, without a second blank line in a row."""
+    """Return the lines below a table that was cut out. Avoid a second blank line in a row."""
     return below[1:] if below and not below[0].strip() and (not above or not above[-1].strip()) else below
 
 
 def _next_header(lines: t.Iterable[tuple[str, bool]]) -> Header | None:
-    """Return the header below a mark; None where another mark or anything but a comment comes first."""
+    """Return the header below a mark. None if another mark, or anything but comments and blank lines, comes first."""
     for line, fresh in lines:
         text = line.strip()
         if text == MARK or not fresh or (text and text[0] not in "#["):
@@ -209,7 +211,7 @@ def _newline(text: str) -> str:
 
 @_behind_byte_order_mark
 def add_item(text: str, key: str, item: str, path: str) -> str:
-    """Add a text to the list of a top-level ``key`` (imports, disabled_plugins), unless it is there already."""
+    """Add an item to the list of a top-level ``key`` (imports, disabled_plugins), unless it is there already."""
     document = parse(text, path)
     known = document.get(key, [])
     if not isinstance(known, list):
@@ -227,7 +229,10 @@ def add_item(text: str, key: str, item: str, path: str) -> str:
 
 
 def _beside(text: str, place: tuple[int, int], quoted: str) -> tuple[int, str]:
-    """Return where an item goes behind the last one of an array, and as what: in a line of its own where that one has one."""
+    """Return the position for a new item after the last item of an array, and its text with commas.
+
+    The new item gets a line of its own if the last item has one.
+    """
     inside = text[: place[1] - 1]
     start, end, comma = -1, place[0] + 1, False
     for token in toml_text.TOKEN.finditer(inside, place[0] + 1):
@@ -250,7 +255,7 @@ def _beside(text: str, place: tuple[int, int], quoted: str) -> tuple[int, str]:
 
 
 def _with_line(text: str, line: str) -> str:
-    """Insert a line of the top level: below the file's version where it has one, else above everything."""
+    """Insert a line at the top level: below the file's version if it has one, else above everything."""
     before = ""
     for start, found in toml_text.top_level(text):
         if _VERSION.fullmatch(found.rstrip("\r\n")):
@@ -271,7 +276,7 @@ def declare(text: str, schema: int, path: str) -> str:
 
 @_behind_byte_order_mark
 def with_imports(text: str, paths: t.Sequence[str], path: str) -> str:
-    """Let a file import exactly these ``paths``: for a trial, whose files stand elsewhere."""
+    """Let a file import exactly these ``paths``. For a trial, whose files lie elsewhere."""
     document = parse(text, path)
     expected = {**document, "imports": list(paths)}
     if "imports" not in document:
@@ -290,7 +295,7 @@ _REST_OF_LINE = re.compile(r"[ \t]*,?[ \t]*\r?\n")
 
 @_behind_byte_order_mark
 def remove_item(text: str, key: str, item: str, path: str) -> str:
-    """Take a text out of the list of a top-level ``key``; the key goes when the list is empty and the line is ours."""
+    """Take an item out of the list of a top-level ``key``. If the list is then empty and the line is ours, remove the key."""
     document = parse(text, path)
     known = document.get(key, [])
     if not isinstance(known, list) or item not in known:
@@ -301,7 +306,7 @@ def remove_item(text: str, key: str, item: str, path: str) -> str:
     if at and not rest and key == "imports":
         start, line = at[0]
         left, after = text[:start], text[start + len(line) :]
-        if line == ours and left:  # no newline at the end: the one before it was ours
+        if line == ours and left:  # the line ends without a newline: we added the one before it
             left = left.rstrip("\r\n")
         return _checked(left + after, {name: value for name, value in document.items() if name != key}, path, [key])
     place = toml_text.array_at(text, key) or (0, 0)
@@ -310,13 +315,13 @@ def remove_item(text: str, key: str, item: str, path: str) -> str:
             for start, end in _cuts(text, token.start(), token.end(), bool(rest)):
                 with contextlib.suppress(Refusal):
                     return _checked(text[:start] + text[end:], {**document, key: rest}, path, [key])
-    # Not with tomlkit, which can put an array of tables behind a table that it stood before.
+    # We do not let tomlkit do it: it can move an array of tables behind a table that it stood before.
     raise _no_list(path, key, _SPELLING)
 
 
 @_behind_byte_order_mark
 def set_aside(text: str, headers: t.Collection[Header], path: str) -> str:
-    """Turn tables of the user's (and those below them) into comments, which :func:`give_back` turns into tables again."""
+    """Turn tables of the user's, and those below them, into comments. :func:`give_back` turns them into tables again."""
     expected = parse(text, path)
     for header in headers:
         t.cast("dict[str, t.Any]", lookup(expected, header[:-1])).pop(header[-1], None)
@@ -339,12 +344,12 @@ def set_aside(text: str, headers: t.Collection[Header], path: str) -> str:
 
 @_behind_byte_order_mark
 def give_back(text: str) -> str:
-    """Undo :func:`set_aside`, whatever else was edited since."""
+    """Undo :func:`set_aside`, even if the text was edited since."""
     return "".join(line.removeprefix(_ASIDE) if fresh else line for line, fresh in toml_text.lines_of(text))
 
 
 def aside(text: str) -> set[Header]:
-    """Return the headers of the tables that :func:`set_aside` made comments of."""
+    """Return the headers of the tables that :func:`set_aside` has turned into comments."""
     found = (
         _header(line.removeprefix(_ASIDE))
         for line, fresh in toml_text.lines_of(text)
@@ -354,7 +359,7 @@ def aside(text: str) -> set[Header]:
 
 
 def _cuts(text: str, start: int, end: int, others: bool) -> t.Iterator[tuple[int, int]]:
-    """Yield what may have to go with an item of a list: first what add_import wrote, then what else makes sense."""
+    """Yield the cuts (start, end) that may remove an item of a list: first what add_item wrote, then other ways."""
     line = text.rfind("\n", 0, start) + 1
     rest_of_line = _REST_OF_LINE.match(text, end)
     last = text.rfind(",", 0, start)
@@ -373,7 +378,7 @@ def _cuts(text: str, start: int, end: int, others: bool) -> t.Iterator[tuple[int
 
 
 def _header(line: str) -> Header | None:
-    """Return the parts of a table's header, [a.b] or [[a.b]]; None for any other line (that starts outside of values)."""
+    """Return the parts of a table's header, [a.b] or [[a.b]], None for any other line. The line starts outside of values."""
     if not line.lstrip().startswith("["):
         return None
     try:
@@ -416,7 +421,7 @@ def _value(value: t.Any) -> str:
 
 
 def _checked(text: str, expected: Values, path: str, what: t.Collection[t.Any], prune: bool = False) -> str:
-    """Return ``text`` if it means exactly what it should, else refuse."""
+    """Return ``text`` if it means exactly what is ``expected``, else refuse."""
     try:
         found: t.Any = _loads(text)
     except _NO_TOML:
@@ -428,7 +433,7 @@ def _checked(text: str, expected: Values, path: str, what: t.Collection[t.Any], 
 
 
 def same(one: t.Any, two: t.Any) -> bool:
-    """Compare values as TOML does, not as Python does: true is not 1, which is not 1.0, and nan is nan."""
+    """Compare values as TOML does, not as Python does: true is not 1, 1 is not 1.0, and nan is nan."""
     if isinstance(one, dict) and isinstance(two, dict):
         return one.keys() == two.keys() and all(same(value, two[key]) for key, value in one.items())
     if isinstance(one, (list, tuple)) and isinstance(two, (list, tuple)):
@@ -439,7 +444,7 @@ def same(one: t.Any, two: t.Any) -> bool:
 
 
 def _without_empty(value: t.Any) -> t.Any:
-    """Leave out tables that hold nothing: removing a table's text also removes the parents that only its header made."""
+    """Leave out empty tables: if the text of a table is removed, parents that only its header had made disappear, too."""
     if not isinstance(value, dict):
         return value
     cleaned = {key: _without_empty(item) for key, item in value.items()}

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The files that containerd reads, as their values."""
+"""The files that containerd reads, parsed: their values, their order and their imports."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._e
 
 
 def parsed(texts: Texts) -> dict[str, dict[str, t.Any]]:
-    """Return the values of those files that there are."""
+    """Return the values of those files that exist, by path."""
     return {path: toml.parse(text, path) for path, text in texts.items() if text is not None}
 
 
 def texts_in(document: t.Mapping[str, t.Any], key: str) -> list[str]:
-    """Return the texts in a list of the top level."""
+    """Return the texts in the list of a top-level ``key``."""
     known = document.get(key, [])
     return [item for item in known if isinstance(item, str)] if isinstance(known, list) else []
 
@@ -32,7 +32,7 @@ def read_by_engine(main: str, texts: Texts) -> list[str]:
 
 
 def refuse_missing_imports(main: str, texts: Texts) -> None:
-    """Refuse a restart that the engine would not survive: all but 1.4 stop at a missing file, though a dump may pass."""
+    """Refuse a file with a missing import. All versions but 1.4 would not start with it, although their dump may succeed."""
     documents = parsed(texts)
     for parent in read_by_engine(main, texts):
         for pattern in texts_in(documents.get(parent, {}), "imports"):
@@ -46,7 +46,7 @@ def refuse_missing_imports(main: str, texts: Texts) -> None:
 
 
 def schema_of(document: t.Mapping[str, t.Any]) -> int:
-    """Return the schema of a file: 1 for one without version, or with 0, 0 for one that says nothing."""
+    """Return the schema of a file: its version, 1 if it has none or 0, and 0 if the file sets nothing at all."""
     version = document.get("version", 1 if document else 0)
     if not isinstance(version, int) or isinstance(version, bool):
         raise Refusal(

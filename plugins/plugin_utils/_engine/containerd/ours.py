@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is ours in a file, and what stays when it goes."""
+"""What is ours in containerd's files, and what stays when ours is removed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._e
 
 
 def without(path: str, found: Found) -> str | None:
-    """Return a file without what is ours in it: as it was before us, or as its user has edited it since."""
+    """Return a file without anything of ours: as it was before us, or with the user's edits since then."""
     text = found.files[path]
     if path in found.before:
         return found.before[path]
@@ -33,12 +33,12 @@ def without(path: str, found: Found) -> str | None:
     for table in schemas.TABLES:
         present = toml.lookup(document, table)
         if set(present) <= {*found.ours, *found.written}:
-            # The engine has them from its defaults again, once there is no table of handlers any more.
+            # Without a table of handlers, the engine takes its built-in handlers from its defaults again.
             headers += [(*table, name) for name, values in found.written.items() if present.get(name) == values]
     text = toml.give_back(toml.remove_tables(text, headers, path))
     for plugin in found.disabled.get(path, ()):
         text = toml.add_item(text, "disabled_plugins", plugin, path)
-    if path == found.main and path in found.edited:  # else the import is the user's own
+    if path == found.main and path in found.edited:  # in any other file, the import is the user's own
         return toml.remove_item(text, "imports", schemas.drop_in_glob(found.main), path)
     if path == drop_in and not set(toml.parse(text, path)) - {"version"}:
         return None
@@ -46,7 +46,7 @@ def without(path: str, found: Found) -> str | None:
 
 
 def _without_copies(path: str, text: str, found: Found) -> str:
-    """Return a file of others without copies of our tables: tools write down what a dump says, and ours with it."""
+    """Return somebody else's file without copies of our tables: some tools write a whole dump to a file, ours included."""
     document = toml.parse(text, path)
     copies = [
         header
@@ -67,7 +67,7 @@ def _written(header: toml.Header, found: Found) -> t.Mapping[str, t.Any]:
 
 
 def _is_copy(table: t.Any, ours: t.Mapping[str, t.Any]) -> bool:
-    """Tell whether a table means what ours does: one out of a dump has every key that the engine knows, with its default."""
+    """Tell whether a table means the same as ours. A table from a dump also has all other keys, with their defaults."""
     if not isinstance(table, dict):
         return False
     both = table.keys() & ours.keys()
@@ -77,8 +77,9 @@ def _is_copy(table: t.Any, ours: t.Mapping[str, t.Any]) -> bool:
 
 
 def returned(found: Found, wanted: Wanted, new: Texts) -> tuple[str, ...]:
-    """Return the names of handlers of the user's that come back where ours go. Refuse a name of ours that would stay without
-    being theirs: its pods would start no more.
+    """Return the names of the user's handlers that come back where ours are removed.
+
+    Refuse a handler of ours that would stay in a file without being the user's: its pods would no longer start.
     """
     headers = tables.headers(set(found.ours) - set(wanted.handlers), set(found.proxies) - set(wanted.proxies))
     theirs: set[str] = set()
@@ -87,7 +88,7 @@ def returned(found: Found, wanted: Wanted, new: Texts) -> tuple[str, ...]:
         document = toml.parse(new[path] or "", path)
         here = set(tables.present(document, headers))
         back = here if path in found.before else here & toml.aside(found.files[path] or "")
-        # What was kept aside can be a copy, too, that was edited before.
+        # A table that was kept aside can also be an edited copy of ours.
         back = {
             header for header in back if not _needs_ours(toml.lookup(document, header), found.ours.get(header[-1], {}))
         }
@@ -107,7 +108,7 @@ def returned(found: Found, wanted: Wanted, new: Texts) -> tuple[str, ...]:
 
 
 def _needs_ours(table: t.Mapping[str, t.Any], ours: t.Mapping[str, t.Any]) -> bool:
-    """Tell whether a handler runs with what goes together with a handler of ours."""
+    """Tell whether a handler needs a shim or a configuration of our handler, which are removed together with it."""
 
     def paths(one: t.Mapping[str, t.Any]) -> set[str]:
         found = (one.get("runtime_path"), toml.lookup(one, ("options",)).get("ConfigPath"))

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""From handlers to containerd's files: which texts change, and into what."""
+"""The planner of containerd: from handlers to files. It says which texts change, and how."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._e
 
 
 class Containerd:
-    """containerd's side of :class:`Planner`."""
+    """The :class:`Planner` of containerd."""
 
     keys: t.Collection[str] = tuple(schemas.KEYS)
 
@@ -54,7 +54,7 @@ class Containerd:
 
 
 def plan(found: Found, wanted: Wanted, trial: str) -> Plan:
-    """Plan the edits that bring an engine's files to exactly what is wanted. ``trial`` is the directory for a dry run."""
+    """Plan the edits that bring an engine's files to exactly what is wanted. ``trial`` is the directory of the trial."""
     clean = {path: ours.without(path, found) for path in found.files}
     new: dict[str, str | None] = dict(clean)
     builtin: Tables = {}
@@ -93,12 +93,12 @@ def plan(found: Found, wanted: Wanted, trial: str) -> Plan:
             builtin if path == place else {},
             disabled.get(path, ()),
         )
-        # Files of another coco_engine_config first; then, a drop-in appears before it is imported …
+        # Files of another coco_engine_config come first. Then the drop-in: it must exist before it is imported.
         for path in [*sorted(set(found.files) - {drop_in, found.main}), drop_in, found.main]
         for now in [found.files[path]]
     ]
     if not wanted.handlers:
-        edits.reverse()  # … and goes after
+        edits.reverse()  # and it must be removed after its import
     changes = tuple(edit for edit in edits if edit.changes)
     if changes and found.version >= (1, 5):
         documents.refuse_missing_imports(found.main, new)
@@ -121,7 +121,7 @@ def _target(found: Found, wanted: Wanted, clean: Texts) -> Target:
 
 
 def _last_with_cri(found: Found, read: t.Sequence[str], new: Texts, target: Target) -> tuple[str, Target]:
-    """Return the file whose CRI section counts to an engine that takes the last one whole, and how it is to be edited."""
+    """Return the file to edit, and how. A forgetful engine takes only the last CRI section, so it is the file with that."""
     values = documents.parsed({path: new[path] for path in read})
     others = [path for path, document in values.items() if path != found.main and documents.has_cri(document)]
     if not others:
@@ -140,14 +140,14 @@ def _last_with_cri(found: Found, read: t.Sequence[str], new: Texts, target: Targ
 def _builtin(
     document: t.Mapping[str, t.Any], target: Target, found: Found, owned: t.Collection[str]
 ) -> dict[str, dict[str, t.Any]]:
-    """Return the handlers that a forgetful engine has from its own defaults, to be written out."""
+    """Return the handlers that a forgetful engine has from its own defaults. We write them out, so that it keeps them."""
     if not target.forgetful or toml.lookup(document, target.table):
         return {}
     if found.written:
         return {name: dict(table) for name, table in found.written.items()}
-    # Whatever a file's schema: a dump of 1.x is one of schema 2.
+    # Whatever the schema of the file: a dump of 1.x is always of schema 2.
     written = toml.lookup(toml.parse(found.dump, "containerd config dump"), schemas.V2)
-    written = written or {"runc": {"runtime_type": "io.containerd.runc.v2"}}  # of an engine whose CRI is disabled
+    written = written or {"runc": {"runtime_type": "io.containerd.runc.v2"}}  # the dump of a disabled CRI has none
     return {
         name: {key: value for key, value in table.items() if value or key == "options"}
         for name, table in written.items()
@@ -156,14 +156,14 @@ def _builtin(
 
 
 def _unless_same_meaning(path: str, now: str | None, new: str | None) -> str | None:
-    """Keep a file whose user moved things around but changed no value."""
+    """Return the text as it is now, if the new text would only move things around and change no value."""
     if now is None or new is None or now == new:
         return new
     glob = schemas.drop_in_glob(path)
 
     def meaning(text: str) -> dict[str, t.Any]:
         document = toml.parse(text, path)
-        # Where our import stands among others has no meaning: nothing else sets what our drop-in sets.
+        # The place of our import among others does not matter: no other file sets what our drop-in sets.
         imported = sorted(documents.texts_in(document, "imports"), key=glob.__eq__)
         return {**document, "imports": imported} if glob in imported else document
 
@@ -171,8 +171,11 @@ def _unless_same_meaning(path: str, now: str | None, new: str | None) -> str | N
 
 
 def _trial(found: Found, new: Texts, changes: t.Sequence[Edit], directory: str) -> dict[str, str]:
-    """Return the files of a dry run, by name: the main file, which imports by their paths all that the real one will have
-    imported, and copies of those that change or import others: these would bring in the real files once more."""
+    """Return the files of a trial, by name.
+
+    The main file imports, each by its path, all files that the real one will import. Files that change, or that import others,
+    are replaced by copies without imports: their imports would bring in the real files once more.
+    """
     read = documents.read_by_engine(found.main, new)[1:]
     values = documents.parsed({path: new[path] for path in read})
     changed = {edit.path for edit in changes}

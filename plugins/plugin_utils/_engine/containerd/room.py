@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What stands in the way of our handlers: others of the same name, and a CRI that is disabled."""
+"""Make room for our handlers: handlers of the same name and a disabled CRI stand in their way."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._e
 
 
 def make(read: t.Sequence[str], new: dict[str, str | None], wanted: Wanted, configured: t.Collection[str]) -> None:
-    """Put handlers and proxy plugins of the user's that have a name of ours aside in ``new``, or refuse."""
+    """Set aside, in the texts of ``new``, the user's handlers and proxy plugins that have a name of ours; or refuse them."""
     headers = tables.headers(wanted.handlers, wanted.proxies)
     taken: dict[str, list[toml.Header]] = {}
     for path, document in documents.parsed({path: new[path] for path in read}).items():
@@ -48,7 +48,7 @@ def make(read: t.Sequence[str], new: dict[str, str | None], wanted: Wanted, conf
 
 
 def enable_cri(read: t.Sequence[str], new: dict[str, str | None], wanted: Wanted) -> dict[str, list[str]]:
-    """Take the CRI out of each file's ``disabled_plugins`` in ``new``, or refuse. Returns what was taken out, by path."""
+    """Take the CRI out of ``disabled_plugins`` in the texts of ``new``, or refuse. Return what was taken out, by path."""
     disabled: dict[str, list[str]] = {}
     for path, document in documents.parsed({path: new[path] for path in read}).items():
         here = [plugin for plugin in schemas.CRI_PLUGINS if plugin in documents.texts_in(document, "disabled_plugins")]

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Handlers and proxy plugins in containerd's dialect: their tables, the headers of these, and links to shims."""
+"""Handlers and proxy plugins in containerd's dialect: their tables, the headers of the tables, and the links to shims."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _handler_table(
                 key,
                 "Remove it for this node; docs/engines.md lists the keys of each version.",
             )
-    # A key without effect is left out: an engine that is upgraded one day would suddenly act on it.
+    # A key without effect is left out: after an upgrade, the engine would suddenly act on it.
     table = {key: value for key, value in values.items() if key != "options" and schemas.works(key, version)}
     return {**table, "options": options} if options else table
 
@@ -57,7 +57,7 @@ def links(
     overrides: Tables,
     version: Version,
 ) -> dict[str, str]:
-    """Return the links (path → target) that shims need, and those to shims, for an engine that does not act on ``runtime_path``."""
+    """Return the links that shims need, path → target. For an engine that ignores ``runtime_path``, also links to shims."""
     found = {path: target for handler in offered for path, target in handler.get("links", {}).items()}
     if schemas.works("runtime_path", version):
         return found
@@ -78,7 +78,7 @@ def written(target: Target, served: Tables, wanted: Wanted, version: Version) ->
     tables: dict[toml.Header, t.Any] = {(*schemas.PROXIES, name): table for name, table in wanted.proxies.items()}
     tables.update({(*target.table, name): table for name, table in served.items()})
     if version >= (2, 0):
-        # No version of containerd derives the one from the other.
+        # The snapshotter has to stand in both tables: no version of containerd derives the one from the other.
         for name, table in wanted.handlers.items():
             if "snapshotter" in table:
                 tables[(*schemas.PLATFORMS, name)] = {"snapshotter": table["snapshotter"]}
@@ -86,12 +86,12 @@ def written(target: Target, served: Tables, wanted: Wanted, version: Version) ->
 
 
 def headers(names: t.Iterable[str], proxies: t.Iterable[str]) -> list[toml.Header]:
-    """Return the headers under which handlers and proxy plugins may stand in any schema: a user may have migrated a file."""
+    """Return the headers of handlers and proxy plugins in every schema: a user may have migrated a file."""
     parents = (*schemas.TABLES, schemas.PLATFORMS)
     found: list[toml.Header] = [(*parent, name) for name in names for parent in parents]
     return found + [(*schemas.PROXIES, name) for name in proxies]
 
 
 def present(document: t.Mapping[str, t.Any], wanted: t.Iterable[toml.Header]) -> list[toml.Header]:
-    """Return those of the headers that a file has."""
+    """Return those of the wanted headers that a file has."""
     return [header for header in wanted if header[-1] in toml.lookup(document, header[:-1])]
