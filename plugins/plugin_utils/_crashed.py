@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Why a module failed, in one text: also of one that crashed, whose result has no message, or one that says nothing."""
+"""Why a module failed, in one text. A module that crashed may have no message, or one that says nothing."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import typing as t
 
 
 def reason(module: str, result: t.Mapping[str, t.Any]) -> str:
-    """Return the message of a failed result, with the last line of what a crash has left behind."""
+    """Return the message of a failed result. After a crash, the last line of its output is added."""
     said = str(result.get("msg") or "")
     exception = result.get("exception")
-    # Since ansible-core 2.19 it is an object with the message; before, a traceback.
+    # From ansible-core 2.19 on, this is an object that has the message. Before, it is a traceback.
     event = getattr(exception, "event", None)
     told = str(event.msg) if event else _last_line(exception)
     told = _last_line(result.get("module_stderr")) or told or _last_line(result.get("module_stdout"))

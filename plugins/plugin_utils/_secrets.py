@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Text of a configuration as it may be shown: without its secrets."""
+"""Mask the secrets in a text of a configuration, so that it can be shown."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import re
 
 MASK = "********"
 
-#: A string of TOML; one that is not closed ends with its line, or with the text.
+#: A string of TOML. A string that is not closed ends with its line, or with the text.
 _STRING = "|".join(
     (
         r'"""(?:\\.|[^\\])*?(?:"{3,5}|\Z)',
@@ -19,7 +19,7 @@ _STRING = "|".join(
         r"'[^'\n]*(?:'|$)",
     )
 )
-#: A key that names a secret, as TOML, the environment or JSON write it: what stands between the name and the sign belongs to the key.
+#: A key that names a secret, as TOML, JSON or an environment writes it, up to and including the sign before the value.
 _KEY = re.compile(
     r"""(?<![\w.-])[\w.-]*(?:password|passwd|auth|token|secret|credential|cookie|api[_-]?key)"""
     r"""(?:[\w-]*|[^"'\n=\[\]{},#]*["'])(?:[ \t]*\.[ \t]*(?:[\w-]+|"[^"\n]*"|'[^'\n]*'))*(?:[ \t]*=|(?<=")[ \t]*:)[ \t]*""",
@@ -31,7 +31,7 @@ _URL = re.compile(r"(?P<scheme>(?<![a-z0-9+.-])[a-z][a-z0-9+.-]*://)[^/\s\"']+@"
 
 
 def mask(text: str) -> str:
-    """Return ``text`` with the values of keys that name a secret, and the user part of URLs, replaced."""
+    """Return ``text`` with a mask in place of the values of keys that name a secret, and of the user part of URLs."""
     shown, position = [], 0
     for key in _KEY.finditer(text):
         if key.start() < position:
@@ -44,7 +44,7 @@ def mask(text: str) -> str:
 
 
 def _value_end(text: str, start: int) -> int:
-    """Return where a value ends: a string, a word, or all between brackets."""
+    """Return where a value ends. A value is a string, a word, or all that is between brackets."""
     if text[start : start + 1] not in ("[", "{"):
         value = _VALUE.match(text, start)
         return value.end() if value else start

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The variables of roles and playbooks: one table, and what follows from it.
+"""The variables of roles and playbooks: one table (KNOWN), and how their values are checked and converted.
 
-``-e NAME=VALUE`` makes every value text, an inventory makes it whatever YAML says, and a template may see either. Roles therefore read
-converted values only (``roles/common/vars``), and what cannot be converted is refused by ``check_variables`` before anything else.
+``-e NAME=VALUE`` makes every value a text. In an inventory, YAML decides what a value is. A template may see either. So roles
+read converted values only (``roles/common/vars``). ``check_variables`` comes first, and refuses what cannot be converted.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 
 
 class _Wrong(Exception):
-    """A value is not of its kind, or a part of it is not: ``where`` is the part, or it is an ``element`` of a list; ``expected`` is
-    what it should be, if not the kind."""
+    """A value, or a part of it, is not of its kind.
+
+    ``where`` names the part; ``element``: the part is an element of a list. ``expected`` is what it should be, if not the kind.
+    """
 
     def __init__(self, value: t.Any, expected: str = "", where: str = "", element: bool = False) -> None:
         super().__init__()
@@ -38,7 +40,10 @@ class _Wrong(Exception):
 
 @dataclass(frozen=True)
 class Kind:
-    """What a value is: in words, to the argument specs (type, elements), and how it is made of what was given."""
+    """The kind of a value: its name in ``words``, its ``spec`` in argument specs (type, elements), and how to ``convert`` to it.
+
+    ``write`` is an example of a value.
+    """
 
     words: str
     spec: tuple[str, str | None]
@@ -48,7 +53,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Variable:
-    """One variable, or one key of a mapping (``keys``). ``default`` is what counts if it is not given."""
+    """One variable, or one key of a mapping (``keys``). ``default`` counts if it is not given."""
 
     kind: Kind
     default: t.Any = None
@@ -60,12 +65,12 @@ class Variable:
     keys: Mapping[str, Variable] = field(default_factory=dict)
     #: The mapping may be empty, although some of its keys are required.
     may_be_empty: bool = False
-    #: An example of a value, where the kind's own would mislead.
+    #: An example of a value, if the example of the kind would mislead.
     write: str = ""
 
 
 def _structure(text: str) -> t.Any:
-    """Return the list or mapping that a text is in JSON, or in YAML in one line; other texts as they are."""
+    """Return the list or mapping that a text holds as JSON or one-line YAML. Other texts are returned as they are."""
     if text.strip()[:1] in ("[", "{"):
         try:
             return yaml.safe_load(text)
@@ -77,7 +82,7 @@ def _structure(text: str) -> t.Any:
 def _text(value: t.Any) -> str:
     if type(value).__name__ in ("AnsibleVaultEncryptedUnicode", "EncryptedString"):
         return str(value)  # decrypted
-    # 1.10 has lost its last digit, and no has become a boolean: only the user knows what was written.
+    # YAML has turned 1.10 into 1.1, and no into a boolean. Only the user knows what was written.
     if isinstance(value, (bool, float)) or not isinstance(value, (str, int)):
         raise _Wrong(value)
     return value if isinstance(value, str) else str(value)
@@ -107,7 +112,7 @@ def _list(
         if isinstance(value, str):
             try:
                 value = [part for part in split(value) if part]
-            except ValueError:  # a quote without its end
+            except ValueError:  # a quote is not closed
                 raise _Wrong(value) from None
         if not isinstance(value, (list, tuple)):
             raise _Wrong(value)
@@ -224,7 +229,7 @@ _HOOK = Variable(
     write="for example {image: REFERENCE}; an empty one, {}, switches off what a manifest sets",
 )
 
-#: Every variable that this version reads, in roles and playbooks.
+#: Every variable that the roles and playbooks of this version read.
 KNOWN: Mapping[str, Variable] = {
     "coco_ccruntime": Variable(MANIFEST),
     "coco_cleanup_cmd": Variable(COMMAND),
@@ -236,7 +241,7 @@ KNOWN: Mapping[str, Variable] = {
     "coco_engine": Variable(TEXT, "auto", ("auto", "containerd")),
     "coco_engine_config": Variable(PATH),
     "coco_engine_socket": Variable(PATH),
-    # An engine that needs longer is rolled back: too short a limit would undo every run.
+    # A run is rolled back if the engine needs longer: too short a limit would undo every run.
     "coco_engine_timeout": Variable(NUMBER, 120, least=10),
     "coco_engine_unit": Variable(TEXT),
     "coco_environment_variables": Variable(
@@ -285,7 +290,7 @@ KNOWN: Mapping[str, Variable] = {
     "coco_verify": Variable(FLAG, False),
 }
 
-#: Variables of the collection's design that a later version brings: an error that says so, not a misspelling.
+#: Variables that a later version will bring. The error says so, and does not call them misspelled.
 LATER = (
     "coco_adopt",
     "coco_default_runtime_class",
@@ -307,12 +312,12 @@ LATER = (
     "coco_uninstall_done_label",
 )
 
-#: Variables that a play of this collection reads before it sees an inventory: with -e alone.
+#: Variables that a play reads before it sees the inventory: they work only with -e.
 OF_PLAYS = ("coco_hosts", "coco_serial")
 
 
 def convert(name: str, value: t.Any) -> t.Any:
-    """Return a variable's value as roles read it, the default (or None) for null, or refuse it in words."""
+    """Return a variable's value as roles read it: for null, the default or None. Refuses a value that cannot be converted."""
     variable = KNOWN[name]
     return variable.default if value is None else _converted(name, variable, value)
 
@@ -336,13 +341,13 @@ def _converted(name: str, variable: Variable, value: t.Any) -> t.Any:
 
 
 def _keys(name: str, variable: Variable, found: Mapping[str, t.Any], write: str) -> dict[str, t.Any]:
-    """Return a mapping with the value of each key converted."""
+    """Return a mapping with converted values."""
     if variable.may_be_empty and not found:
         return {}
     given = {key: value for key, value in found.items() if value is not None}
     unknown = [key for key in given if key not in variable.keys]
     if unknown:
-        # What was taken for a key can be a secret that was not written as a mapping.
+        # The "key" can be a secret itself, if the user did not write it as a mapping.
         others = "others" if variable.secret else _with_guesses(unknown, variable.keys)
         raise Refusal(f"the keys {', '.join(variable.keys)} in {name}", others, write)
     missing = [key for key, part in variable.keys.items() if part.required and key not in given]
@@ -352,7 +357,7 @@ def _keys(name: str, variable: Variable, found: Mapping[str, t.Any], write: str)
 
 
 def described(value: t.Any, secret: bool = False) -> str:
-    """Return what a value is, and short ones as they are, unless they are a secret."""
+    """Describe a value for a message. Short values are shown as they are, unless they are secret."""
     if value is None:
         return "nothing"
     if isinstance(value, Mapping):
@@ -365,7 +370,7 @@ def described(value: t.Any, secret: bool = False) -> str:
 
 
 def unknown(names: Iterable[str]) -> Refusal | None:
-    """Return what there is to say about names that this version does not read."""
+    """Return the refusal of variables that this version does not read, None if there are none."""
     wrong = sorted(set(names) - set(KNOWN))
     if not wrong:
         return None
@@ -380,7 +385,7 @@ def unknown(names: Iterable[str]) -> Refusal | None:
 
 
 def _with_guesses(names: Iterable[str], known: Iterable[str], others: Iterable[str] = ()) -> str:
-    """Return wrong names, each with the one that may be meant."""
+    """Return wrong names, each with the known name that the user may have meant."""
     words = []
     for name in names:
         meant = difflib.get_close_matches(name, list(known), 1, 0.75)
@@ -389,7 +394,7 @@ def _with_guesses(names: Iterable[str], known: Iterable[str], others: Iterable[s
 
 
 def chosen(tags: Iterable[str], only: Iterable[str], skipped: Iterable[str]) -> bool:
-    """Tell whether a task with these tags runs under ``--tags`` and ``--skip-tags``, as Ansible decides it."""
+    """Tell whether a task with these tags runs under ``--tags`` (``only``) and ``--skip-tags`` (``skipped``), as Ansible decides."""
     own, only, skipped = set(tags), set(only), set(skipped)
     marks = own | ({"tagged", "all"} if own else {"untagged", "all"})
     return bool(marks & only) and not marks & skipped

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Long work that is seen to move: who waits is told every few seconds how far it is."""
+"""Watch long work: every few seconds, the user is told how far it has come."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from concurrent import futures
 
 from ansible.errors import AnsibleError
 
-#: What, bytes done, bytes in all (0: unknown). Work that is not counted in bytes has neither.
+#: What, bytes done, bytes in all (0: unknown). Work that is not counted in bytes has 0 for both.
 Entry = tuple[str, int, int]
 
-#: Seconds until the first line, and between two.
+#: Seconds until the first line, and between two lines.
 PERIOD = 5.0
 
 Result = t.TypeVar("Result")
@@ -27,7 +27,7 @@ def watch(
     show: t.Callable[[str], None],
     period: float = PERIOD,
 ) -> Result:
-    """Return what ``work`` returns, or raise what it raises; meanwhile ``show`` a line for what ``look`` finds now and then."""
+    """Return what ``work`` returns, or raise what it raises. Meanwhile, every ``period`` seconds, ``show`` what ``look`` finds."""
     seen: tuple[float, Entry] | None = None
     with futures.ThreadPoolExecutor(max_workers=1) as executor:
         working = executor.submit(work)
@@ -45,12 +45,12 @@ def _seen(look: t.Callable[[], Entry | None]) -> Entry | None:
     try:
         return look()
     except (AnsibleError, OSError):
-        # A connection that fails for a second says nothing about the work: that has a result of its own.
+        # A connection that fails for a second says nothing about the work, which has a result of its own.
         return None
 
 
 def line(entry: Entry, rate: float = 0.0) -> str:
-    """Return one line about an entry; ``rate`` is in bytes per second."""
+    """Return one line about an entry. ``rate`` is in bytes per second."""
     what, done, total = entry
     if not (done or total):
         return what
