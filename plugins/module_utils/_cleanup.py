@@ -4,8 +4,8 @@
 
 """The cleanup of a node on which nothing is installed any more: it removes what this collection still remembers there.
 
-A payload's commands may have left changes on the node. The unit undoes these if the node has an engine, because the engine
-has to serve afterwards.
+A payload's commands may have left changes on the node, which are undone. If the node has an engine, the unit does that,
+because the engine has to serve afterwards.
 """
 
 from __future__ import annotations

@@ -394,7 +394,7 @@ def _with_guesses(names: Iterable[str], known: Iterable[str], others: Iterable[s
 
 
 def chosen(tags: Iterable[str], only: Iterable[str], skipped: Iterable[str]) -> bool:
-    """Tell whether a task with these tags runs under ``--tags`` (``only``) and ``--skip-tags`` (``skipped``), as Ansible decides."""
+    """Tell, as Ansible decides it, whether a task with these tags runs under ``--tags`` and ``--skip-tags``."""
     own, only, skipped = set(tags), set(only), set(skipped)
     marks = own | ({"tagged", "all"} if own else {"untagged", "all"})
     return bool(marks & only) and not marks & skipped

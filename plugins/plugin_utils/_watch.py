@@ -27,7 +27,10 @@ def watch(
     show: t.Callable[[str], None],
     period: float = PERIOD,
 ) -> Result:
-    """Return what ``work`` returns, or raise what it raises. Meanwhile, every ``period`` seconds, ``show`` what ``look`` finds."""
+    """Return what ``work`` returns, or raise what it raises.
+
+    Meanwhile, every ``period`` seconds, ``show`` a line about the entry that ``look`` finds, if there is one.
+    """
     seen: tuple[float, Entry] | None = None
     with futures.ThreadPoolExecutor(max_workers=1) as executor:
         working = executor.submit(work)

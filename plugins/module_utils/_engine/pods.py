@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""Pods that still use a handler."""
+"""The pods that still use a handler: they keep it from being removed."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
 
 """Files and directories, changed so that a crash leaves either the old or the new file, never half of one.
 
-Also the questions about disks: free room, holes, attributes, and which changes are durable.
+Also what else a disk asks for: free room, holes in sparse files, attributes, and durable changes.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def temporary(path: str) -> str:
 
 
 def write_atomically(path: str, data: bytes, mode: int = 0o644) -> None:
-    """Replace the content of ``path`` (or of the file that a link of that name points to) by ``data``, durably.
+    """Replace ``path`` (or the file that a link of that name points to) with a file that holds ``data``, durably.
 
     The new file gets owner, mode and extended attributes (the SELinux label is one) of the file that it replaces. A file
     that is not there yet gets ``mode``. Only one process may write a path at a time: the callers hold the lock.
@@ -200,7 +200,7 @@ def write_atomically(path: str, data: bytes, mode: int = 0o644) -> None:
 
 
 def _copy_attributes(source: str, target: int) -> None:
-    """Give a new file the extended attributes of the file that it replaces. The SELinux label and the ACL are among them."""
+    """Give a new file the extended attributes of the file that it replaces, such as the SELinux label and the ACL."""
     for name in _attributes(source):
         try:
             value = os.getxattr(source, name)

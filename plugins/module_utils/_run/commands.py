@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""How the commands of payloads relate: which one undoes which others in the receipt, and what excludes a native installation."""
+"""The commands that payloads bring: which one undoes which others in the receipt, and which excludes a native installation."""
 
 from __future__ import annotations
 

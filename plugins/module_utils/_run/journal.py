@@ -39,7 +39,7 @@ _UNDERSTOOD = (SCHEMA, None)
 
 
 class Kind(enum.Enum):
-    """Which transaction a run belongs to: ``_native.transaction`` or ``_installer.transaction`` finishes it or rolls it back."""
+    """Which transaction finishes a run or rolls it back: ``_native.transaction`` or ``_installer.transaction``."""
 
     #: We put artifacts in place, write handlers into the engine's configuration, or both.
     NATIVE = "native"
@@ -94,7 +94,8 @@ class ConfigUndo:
     By path: ``files`` has the old bytes (base64), ``written`` the digests of what the run writes, ``links`` the old targets and
     ``linked`` the targets that the run sets. ``directories`` are those that the run makes. ``served`` are the handlers that the
     engine served before. ``invocation`` names the start of the engine that had read the old files. ``back`` names the start
-    that we found when the old files were back (None: they are not back). ``timeout``: seconds for a restart.
+    that we found when the old files were back (None: they are not back). ``restarting``: the files are written, and the engine
+    is being restarted. ``timeout``: seconds that a restart may take.
 
     The oldest journals have neither ``written``, ``linked`` nor ``invocation``.
     """

@@ -153,8 +153,8 @@ class EngineIdentity:
 class Receipt:
     """What is installed. The empty receipt stands for a node on which nothing was ever installed.
 
-    ``tree`` has the artifacts below ``prefix`` (see ``_native.artifacts``). ``left`` has the entries of edited files that stay
-    when the payload is removed. ``kept`` are the user's files that are kept aside, as paths below the prefix. ``directories``
+    ``tree`` has the artifacts below ``prefix`` (see ``_payload.tree``). ``left`` has the entries of edited files that stay when
+    the payload is removed. ``kept`` are the user's files that are kept aside, as paths below the prefix. ``directories``
     are ours to remove. ``edits`` are by path. ``links`` maps paths to targets, ``handlers`` and ``proxy_plugins`` map names to
     tables.
     """

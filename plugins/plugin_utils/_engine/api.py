@@ -113,8 +113,8 @@ class Edit:
 class Plan:
     """What to do on the node.
 
-    The edits in a safe order, the files for a trial (see ``_native.transaction``), the mode in which handlers are written ('' if
-    there are none), and the names of the user's handlers that come back in place of ours.
+    The edits in a safe order, the files for a trial (see ``_native.checks``), the mode in which handlers are written ('' if there
+    are none), and the names of the user's handlers that come back in place of ours.
     """
 
     edits: tuple[Edit, ...]
@@ -140,7 +140,10 @@ class Planner(t.Protocol):
         """
 
     def links(self, handlers: t.Sequence[t.Mapping[str, t.Any]], overrides: Tables, version: Version) -> dict[str, str]:
-        """Return the links that shims need, path → target. For an engine that finds a shim only by name, also links to shims."""
+        """Return the links that shims need, path → target.
+
+        For an engine that finds a shim only by its name, these include links to shims.
+        """
 
     def plan(self, found: Found, wanted: Wanted, trial: str) -> Plan:
         """Plan the edits that bring the engine's files to exactly what is wanted. ``trial`` is the directory of the trial."""

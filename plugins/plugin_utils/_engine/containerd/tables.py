@@ -57,7 +57,10 @@ def links(
     overrides: Tables,
     version: Version,
 ) -> dict[str, str]:
-    """Return the links that shims need, path → target. For an engine that ignores ``runtime_path``, also links to shims."""
+    """Return the links that shims need, path → target.
+
+    For an engine that ignores ``runtime_path``, these include links to shims.
+    """
     found = {path: target for handler in offered for path, target in handler.get("links", {}).items()}
     if schemas.works("runtime_path", version):
         return found
