@@ -8,6 +8,7 @@ is for ``_installer.transaction``.
 
 from __future__ import annotations
 
+import enum
 import time
 import typing as t
 
@@ -30,40 +31,22 @@ _PERIOD = 0.5
 
 
 def run(driver: Driver, command: Command, program: service.Program, foreign: set[str]) -> CommandOutcome:
-    """Run the command until it has ended or done its work."""
-    invocation = driver.start()
-    marker = record.entry_at(command.finished) if command.finished else None
-    progress = Progress()
-    since, began = time.time(), time.monotonic()
+    """Run the command until it has ended or done its work. ``foreign`` are the handlers that are none of the payload's."""
+    watch, since = _Watch(driver, command, foreign), time.time()
     started = service.start(program)
-    served_since, served_by = 0.0, ""
-    how = ""
-    while not how:
-        time.sleep(_PERIOD)
-        found = service.running()
-        now = time.monotonic()
-        if not found.alive:
-            how = "ended"
-        elif _appeared(command.finished, marker) or service.is_idle():
-            how = "idle"
-        elif command.name == "install" and driver.start() != invocation and _installed(driver, command, foreign):
-            if driver.start() != served_by:
-                served_since, served_by = now, driver.start()
-            how = "served" if now > served_since + _GRACE else ""
-        if not how and now > began + command.timeout:
-            how = "late"
-        progress.tell(f"{command.name} of the payload at work for {now - began:.0f} s")
-    progress.end()
+    how, found = watch.wait()
     said = service.masked(service.output(started, since), command.environment)
-    outcome = CommandOutcome(output=said, status=found.status if how == "ended" else 0)
     service.remove()
-    if how == "late":
+    if how is _End.LATE:
         raise Refusal(
             f"{command.name} of the payload to end within {command.timeout:.0f} s (coco_installer_timeout)",
             f"that it was still at work; its last words: {_last(said)}",
             "Give it more time, or name in coco_installer_done what appears when its work is done.",
         )
-    if how == "ended" and (found.status or found.result not in ("success", "")):
+    if how is not _End.EXITED:
+        return CommandOutcome(output=said)
+    outcome = CommandOutcome(output=said, status=found.status)
+    if found.status or found.result not in ("success", ""):
         failed = f"exit status {found.status}" if found.result in ("success", "exit-code") else found.result
         outcome.warning = f"{command.name} of the payload ended with {failed}; its last words: {_last(said)}"
         if command.name not in _JUDGED_BY_RESULT:
@@ -75,10 +58,63 @@ def run(driver: Driver, command: Command, program: service.Program, foreign: set
     return outcome
 
 
-def _appeared(path: str, before: record.RecordEntry | None) -> bool:
-    """Tell whether a marker is there that was not there before, as it is now: an earlier command may have left one."""
-    now = record.entry_at(path) if path else None
-    return now is not None and now != before
+class _End(enum.Enum):
+    """Why nobody waits for a command any more."""
+
+    EXITED = "it has exited"
+    IDLE = "it has done its work, and only waits"
+    SERVED = "the engine serves what it should"
+    LATE = "its time is over"
+
+
+class _Watch:
+    """Waits for a command. It is made before the command is started: an earlier one may have left what this one is to make."""
+
+    def __init__(self, driver: Driver, command: Command, foreign: set[str]) -> None:
+        self._driver, self._command, self._foreign = driver, command, foreign
+        self._began = time.monotonic()
+        self._invocation = driver.start()
+        self._marker = self._marked()
+        #: The start of the engine that was met when it served what it should, and since when.
+        self._served_by, self._served_since = "", 0.0
+
+    def wait(self) -> tuple[_End, service.Running]:
+        """Return why it need not be waited for any more, and what systemd says of it then."""
+        progress = Progress()
+        while True:
+            time.sleep(_PERIOD)
+            found, now = service.running(), time.monotonic()
+            how = self._end(found, now)
+            if how:
+                progress.end()
+                return how, found
+            progress.tell(f"{self._command.name} of the payload at work for {now - self._began:.0f} s")
+
+    def _end(self, found: service.Running, now: float) -> _End | None:
+        if not found.alive:
+            return _End.EXITED
+        if self._has_appeared() or service.is_idle():
+            return _End.IDLE
+        if self._command.name == "install" and self._has_served(now):
+            return _End.SERVED
+        return _End.LATE if now > self._began + self._command.timeout else None
+
+    def _marked(self) -> record.RecordEntry | None:
+        return record.entry_at(self._command.finished) if self._command.finished else None
+
+    def _has_appeared(self) -> bool:
+        """Tell whether a marker is there that was not there before, as it is now."""
+        now = self._marked()
+        return now is not None and now != self._marker
+
+    def _has_served(self, now: float) -> bool:
+        """Tell whether the engine was restarted, and has served what it should for a while."""
+        if self._driver.start() == self._invocation or not _installed(self._driver, self._command, self._foreign):
+            return False
+        start = self._driver.start()
+        if start != self._served_by:
+            self._served_by, self._served_since = start, now
+        return now > self._served_since + _GRACE
 
 
 def hint(said: t.Sequence[str], command: Command) -> str:
