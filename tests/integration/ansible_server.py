@@ -10,10 +10,13 @@ A request is a line of JSON on the standard input, ``{"argv": […], "stdout": p
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import json
 import os
+import shutil
 import sys
+import tempfile
 import typing as t
 
 #: What each run imports.
@@ -52,11 +55,17 @@ def main() -> None:
 
 
 def run(argv: list[str], stdout: str, stderr: str) -> t.NoReturn:
+    from ansible import constants
     from ansible.cli.playbook import PlaybookCLI
 
+    # Ansible makes this directory when it is imported, and removes it when it ends: each run has one of its own.
+    settings = vars(constants)
+    parent = os.path.dirname(settings["DEFAULT_LOCAL_TMP"])
+    settings["DEFAULT_LOCAL_TMP"] = tempfile.mkdtemp(prefix=f"ansible-local-{os.getpid()}", dir=parent)
+    atexit.register(shutil.rmtree, settings["DEFAULT_LOCAL_TMP"])
     write = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     for target, (path, flags) in enumerate(((os.devnull, os.O_RDONLY), (stdout, write), (stderr, write))):
-        os.dup2(os.open(path, flags), target)
+        os.dup2(os.open(path, flags, 0o600), target)
     sys.argv = argv
     PlaybookCLI.cli_executor(argv)
     raise AssertionError("cli_executor exits")
