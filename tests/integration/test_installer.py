@@ -255,9 +255,9 @@ def test_bad_installers(node: Node, archive: str, kind: str) -> None:
     node.sh("echo theirs > /usr/local/bin/theirs")
     before = around(node)
     command = ["bash", "-c", script] if script else ["/no/such.sh"]
-    run = node.play(
-        "install", coco_payload=archive, coco_installer="payload", coco_install_cmd=command, coco_installer_timeout=10
-    )
+    # What takes a handler away is waited for as long as an engine may take.
+    limits: dict[str, t.Any] = {"coco_installer_timeout": 10, "coco_engine_timeout": 20}
+    run = node.play("install", coco_payload=archive, coco_installer="payload", coco_install_cmd=command, **limits)
     assert run.status != 0, run.output
     assert "Traceback" not in run.output
     for said in says:
