@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""Payloads in components: which tarballs each shim needs, as their ``shim-components.json`` says."""
+"""Payloads in components: which tarballs each shim needs. Their manifest ``shim-components.json`` says it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layouts
 
-#: By shim: the components that it needs on one architecture.
+#: Maps each shim to the components that it needs on one architecture.
 Needed = t.Dict[str, t.List[str]]
 
-#: The machine names of the manifest, by those of images.
+#: Maps the architectures of images to the machine names of the manifest.
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 _KINDS = {dict: "an object", list: "a list", str: "text", bool: "a truth value", type(None): "nothing"}
 _TARBALL = re.compile(r"kata-static-(?P<component>[a-z0-9][a-z0-9.-]*)\.tar\.(zst|xz|gz)")
@@ -25,30 +25,32 @@ _TARBALL = re.compile(r"kata-static-(?P<component>[a-z0-9][a-z0-9.-]*)\.tar\.(zs
 
 @dataclass(frozen=True)
 class Components:
-    """What a payload has in components: what its shims need, and which are unpacked."""
+    """The components of a payload: those that each shim ``needed``, and those that are ``unpacked``."""
 
     needed: Needed
     unpacked: tuple[str, ...]
 
     def suffice(self, shims: t.Iterable[str]) -> bool:
-        """Tell whether all that these shims need is unpacked."""
+        """Tell whether all components that these shims need are unpacked."""
         return set(wanted(self.needed, shims)) <= set(self.unpacked)
 
 
 def of(payload: t.Mapping[str, t.Any]) -> Components | None:
-    """Return what the record of a payload says about its components; None: it is not in components."""
+    """Return what the record of a payload says about its components; None when the payload has none."""
     components = payload.get("components")
     return Components(**components) if components else None
 
 
 def component_of(name: str) -> str:
-    """Return the component that a tarball of this name holds, '' for another file."""
+    """Return the component that a tarball of this name holds; '' for another file."""
     match = _TARBALL.fullmatch(name)
     return match.group("component") if match else ""
 
 
 def parse(data: bytes, architecture: str) -> Needed:
-    """Parse a manifest: ``shims`` maps shims to machines to names of components, ``requiredComponents`` has those of all shims."""
+    """Parse a manifest. Its ``shims`` maps each shim to machines, and each machine to names of components; ``requiredComponents``
+    maps machines to the components that all shims need.
+    """
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -70,7 +72,7 @@ def _mapping(value: t.Any, where: str) -> dict[str, t.Any]:
 
 
 def _names(machines: t.Any, where: str, machine: str) -> list[str]:
-    """Return the names of components for a machine; none where there is nothing for it."""
+    """Return the names of the components for a machine; none when the manifest does not name the machine."""
     names = _mapping({} if machines is None else machines, where).get(machine) or []
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise _wrong(f"{where}.{machine}", "a list of names of components", json.dumps(names)[:200])

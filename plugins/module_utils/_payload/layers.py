@@ -2,7 +2,10 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""The layers of an image, read member by member: checked against their digests, and held to limits, while they are read."""
+"""The layers of an image, read member by member: checked against their digests, and held to limits, while they are read.
+
+What becomes of the members is up to the caller: ``_payload.extract`` makes artifacts of them, ``_installer.rootfs`` a root.
+"""
 
 from __future__ import annotations
 
@@ -17,26 +20,26 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._p
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.archive import Image, Layer
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tarball import Source
 
-#: What is called with each member of an archive, and the archive, to read the member's content from.
+#: A caller's function for each member of an archive. It also gets the archive, to read the member's content.
 Visit = t.Callable[[tarfile.TarInfo, tarfile.TarFile], None]
 
-#: How a compressed archive is read: ahead or not. Both tell how far they are.
+#: How a compressed archive is read: ahead or not. Both count the bytes.
 _Reading = t.Union[t.Type[streams.Ahead], t.Type[streams.Counted]]
 
-#: What a payload should be where only its artifacts count.
+#: What refusals say that a payload should be, where only its artifacts count.
 _ARTIFACTS = "artifacts that are plain files, directories and links inside the payload"
 
-#: Bytes that may come of very few: guest images have long runs of zeros.
+#: An archive may unpack to this many bytes whatever the ratio: guest images have long runs of zeros, which pack to almost nothing.
 _UNSUSPICIOUS = 1 << 30
 
-#: What to do about a layer that cannot be read, by what its digest tells of the cause.
+#: Remedies for a layer that cannot be read. Its digest tells the cause.
 _CHANGED = (
     "These are not the bytes that the image's manifest names: fetch or make the archive again. Nothing was installed."
 )
 _BUILT = (
     "Its digest is right, so the image was built like that: build it again, or use another one. Nothing was installed."
 )
-#: The digest of a tarball, or of a directory, is that of whatever was there.
+#: For these, nobody named the digest before: it was read from the tarball or the directory itself.
 _TARBALLS = ("file", "directory")
 _WRITTEN = "Start again when whatever writes there has come to its end. Nothing was installed."
 _UNKNOWN = "Compare it with the original, by its publisher's digest, and fetch or make it again. Nothing was installed."
@@ -44,9 +47,9 @@ _UNKNOWN = "Compare it with the original, by its publisher's digest, and fetch o
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds on what a payload may unfold to: above the largest payload published, below a full disk (``coco_limits``).
+    """Bounds on what a payload may unpack to (``coco_limits``): above the largest payload published, below a full disk.
 
-    ``bytes`` of all layers unpacked, ``members`` of all archives, ``ratio`` of unpacked to packed bytes in any one of them.
+    ``bytes`` counts all layers unpacked, ``members`` those of all archives; ``ratio`` is unpacked to packed bytes in each archive.
     """
 
     bytes: int = 32 << 30
@@ -55,7 +58,7 @@ class Limits:
 
 
 def limits_of(asked: t.Mapping[str, t.Any] | None) -> Limits:
-    """Return the limits that the user sets, and the usual ones beside them."""
+    """Return the limits that the user sets, with the defaults for the others."""
     values = {name: value for name, value in (asked or {}).items() if value is not None}
     if any(value < 1 for value in values.values()):
         raise Refusal(
@@ -67,8 +70,10 @@ def limits_of(asked: t.Mapping[str, t.Any] | None) -> Limits:
 
 
 class Layers:
-    """The layers of one image. ``progress`` is told how many bytes of them, as they are stored, have been read; ``expected`` is
-    what refusals of a member say that the payload should be.
+    """The layers of one image.
+
+    ``progress`` gets the number of bytes read so far, as they are stored. ``expected`` is what the refusal of a member says that
+    the payload should be.
     """
 
     def __init__(
@@ -88,12 +93,14 @@ class Layers:
         self._bytes = 0
         self._stored = 0
         self._unfolded = 0
-        #: Of the layers that were read, one after the other.
+        #: The digests of the layers that were read, in that order.
         self.digests: list[str] = []
 
     def read(self, layer: Layer, visit: Visit) -> None:
-        """Read a layer to its end. Raises a refusal, after its members were visited, when it is not what its digest says; one that
-        nobody has read before has none."""
+        """Read a layer to its end. Raises a refusal, after its members were visited, when its bytes do not have its digest.
+
+        A layer without a digest is one that nobody has read before: there is nothing to compare.
+        """
         with self._source.open_layer(layer) as stored:
             checked = streams.Checked(streams.unbuffered(stored), self._progress, self._stored)
             try:
@@ -108,7 +115,7 @@ class Layers:
             raise self._changed(layer, f"digest {checked.digest()}")
 
     def archive(self, stored: t.IO[bytes], compression: str, visit: Visit) -> None:
-        """Read one tar archive to its end: one that lies in a layer, which is read ahead already."""
+        """Read one tar archive inside a layer to its end. The layer is read ahead already."""
         self._archive(stored, compression, visit, streams.Counted)
 
     def _archive(self, stored: t.IO[bytes], compression: str, visit: Visit, reading: _Reading) -> None:
@@ -124,8 +131,8 @@ class Layers:
             self._bytes += plain.tell()
 
     def ahead(self, visit: Visit) -> None:
-        """Look at the members of all layers, the last layer first, without checking digests: for what decides how the layers
-        are read. ``visit`` raises StopIteration once it has found what it looks for.
+        """Look at the members of all layers, the last layer first, without checking digests: for a file that decides how the
+        layers are read. ``visit`` raises StopIteration once it has found that file.
         """
         for layer in reversed(self._image.layers):
             with contextlib.ExitStack() as closing:
@@ -140,7 +147,7 @@ class Layers:
     def _opened(
         self, closing: contextlib.ExitStack, stored: t.IO[bytes], compression: str, reading: _Reading
     ) -> streams.Ahead:
-        """Open one archive. Stored bytes are read in one thread, decompressed in a second one, and used in the caller's."""
+        """Open one archive. One thread reads the stored bytes, a second one decompresses them, the caller's uses them."""
         if not compression:
             return closing.enter_context(streams.Ahead(self._bounded(stored, lambda: self._limits.bytes)))
         packed = closing.enter_context(reading(stored))
@@ -148,7 +155,7 @@ class Layers:
         return closing.enter_context(streams.Ahead(self._bounded(opened, packed.tell)))
 
     def unfold(self, member: tarfile.TarInfo) -> None:
-        """Count what a member takes on disk. A sparse one may be of any size, and take no bytes of the archive."""
+        """Count what a member takes on disk. A sparse one can have any size and take no bytes of the archive."""
         self._unfolded += member.size
         if self._unfolded > self._limits.bytes:
             raise self.too_large(member.name, f"more than {self._limits.bytes} bytes")
@@ -170,7 +177,7 @@ class Layers:
         )
 
     def damaged(self, layer: Layer, found: str) -> Refusal:
-        """Return the refusal of a layer that could not be read to its end, with the cause that its digest tells."""
+        """Return the refusal of a layer that could not be read to its end. Its digest tells the cause."""
         with self._source.open_layer(layer) as stored:
             checked = streams.Checked(stored)
             try:
@@ -193,7 +200,7 @@ class Layers:
         return Refusal(f"layer {layer.digest} in {self._source.title}", found, _CHANGED)
 
     def _bounded(self, plain: t.IO[bytes], packed: t.Callable[[], int]) -> t.IO[bytes]:
-        """Hold an unpacked stream to the limits. ``packed`` tells how many bytes it was made of so far."""
+        """Hold an unpacked stream to the limits. ``packed`` returns how many packed bytes it came from so far."""
         limits = self._limits
 
         def allowed() -> int:
@@ -213,5 +220,5 @@ def _visit(plain: streams.Ahead, visit: Visit) -> None:
         try:
             visit(member, tar)
         except tar_module.BROKEN as error:
-            # It may be an archive itself.
+            # The member may be an archive itself: name it, so that the user knows which of the two is damaged.
             raise tar_module.Damage(f"{member.name!r}: {error}") from error

@@ -2,7 +2,10 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""The table of payload layouts: where an image keeps its artifacts, and which prefix they were built for."""
+"""The table of payload layouts: where an image keeps its artifacts, and which prefix they were built for.
+
+A new kind of payload starts with a row in ``LAYOUTS``. The rules for a prefix are here, too.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,9 @@ from dataclasses import dataclass, field
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import places
 
-#: Where every payload image keeps what it has for the node.
+#: The directory of a payload image that has the files for the node.
 ARTIFACTS = "opt/kata-artifacts"
-#: In images since Kata 3.32: release tarballs of components, and which shim needs which of them.
+#: Images since Kata 3.32 have a release tarball for each component, and a manifest that says which shim needs which of them.
 COMPONENTS = f"{ARTIFACTS}/tarballs"
 COMPONENTS_MANIFEST = f"{ARTIFACTS}/shim-components.json"
 
@@ -29,29 +32,29 @@ _STATE = places.STATE
 class Layout:
     """One way to lay out artifacts.
 
-    ``root`` is the directory whose content goes to the prefix, relative to where a payload keeps what it has for the node;
-    ``prefix`` the one that the payload's binaries and configuration files were built for; ``configurations`` maps each
+    ``root`` is the directory whose content goes to the prefix, relative to the payload's directory for the node.
+    ``prefix`` is the one that the payload's binaries and configuration files were built for. ``configurations`` maps each
     directory of configuration files (``configuration-<shim>.toml``) to the shim binary that reads them, both relative to
     the prefix.
 
-    An artifact that lies flat in ``root`` is one of ``files`` (name → path below the prefix), or of ``systems``: an archive of a root
-    file system, and the directory below the prefix to which it is unpacked. ``links`` (path on the node → path below the prefix)
-    are for shims that look elsewhere.
+    Some layouts have all artifacts flat in ``root``. Then ``files`` maps the name of each to its path below the prefix.
+    ``systems`` maps the archive of a root file system to the directory below the prefix to which it is unpacked.
+    ``links`` (path on the node → path below the prefix) are for shims that look for a file elsewhere.
     """
 
     name: str
     root: str
     prefix: str
     configurations: t.Mapping[str, str]
-    #: Whether ``root`` starts at the image's own root, wherever other payloads keep what they have for the node.
+    #: Whether ``root`` is relative to the image's own root, not to the payload's directory for the node.
     anchored: bool = False
     files: t.Mapping[str, str] = field(default_factory=dict)
     systems: t.Mapping[str, str] = field(default_factory=dict)
     links: t.Mapping[str, str] = field(default_factory=dict)
-    #: What an engine calls its handlers and shims.
+    #: The names of its handlers, and of its shims in an engine's configuration.
     handler: str = "kata-{shim}"
     runtime_type: str = "io.containerd.kata-{shim}.v2"
-    #: Keys of each handler's table that are not as Kata's.
+    #: Fields of :class:`._payload.shims.Handler` that differ from Kata's.
     keys: t.Mapping[str, t.Any] = field(default_factory=dict)
 
     def roots(self, bases: t.Sequence[str]) -> list[str]:
@@ -59,7 +62,7 @@ class Layout:
         return [self.root] if self.anchored else [posixpath.join(base, self.root) for base in bases]
 
     def place(self, path: str) -> str | None:
-        """Return where a path below the root goes below the prefix; None for what does not go there."""
+        """Return where a path below the root goes below the prefix; None for a path that does not go there."""
         return self.files.get(path) if self.files and path else path
 
 
@@ -76,8 +79,8 @@ LAYOUTS = (
         configurations=_KATA_CONFIGURATIONS,
     ),
     Layout(name="kata", root="opt/kata", prefix="/opt/kata", configurations=_KATA_CONFIGURATIONS),
-    # Facts: enclave-cc's own installer, which does the same. What it decodes from its environment into the agent's root file
-    # system (configs/*.conf) is the user's, and nothing of the payload.
+    # Source: enclave-cc's own installer, which does the same. It also decodes files from its environment into the agent's root
+    # file system (configs/*.conf). Those are the user's and not part of the payload.
     Layout(
         name="enclave-cc",
         root="opt/enclave-cc-artifacts",
@@ -108,7 +111,7 @@ LAYOUTS = (
 #: Files that an admin may edit; dpkg calls them conffiles.
 _CONFIGURATION = "share/defaults/*/configuration*.toml"
 
-#: What an admin would miss if artifacts went there, or what is gone after a reboot; with all below it.
+#: No prefix may lie in these: artifacts would harm the system there, or be gone after a reboot.
 _SYSTEM = (
     "bin",
     "boot",
@@ -128,11 +131,11 @@ _SYSTEM = (
 )
 #: Exceptions: below these, software may be installed.
 _FOR_SOFTWARE = ("/usr/local", "/var/lib", "/var/opt")
-#: Directories that are shared with others: a prefix lies below them.
+#: Other software shares these directories. A prefix may lie below one of them, but be none of them.
 _SHARED = ("/", "/home", "/media", "/mnt", "/opt", "/root", "/srv", *_FOR_SOFTWARE)
 
 
-#: What means something else, or may, in a shell, in TOML, in options of QEMU or in a unit of systemd: a prefix stands in all of them.
+#: A prefix is written to shell scripts, TOML, options of QEMU and units of systemd. These characters can have a meaning there.
 _NOT_IN_A_PREFIX = re.compile(r"[^\w./@~+=-]")
 
 

@@ -2,7 +2,10 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""References to payloads, in the notation of containers-transports(5)."""
+"""References to payloads: what a user writes as ``coco_payload``, in the notation of containers-transports(5).
+
+Nothing is opened here. ``_payload.tarball.open_source`` opens what a reference names.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
-#: Transports that name a file or a directory, by what it is called in messages.
+#: Transports that name a file or a directory, and what messages call it.
 PATHS: t.Mapping[str, str] = {
     "oci-archive": "an image archive",
     "docker-archive": "an image archive",
@@ -26,10 +29,10 @@ PATHS: t.Mapping[str, str] = {
 DAEMON = "docker-daemon"
 REGISTRY = "docker"
 TRANSPORTS = (REGISTRY, *PATHS, DAEMON)
-#: Transports whose path can be followed by the name of an image.
+#: Transports with which an image's name may follow the path.
 _WITH_IMAGE = ("oci-archive", "docker-archive", "oci")
 
-#: A file that is named without its transport: what its name looks like, and the transports that it can have.
+#: For a path without a transport: what its name looks like, and the transports that fit such a name.
 _LOOKS_LIKE = (
     (re.compile(r".*kata.*static.*\.tar(\.\w+)?|.*\.(tar\.(gz|xz|zst)|tgz|txz|tzst)"), ("tarball",)),
     (re.compile(r".*docker.*\.tar"), ("docker-archive",)),
@@ -44,9 +47,9 @@ _IF = {
     "dir": "it is an extracted payload",
     "oci": "it has an OCI layout",
 }
-#: What is no reference to a registry: a path, or the name of an archive.
+#: These cannot be references to a registry: a path, and the name of an archive.
 _PATH = re.compile(r"(/|\./|\.\./|~).*|[^:]*\.(tar(\.(gz|xz|zst))?|tgz|txz|tzst)")
-#: What is none either: its transport would be a host with an empty port.
+#: Nor can this: Docker would read its transport as a host with an empty port.
 _OTHER_TRANSPORT = re.compile(r"(?P<name>[A-Za-z][-+\w]*):(?P<rest>/.*)")
 
 _EXPECTED = f"coco_payload as one of {', '.join(f'{name}:' for name in TRANSPORTS)}"
@@ -61,9 +64,9 @@ _TAG = re.compile(r"[\w][-.\w]{0,127}", re.ASCII)
 class Reference:
     """Where a payload is.
 
-    ``path`` is a path, or for ``docker`` the host and the repository, for ``docker-daemon`` an image's name; ``image`` the image's name ('' where there is only
-    one), or for ``docker`` its tag; ``digest`` is what a ``docker`` reference says behind ``@``. ``others`` are the paths of
-    further tarballs of the same release.
+    ``path`` is a path; for ``docker`` it is the host and the repository, for ``docker-daemon`` an image's name. ``image`` is the
+    image's name ('' where there is only one); for ``docker`` it is the tag. ``digest`` is what a ``docker`` reference has after
+    its ``@``. ``others`` are the paths of further tarballs of the same release.
     """
 
     transport: str
@@ -87,21 +90,21 @@ class Reference:
 
     @property
     def texts(self) -> list[str]:
-        """Return what :func:`parse` makes this of."""
+        """Return the texts from which :func:`parse` makes this reference."""
         return [replace(self, path=path, others=())._text() for path in self.paths]
 
     @property
     def image_name(self) -> str:
-        """Return the name of an image of a registry as engines know it: ``HOST/REPOSITORY:TAG`` or ``HOST/REPOSITORY@DIGEST``."""
+        """Return the name by which engines know an image of a registry: ``HOST/REPOSITORY:TAG`` or ``HOST/REPOSITORY@DIGEST``."""
         return self._text().partition("//")[2]
 
     def pinned(self, digest: str) -> Reference:
-        """Return what stands for exactly this image of a registry."""
+        """Return the reference that names an image of a registry by its digest, not by its tag."""
         return replace(self, image="", digest=digest)
 
 
 def parse(payload: str | t.Sequence[str]) -> Reference:
-    """Parse one reference, or a list: of one, or of several tarballs. Says which part is wrong."""
+    """Parse one reference, a list of one, or a list of several tarballs. The refusal says which part is wrong."""
     if isinstance(payload, str):
         return _one(payload)
     if not isinstance(payload, (list, tuple)) or not all(isinstance(text, str) for text in payload):
@@ -121,7 +124,7 @@ def parse(payload: str | t.Sequence[str]) -> Reference:
 
 
 def _one(text: str) -> Reference:
-    """Parse ``TRANSPORT:…``; what names no transport is a reference to a registry."""
+    """Parse ``TRANSPORT:…``. A text without a transport is a reference to a registry."""
     if not text:
         raise Refusal(_EXPECTED, "nothing", "Name the payload, for example oci-archive:/path/of/the/archive.")
     transport, _colon, rest = text.partition(":")
@@ -141,7 +144,7 @@ def _one(text: str) -> Reference:
 
 
 def _refuse_path(text: str) -> None:
-    """Refuse what is not written as a payload in a registry, and offer what it may be meant for."""
+    """Refuse a text that cannot name a payload in a registry, and suggest what the user may have meant."""
     if _PATH.fullmatch(text):
         raise _wrong(text, "no transport", f"Write {_offers(text)}.")
     other = _OTHER_TRANSPORT.fullmatch(text)
@@ -173,7 +176,9 @@ def on_controller(reference: Reference) -> Reference:
 
 
 def _registry(text: str, rest: str) -> Reference:
-    """Parse ``[HOST/]REPOSITORY[:TAG][@DIGEST]`` as Docker does: what looks like no host is a repository of Docker Hub."""
+    """Parse ``[HOST/]REPOSITORY[:TAG][@DIGEST]`` as Docker does: a first part that does not look like a host belongs to a
+    repository of Docker Hub.
+    """
     name, at, digest = rest.partition("@")
     if at and not DIGEST.fullmatch(digest):
         raise _wrong(text, f"{digest!r} as its digest", "Write sha256: and 64 hexadecimal digits behind the @.")

@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""Which of a payload's handlers are taken on one node."""
+"""What the user selects of a payload's handlers for one node, as one object. The rules are those of ``_payload.shims``."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ if t.TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Selection:
-    """The handlers that the user ``asked`` for, or has ``candidates`` for, those that are the user's ``own``, and what the node is.
-    See :func:`._payload.shims.choose`.
+    """The handlers that the user ``asked`` for, the ``candidates``, those that are the user's ``own``, and what the node has.
+
+    :func:`._payload.shims.choose` says what each of them means.
     """
 
     asked: t.Sequence[str]
@@ -31,7 +32,7 @@ class Selection:
 
     @classmethod
     def of(cls, params: t.Mapping[str, t.Any], architecture: str, capabilities: t.Mapping[str, bool]) -> Selection:
-        """Return what a module's arguments select."""
+        """Return the selection that a module's arguments make."""
         return cls(params["handlers"], params["own_handlers"], params["candidates"], architecture, capabilities)
 
     def to_unpack(self, offered: t.Iterable[str]) -> list[str]:
@@ -41,7 +42,7 @@ class Selection:
         )
 
     def has_enough(self, components: Components | None) -> bool:
-        """Tell whether all components that are needed were unpacked; None: the payload does not come in components."""
+        """Tell whether all components that are needed were unpacked. None: the payload does not come in components."""
         if components is None:
             return True
         chosen = shims.chosen_shims(
@@ -50,7 +51,7 @@ class Selection:
         return components.suffice(chosen)
 
     def result(self, tree: Tree, layout: Layout, prefix: str, components: Components | None) -> dict[str, t.Any]:
-        """Return what payload_extract says of an unpacked payload: where it goes, and which handlers it brings."""
+        """Return the part of payload_extract's result that says where an unpacked payload goes and which handlers it brings."""
         choice = shims.choose(
             shims.offered(tree, layout, prefix, components),
             self.asked,

@@ -2,7 +2,10 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""Streams of bytes on their way out of a payload: counted, checked, decompressed."""
+"""Streams of bytes on their way out of a payload: each class wraps a stream, and counts, checks, bounds or reads it ahead.
+
+``_payload.layers`` puts them together. How a compressed stream is read is in ``_payload.decoders``.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +20,15 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import decoders
 
 BLOCK = 512 << 10
-#: How many blocks are read ahead: what is quick to unpack, and slow to write, and the other way round, evens out. Up to three
-#: streams do so at once (a layer, what it unpacks to, a component in that), and no process is to take more than 64 MiB.
+#: How many blocks are read ahead. Some blocks are quick to unpack and slow to write, others the other way round: this evens them
+#: out. Up to three streams read ahead at once (a layer, what it unpacks to, a component in that), and the process must stay
+#: below 64 MiB.
 _AHEAD = 8
-#: More than anybody reads of an archive at once.
+#: A request for more than this comes from a damaged header: contents are read block by block.
 _LARGEST = 8 << 20
 
-# The C library hands large blocks back to the kernel when they are freed, which then clears all pages of the next ones: that
-# takes longer than what is done with them. From one that is larger still it learns to keep them. No page of it is touched.
+# The C library gives large blocks back to the kernel when they are freed, and the kernel clears all pages of the next ones. That
+# takes longer than the work on them. One allocation that is larger still makes the C library keep them. It touches no page.
 bytes(_LARGEST)
 
 #: What reading a damaged stream raises, beside OSError.
@@ -35,9 +39,9 @@ _MAGIC = ((b"\x1f\x8b", "gzip"), (b"\xfd7zXZ\x00", "xz"), (b"\x28\xb5\x2f\xfd", 
 
 
 class Checked(io.RawIOBase):
-    """A stream that remembers the digest and the number of the bytes that were read from it.
+    """A stream that knows the number and the digest of the bytes that were read from it.
 
-    ``progress`` is told that number, with ``before`` added.
+    ``progress`` gets that number, plus ``before``, at each read.
     """
 
     def __init__(
@@ -65,7 +69,7 @@ class Checked(io.RawIOBase):
 
 
 class Counted(io.RawIOBase):
-    """A stream that knows how many bytes were read from it. Closing it leaves that one open."""
+    """A stream that knows how many bytes were read from it. Closing it leaves the wrapped stream open."""
 
     def __init__(self, stream: t.IO[bytes]) -> None:
         super().__init__()
@@ -106,10 +110,10 @@ class Bounded(io.RawIOBase):
 
 
 class Ahead(io.RawIOBase):
-    """A stream that a thread of its own reads ahead, by some blocks and no more: the next ones are made while one is worked on.
+    """A stream that a thread of its own reads a few blocks ahead: it makes the next blocks while the caller works on one.
 
-    What goes wrong in that thread comes out of ``read``, in its turn. Closing it waits for the thread, and leaves the stream
-    below open. ``seek`` goes forward only: tarfile wants no more.
+    An error in that thread comes out of ``read``, after the blocks before it. Closing it waits for the thread, and leaves the
+    wrapped stream open. ``seek`` goes forward only, because tarfile needs no more.
     """
 
     def __init__(self, stream: t.IO[bytes]) -> None:
@@ -119,14 +123,14 @@ class Ahead(io.RawIOBase):
         self._room = threading.Semaphore(_AHEAD)
         self._closing = False
         self._block = b""
-        #: How much of the block was read.
+        #: How many bytes of the current block were read.
         self._used = 0
         self._position = 0
         self._thread = threading.Thread(target=self._fill)
         self._thread.start()
 
     def _fill(self) -> None:
-        """Read block by block. The last one is empty, or what went wrong."""
+        """Put block after block into the queue. The last one is empty, or it is the error."""
         block: bytes | BaseException = b"none yet"
         while block and not isinstance(block, BaseException):
             self._room.acquire()
@@ -139,7 +143,7 @@ class Ahead(io.RawIOBase):
             self._blocks.put(block)
 
     def _next(self) -> bytes:
-        """Return the next block; the last one again and again."""
+        """Return the next block. After the end, return the last one again."""
         block = self._blocks.get()
         self._room.release()
         if not block or isinstance(block, BaseException):
@@ -152,7 +156,7 @@ class Ahead(io.RawIOBase):
         return True
 
     def read(self, size: int = -1) -> bytes:
-        """Return as many bytes, fewer only at the end; without a size those that are there next."""
+        """Return ``size`` bytes, fewer only at the end. Without a size, return the next bytes that are there."""
         if size > _LARGEST:
             raise ValueError(f"a header of {size} bytes")  # contents are read block by block
         pieces = [self.read1(size)]
@@ -163,7 +167,7 @@ class Ahead(io.RawIOBase):
         return b"".join(pieces)
 
     def read1(self, size: int = -1) -> bytes:
-        """Return what is left of a block, at most as many bytes: a whole block is not copied."""
+        """Return at most ``size`` bytes of the current block. A whole block is not copied."""
         if self._used == len(self._block):
             self._block, self._used = self._next(), 0
         piece = self._block[self._used : self._used + size if size >= 0 else None]
@@ -190,9 +194,9 @@ class Ahead(io.RawIOBase):
 
 
 def unbuffered(stream: t.IO[bytes] | None) -> t.IO[bytes]:
-    """Return what a stream reads from, if nothing was read from it yet: for large blocks, a buffer is only one more copy.
+    """Return the raw stream below a buffered one from which nothing was read yet: for large blocks, a buffer is only a copy more.
 
-    The stream has to live as long: it closes the other one.
+    The buffered stream must live as long, because it closes the raw one when it goes.
     """
     return t.cast("t.IO[bytes]", getattr(stream, "raw", stream))
 
@@ -204,7 +208,7 @@ def compression_of(start: bytes) -> str:
 
 @contextlib.contextmanager
 def decompressed(stored: t.IO[bytes], compression: str) -> t.Iterator[t.IO[bytes]]:
-    """Open a stream that is compressed like that. It is read to its end before the context is left."""
+    """Open a stream that has this ``compression``. It is read to its end before the context is left."""
     if not compression:
         yield stored
         return

@@ -4,9 +4,9 @@
 
 """Tar archives, read member by member to their very end.
 
-Python's tarfile takes whatever is no header behind the first member for the end of the archive: what follows would be missing,
-and nobody would know. Here an archive ends where its data ends, or where nothing but zeros follows. It need not have the two
-blocks of zeros that belong there: many tools leave them out.
+After the first member, Python's tarfile takes anything that is no header for the end of the archive. The members behind it would
+be missing, and nobody would know. Here an archive ends where its data ends, or where nothing but zeros follows. The two blocks of
+zeros that belong at the end may be missing: many tools leave them out.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ import typing as t
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import streams
 
-#: What reading a damaged archive raises, beside OSError. The last three are what tarfile makes of strange numbers, of headers
-#: without an end, and of a sparse member without one.
+#: What reading a damaged archive raises, beside OSError. tarfile raises the last three for strange numbers, for headers without
+#: an end, and for a sparse member without an end.
 BROKEN = (*streams.DAMAGED, tarfile.TarError, OverflowError, RecursionError, IndexError)
 
 _TARFILE = t.cast(t.Any, tarfile)
-#: How tarfile says that there is nothing where a header could be, or a block of zeros.
+#: What tarfile raises where a header could be and there is nothing, or a block of zeros.
 _END = (_TARFILE.EmptyHeaderError, _TARFILE.EOFHeaderError)
 
 
 class Damage(tarfile.TarError):
-    """Something is no member where one should be, or stands behind the end."""
+    """There is no member where one should be, or something follows the end."""
 
 
 class _Member(tarfile.TarInfo):
-    """A member whose header is one: tarfile itself only tells of the first."""
+    """A member with a valid header. tarfile itself raises an error for the first member's header only."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> t.Any:
         if buf and not buf.strip(b"\0"):
-            raise _TARFILE.EOFHeaderError("zeros")  # fewer than a block, too
+            raise _TARFILE.EOFHeaderError("zeros")  # also where they are less than a block
         return super().frombuf(buf, encoding, errors)
 
     @classmethod
@@ -51,7 +51,7 @@ class _Member(tarfile.TarInfo):
 
 
 class _Content(io.RawIOBase):
-    """The content of the member that an archive's stream stands at, in the blocks in which it comes."""
+    """The content of the current member, in the blocks in which the archive's stream returns it."""
 
     def __init__(self, stream: t.Any, size: int) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class _Content(io.RawIOBase):
         return True
 
     def read(self, size: int = -1) -> bytes:
-        """Return at most as many bytes; without a size, all."""
+        """Return at most ``size`` bytes; without a size, all of them."""
         if size < 0:
             return b"".join(iter(lambda: self.read(streams.BLOCK), b""))
         size = min(size, self._left)
@@ -73,7 +73,7 @@ class _Content(io.RawIOBase):
         return block
 
     def readinto(self, buffer: t.Any) -> int:
-        """Fill a buffer: who looks at the first bytes, without taking them, wants all of them."""
+        """Fill the whole buffer: ``peek`` calls this once, and must get as many bytes as there are."""
         done, block = 0, b"none yet"
         while block:
             block = self.read(len(buffer) - done)
@@ -83,16 +83,16 @@ class _Content(io.RawIOBase):
 
 
 def content(member: tarfile.TarInfo, archive: tarfile.TarFile) -> t.IO[bytes]:
-    """Return the content of the member that was yielded last, to be read once: tarfile would copy each block twice."""
+    """Return the content of the member that was yielded last. It can be read once. tarfile itself would copy each block twice."""
     if member.issparse():
         return streams.unbuffered(archive.extractfile(member))
     return t.cast("t.IO[bytes]", _Content(archive.fileobj, member.size))
 
 
 def members(stream: t.IO[bytes]) -> t.Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
-    """Yield each member of a plain archive, and the archive, to read the member's content from before the next one is asked for.
+    """Yield each member of a plain archive, with the archive. The caller reads the content before it asks for the next member.
 
-    Raises Damage, with the name of the member before it, where the archive is not whole.
+    Raises Damage where the archive is not whole, with the name of the last member before.
     """
     last = ""
     try:
@@ -102,14 +102,14 @@ def members(stream: t.IO[bytes]) -> t.Iterator[tuple[tarfile.TarInfo, tarfile.Ta
                     raise Damage(f"{member.name!r} of {member.size} bytes")
                 last = member.name
                 yield member, archive
-                t.cast(t.Any, archive).members.clear()  # it would remember all of them
+                t.cast(t.Any, archive).members.clear()  # tarfile would keep all of them in memory
             _require_end(stream)
     except BROKEN as error:
         raise Damage(f"{error} (the last member before it: {last!r})" if last else str(error)) from error
 
 
 def _require_end(stream: t.IO[bytes]) -> None:
-    """Read to the end of the data: zeros only."""
+    """Read to the end of the data, and refuse anything but zeros."""
     for block in iter(lambda: stream.read(streams.BLOCK), b""):
         found = block.lstrip(b"\0")
         if found:

@@ -2,12 +2,12 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""The tree of a payload's artifacts, as payloads, receipts and journals have it.
+"""The type of the tree of a payload's artifacts. Payloads, receipts and journals all have it.
 
 It maps each path below the prefix to what is there:
 ``{"type": "file", "mode": int, "size": int, "digest": "sha256:…"}``, ``{"type": "link", "target": str}`` or
-``{"type": "directory", "mode": int}``. A file can have its ``capability``, too (hexadecimal), and once it is installed, its
-``mtime_ns`` and ``inode``.
+``{"type": "directory", "mode": int}``. A file may also have a ``capability`` (hexadecimal), and ``mtime_ns`` and ``inode``
+once it is installed.
 """
 
 from __future__ import annotations
