@@ -2,7 +2,10 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""Images in a tar file or a directory: an OCI layout, or what ``docker save`` writes. Everything read is checked by digest."""
+"""Images in a tar file or a directory: an OCI layout, or what ``docker save`` writes. Everything read is checked by digest.
+
+``_payload.blobs`` has the files that an image consists of, ``_payload.layers`` reads the layers.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._p
     Reference,
 )
 
-#: Manifests and configurations are a few KiB; more than this is an attack or no manifest.
+#: Manifests and configurations have a few KiB. A document larger than this is an attack, or no manifest.
 _LARGEST_DOCUMENT = 4 << 20
 _INDEX_TYPES = (
     "application/vnd.oci.image.index.v1+json",
@@ -42,13 +45,13 @@ _MANIFEST_TYPES = (
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
-#: Of an image's configuration in what ``docker save`` and others write.
+#: The name of an image's configuration in what ``docker save`` and other tools write.
 _DIGEST_AS_NAME = re.compile(r"(sha256:)?(?P<digest>[0-9a-f]{64})(\.|$)")
-#: Endings of media types by compression; '' is plain tar.
+#: Maps endings of media types to compressions; '' is plain tar.
 _COMPRESSIONS = {"tar": "", "tar+gzip": "gzip", "tar.gzip": "gzip", "tar+zstd": "zstd"}
 
 
-#: What to do, by what was seen. Whether an archive was cut, changed, or made like that, nobody here knows.
+#: Remedies. An archive may have been cut, changed later, or made like that: only what was found gives a hint.
 _AGAIN = "Fetch or make it again."
 _ANOTHER = "It was made like that: use another image, or another tool to make it."
 _MAKE = (
@@ -63,9 +66,9 @@ _DECRYPT = "Decrypt the image: skopeo copy --decryption-key KEY."
 class Layer:
     """One layer: the archive's member that holds it, and the digest of that member's bytes.
 
-    ``found`` is what is there instead, '' when it is as it should be: engines and skopeo keep the manifests of other
-    platforms without their layers. ``unpacked_from`` is the compression of a member whose digest is that of its content: it is
-    opened decompressed.
+    ``found`` is '' for a whole layer, else it says what is there instead. That is only an error if the layer is needed: engines
+    and skopeo keep the manifests of other platforms without their layers. ``unpacked_from`` is set where only the digest of the
+    decompressed content is known: it is the member's compression, and the layer is opened decompressed.
     """
 
     member: str
@@ -80,9 +83,9 @@ class Layer:
 class Image:
     """One image of an archive.
 
-    ``digest`` identifies the payload: the platform manifest's, or the configuration's where an archive has no registry
-    manifest (``docker save`` before Docker 25); ``digest_kind`` says which. ``chain`` maps every digest that names this
-    image (index, manifest, config) to its kind. ``architecture`` is '' where nothing tells before it is unpacked.
+    ``digest`` identifies the payload. It is the digest of the platform's manifest, or of the configuration where an archive has
+    no registry manifest (``docker save`` before Docker 25); ``digest_kind`` says which. ``chain`` maps every digest that names
+    this image (index, manifest, config) to its kind. ``architecture`` is '' where only the unpacked payload can tell it.
     """
 
     digest: str
@@ -93,9 +96,9 @@ class Image:
     layers: tuple[Layer, ...]
     #: Directories in which the artifacts can be.
     bases: tuple[str, ...] = (layouts.ARTIFACTS,)
-    #: Whether its layers lie side by side, so that none of them may replace what another one brings.
+    #: Whether its layers are equals (tarballs of one release), so that none may replace what another one brings.
     side_by_side: bool = False
-    #: With which a program of the image runs: its environment (``NAME=value``) and its working directory.
+    #: How a program of the image runs: its environment (``NAME=value``) and its working directory.
     environment: tuple[str, ...] = ()
     directory: str = "/"
 
@@ -117,8 +120,8 @@ class Image:
 class Archive:
     """A payload's image or images, opened for reading; a context manager.
 
-    ``index`` is the digest to start from where there is no index.json: that of an image in a registry. ``plain`` are layers
-    that were decompressed on their way here, by their own digests: those of what they are now.
+    ``index`` is the digest to start from where there is no index.json: the one of an image in a registry. ``plain`` is about
+    layers that were decompressed on their way here: it maps the digest that the manifest has to the digest of the plain layer.
     """
 
     def __init__(
@@ -126,7 +129,7 @@ class Archive:
     ) -> None:
         """Open what ``reference`` names, or a copy of it at ``path``."""
         self.path = path or reference.path
-        #: What messages call it.
+        #: The archive's name in messages.
         self.title = str(reference) if index else self.path
         self._copied = bool(path)
         self._plain = plain or {}
@@ -183,7 +186,7 @@ class Archive:
             names = sorted({name for image in images or found for name in image.names})
             repeated = len({image.architecture for image in images}) != len(images)
         except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
-            # Documents come from outside: a field that is missing or of another type ends up here.
+            # Nobody has checked the documents before: a field that is missing or has another type raises one of these.
             what = f"a manifest that does not follow its specification ({error!r})"
             raise self._no_archive(what, _ANOTHER) from error
         if not found:
@@ -197,7 +200,7 @@ class Archive:
         return images
 
     def open_layer(self, layer: Layer) -> t.IO[bytes]:
-        """Return the bytes that a layer's digest stands for. The caller checks them against it."""
+        """Return the bytes that a layer's digest stands for. The caller compares the digest."""
         if layer.found:
             raise self._damaged(f"layer {layer.digest}", f"of {layer.size} bytes", layer.found)
         stored = self._files.open(layer.member)
@@ -236,7 +239,7 @@ class Archive:
                 raise self._damaged(member, f"with digest {digest}", f"digest {sha256(data)}")
             return json.loads(data)
         except (ValueError, RecursionError, tarfile.TarError, OSError) as error:
-            # With a digest that agrees, it has been like that from the beginning.
+            # Its digest is right, so it was like that from the beginning: to fetch it again would not help.
             remedy = _ANOTHER if digest and isinstance(error, (ValueError, RecursionError)) else _AGAIN
             raise self._damaged(member, "that is valid JSON", str(error), remedy) from error
 
@@ -250,7 +253,7 @@ class Archive:
     def _oci_images(self) -> list[Image]:
         images: list[Image] = []
         self._collect(self._document("index.json"), {}, (), images, depth=0)
-        # What Docker 25 and later write is both: the OCI layout has the tags, manifest.json the whole names.
+        # Docker 25 and later write both formats: the OCI layout has the tags, manifest.json the whole names.
         both = self._files.size("manifest.json") is not None
         tags = {
             posixpath.basename(entry["Config"]): tuple(map(str, entry.get("RepoTags") or ()))
@@ -266,7 +269,7 @@ class Archive:
     def _collect(
         self, index: t.Any, chain: dict[str, str], names: tuple[str, ...], images: list[Image], depth: int
     ) -> None:
-        """Add the image manifests below an index to ``images``. Nested indexes are multi-platform images."""
+        """Add the images below an index to ``images``. An index inside an index is a multi-platform image."""
         for descriptor in index.get("manifests", []):
             if descriptor.get("platform", {}).get("architecture", "") != "unknown":  # BuildKit's attestations
                 name = descriptor.get("annotations", {}).get("org.opencontainers.image.ref.name")
@@ -275,7 +278,10 @@ class Archive:
     def _add(
         self, descriptor: t.Any, chain: dict[str, str], names: tuple[str, ...], images: list[Image], depth: int
     ) -> None:
-        """Add what one descriptor stands for. Engines and skopeo keep of an index only what is for their own platform."""
+        """Add the images that one descriptor stands for.
+
+        Nothing is added for a member that is not there: engines and skopeo keep only their own platform's part of an index.
+        """
         member, digest = self._blob(descriptor), descriptor["digest"]
         if depth and self._files.size(member) is None:
             return
@@ -327,7 +333,8 @@ class Archive:
             configuration = self._document(member)
             with self._files.open(member) as stream:
                 digest = sha256(stream.read())
-            # Docker names it <digest>.json, crane sha256:<digest>, Bazel's rules blobs/sha256/<digest>, Jib config.json.
+            # Names of a configuration: <digest>.json (Docker), sha256:<digest> (crane), blobs/sha256/<digest> (Bazel's rules),
+            # config.json (Jib).
             named = _DIGEST_AS_NAME.match(posixpath.basename(member))
             if named and named.group("digest") != digest.partition(":")[2]:
                 raise self._damaged(member, "named by its own digest", f"digest {digest}")
@@ -357,7 +364,7 @@ class Archive:
                 compression = streams.compression_of(stream.read(8))
         except (tarfile.TarError, OSError) as error:
             raise self._damaged(f"layer {member}", "that can be read", str(error)) from error
-        # Only the digest of its content is known, as docker load checks it.
+        # These archives name only the digest of the decompressed content. docker load checks that one, too.
         diff_id = self._plain.get(diff_id, diff_id)
         return Layer(member, diff_id, None if compression else size, "", unpacked_from=compression)
 
@@ -393,7 +400,7 @@ def _how_it_runs(configuration: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 
 
 def require_digest(expected: str) -> None:
-    """Refuse what the user expects of a payload, if no payload can have that digest."""
+    """Refuse a ``coco_payload_digest`` that no payload can have, because it is no sha256 digest. '' is none."""
     if expected and not DIGEST.fullmatch(expected):
         raise Refusal(
             "a digest in coco_payload_digest, sha256: and 64 hexadecimal digits",
@@ -405,7 +412,7 @@ def require_digest(expected: str) -> None:
 def select(
     identities: t.Sequence[t.Mapping[str, t.Any]], architecture: str, expected: str = ""
 ) -> t.Mapping[str, t.Any]:
-    """Choose the image for a node's ``architecture`` and hold it to the digest that the user ``expected``."""
+    """Return the image for a node's ``architecture``. Refuse one without the digest that the user ``expected`` ('': any)."""
     for identity in identities:
         if identity["architecture"] in (architecture, ""):  # a tarball does not say
             break

@@ -2,9 +2,9 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""Where the files of an image lie: in a tar archive, or in a directory such as an OCI layout or an engine's content store.
+"""The files of an image: in a tar archive, or in a directory such as an OCI layout or an engine's content store.
 
-Both are asked by the same names, which are those of an OCI layout (``blobs/sha256/…``) or of ``docker save``.
+Both kinds have the same interface, and the same names: those of an OCI layout (``blobs/sha256/…``) or of ``docker save``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _BLOCK = 1 << 20
 
 
 class Files(t.Protocol):
-    """The files of an image. ``size`` is None for what is no plain file, and ``open`` is only called for others."""
+    """The files of an image. ``size`` returns None for a name that is no plain file; ``open`` must not be called for that."""
 
     def size(self, name: str) -> int | None: ...
 
@@ -60,7 +60,7 @@ class TarFiles:
 
     def _member(self, name: str) -> tarfile.TarInfo | None:
         member = self._members.get(name)
-        if member is not None and member.issym():  # docker save links a layer that several images share
+        if member is not None and member.issym():  # docker save writes a link for a layer that several images share
             member = self._members.get(posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname)))
         return member if member is not None and member.isfile() and not member.issparse() else None
 
@@ -77,7 +77,7 @@ class TarFiles:
 
 
 class _Section(io.RawIOBase):
-    """A part of a file, with a position of its own: one layer is read ahead in a thread while another one is looked at."""
+    """A part of a file. It has a position of its own, because a thread reads one layer ahead while another layer is looked at."""
 
     def __init__(self, path: str, start: int, size: int) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class DirectoryFiles:
         self._root = path
 
     def _path(self, name: str) -> str:
-        # Names come from manifests: nothing outside of the directory is ever looked at.
+        # Names come from manifests, which may be hostile: nothing outside of the directory is ever looked at.
         inside = not name.startswith("/") and ".." not in name.split("/")
         return os.path.join(self._root, name) if inside else ""
 

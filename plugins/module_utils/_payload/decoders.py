@@ -2,9 +2,9 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""How compressed streams are read: by a module of Python's, by a library of the node's, or by a program.
+"""How compressed streams are read: with a module of Python, with a library of the machine, or with a program.
 
-A Python can lack each of these modules, so they are loaded where they are needed.
+A Python can lack each of these modules, so they are imported where they are needed.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ import typing as t
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
 _BLOCK = 512 << 10
-#: Bytes of a compressed stream that are decoded at once.
+#: How many bytes of a compressed stream are decoded at once.
 _PIECE = 256 << 10
-#: Memory for reading xz: several times what ``xz -9`` asks for. For zstd its own limit holds, a window of 128 MiB.
+#: The memory for reading xz, in bytes: several times what ``xz -9`` needs. zstd has a limit of its own, a window of 128 MiB.
 _XZ_MEMORY = 512 << 20
 #: What reading a damaged stream raises, beside OSError.
 DAMAGED = (EOFError, ValueError)
 
-#: By what decoders say of it: a stream that asks for more memory than they give to any.
+#: What decoders say about a stream that needs more memory than their limit.
 _ABOVE_THE_LIMIT = ("too much memory", "memory usage limit")
-#: By compression: what fits, and how it is made.
+#: For each compression: what is within the limit, and how such data is made.
 _WITHIN_THE_LIMIT = {
     "zstd": ("a window of at most 128 MiB", "zstd without --long, or with --long=27"),
     "xz": (f"at most {_XZ_MEMORY >> 20} MiB of memory to unpack it", "xz -9"),
@@ -37,8 +37,10 @@ _WITHIN_THE_LIMIT = {
 
 
 class Decoder(t.Protocol):
-    """``take`` returns what comes of the bytes that were fed, at most as many bytes, and nothing when it needs more of them. It
-    raises ValueError, and MemoryError. ``complete``: nothing is missing if they end here.
+    """Decodes a stream piece by piece: ``feed`` gets packed bytes, ``take`` returns at most ``size`` bytes of what they decode to.
+
+    ``take`` returns nothing when it needs more packed bytes. It raises ValueError for damaged ones, and MemoryError.
+    ``complete`` tells whether the stream may end here.
     """
 
     @property
@@ -52,7 +54,7 @@ class Decoder(t.Protocol):
 
 
 def opened(stored: t.IO[bytes], compression: str) -> t.IO[bytes]:
-    """Open a stream that is compressed like that, with the first way that is there."""
+    """Open a stream that has this ``compression``, with the first decoder or program that the machine has."""
     decoder = _decoder(compression)
     if decoder:
         return t.cast("t.IO[bytes]", _Decoded(stored, decoder, compression))
@@ -70,7 +72,7 @@ def opened(stored: t.IO[bytes], compression: str) -> t.IO[bytes]:
 
 
 def available(compression: str) -> bool:
-    """Tell whether this machine can read such streams."""
+    """Tell whether this machine can read streams with this ``compression``."""
     decoder = _decoder(compression)
     if decoder:
         decoder.close()
@@ -78,7 +80,7 @@ def available(compression: str) -> bool:
 
 
 def _decoder(compression: str) -> Decoder | None:
-    """Return a decoder that needs no other program, if there is one."""
+    """Return a decoder that needs no program; None where there is none."""
     for make in _DECODERS[compression]:
         try:
             return make()
@@ -119,13 +121,16 @@ _DECODERS: dict[str, tuple[t.Callable[[], Decoder], ...]] = {
 
 
 class _Frames:
-    """The members, streams or frames of one compressed stream, each by an object of its own, as Python's modules have them."""
+    """A decoder for a stream of several parts (gzip's members, xz's streams, zstd's frames).
+
+    A decompressor of Python's modules stops at the end of a part, so each part gets a new one.
+    """
 
     def __init__(self, new: t.Callable[[], t.Any], error: type[Exception]) -> None:
         self._new = new
         self._error = error
         self._packed = b""
-        #: None between two of them.
+        #: None between two parts.
         self._frame: t.Any = new()
 
     @property
@@ -138,7 +143,7 @@ class _Frames:
     def take(self, size: int) -> bytes:
         while True:
             if self._frame is None:
-                self._packed = self._packed.lstrip(b"\0")  # padding behind one of them
+                self._packed = self._packed.lstrip(b"\0")  # padding after a part
                 self._frame = self._new() if self._packed else None
             if not self._packed and getattr(self._frame, "needs_input", True):
                 return b""
@@ -157,7 +162,7 @@ class _Frames:
 
 
 class _Decoded(io.RawIOBase):
-    """What a decoder makes of a stream."""
+    """A stream decompressed by a decoder."""
 
     def __init__(self, stored: t.IO[bytes], decoder: Decoder, compression: str) -> None:
         super().__init__()
@@ -191,7 +196,7 @@ class _Decoded(io.RawIOBase):
 
 
 class _Filter(io.RawIOBase):
-    """What a program makes of a stream."""
+    """A stream decompressed by a program."""
 
     def __init__(self, argv: t.Sequence[str], stored: t.IO[bytes], compression: str) -> None:
         super().__init__()
@@ -210,7 +215,7 @@ class _Filter(io.RawIOBase):
                 for block in iter(lambda: stored.read(_BLOCK), b""):
                     target.write(block)
         except BrokenPipeError:
-            pass  # the program has ended, and says why
+            pass  # the program has ended; read() raises what it said
         except Exception as error:  # noqa: BLE001  (read raises it)
             self._error = error
 
@@ -239,7 +244,7 @@ class _Filter(io.RawIOBase):
 
 
 def _failure(compression: str, said: str) -> Exception:
-    """Return what a decoder's failure stands for: a limit of its own, or damage."""
+    """Return the error for a decoder's failure: a refusal when memory is the reason, else ValueError for damage."""
     said = " ".join(said.split())
     lowered = said.lower()
     if any(phrase in lowered for phrase in _ABOVE_THE_LIMIT):

@@ -2,7 +2,10 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""From an archive's layers to a tree of artifacts: verified while it is read, confined to one directory."""
+"""From an image's layers to a tree of artifacts: verified while they are read, confined to one directory.
+
+``unpack`` is the way in. ``_extraction.staging`` calls it on a node, ``plugin_utils/_payload/foresee`` on the controller.
+"""
 
 from __future__ import annotations
 
@@ -35,18 +38,19 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._p
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tarball import Source
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tree import Tree, TreeEntry
 
-#: Makes and returns the directory to which artifacts are written, once the payload's layout, and so its prefix, is known.
+#: A caller's function that makes and returns the directory for the artifacts. The directory depends on the prefix, so it is
+#: called once the payload's layout is known.
 Begin = t.Callable[[layouts.Layout], str]
 
 _BLOCK = streams.BLOCK
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
-#: From this size on, a file's way to the disk begins at once.
+#: The kernel is told at once to write files of this size and more, so that the sync at the end has less to wait for.
 _LARGE = 256 << 10
 #: Configuration files are some KiB; they are read whole.
 _LARGEST_TEXT = 4 << 20
 _PLACEHOLDER = b"PLACEHOLDER_FOR_DISTRO_"
-#: The only extended attribute that artifacts have, and how a tar archive says it.
+#: A tar archive's key for the only extended attribute that artifacts have.
 _IN_TAR = f"SCHILY.xattr.{files.CAPABILITY}"
 #: ELF's e_machine, in the spelling of image manifests.
 _MACHINES = {21: "ppc64le", 22: "s390x", 62: "amd64", 183: "arm64"}
@@ -54,10 +58,10 @@ _MACHINES = {21: "ppc64le", 22: "s390x", 62: "amd64", 183: "arm64"}
 
 @dataclass(frozen=True)
 class How:
-    """What is to become of a payload: below which ``prefix`` (None: its own), on a node of which ``architecture``.
+    """How to unpack a payload: for which ``prefix`` (None: its own), and for a node of which ``architecture``.
 
-    ``choose`` gets the shims that a payload in components offers, and returns those that are wanted. ``progress`` is told how
-    many bytes of the layers, as they are stored, have been read.
+    ``choose`` gets the shims that a payload in components offers, and returns those that are wanted. ``progress`` gets the
+    number of bytes read so far of the layers, as they are stored.
     """
 
     prefix: str | None = None
@@ -69,8 +73,11 @@ class How:
 
 @dataclass
 class Unpacked:
-    """What was found in an image: its layout, the tree of its artifacts, what it has in components, if it has any, and the digests
-    of its layers as they are stored, which does not change what they hold."""
+    """What was found in an image: its layout, the tree of its artifacts, and its components if it comes in components.
+
+    ``digests`` are those of its layers as they are stored. They do not count when two results are compared, because the same
+    artifacts can be packed in different ways.
+    """
 
     layout: layouts.Layout | None = None
     tree: Tree = field(default_factory=dict)
@@ -81,7 +88,7 @@ class Unpacked:
 def unpack(source: Source, image: Image, begin: Begin | None, how: How = How()) -> Unpacked:
     """Read every layer of ``image``, check it, and write the artifacts to the empty directory that ``begin`` returns.
 
-    Without it nothing is written: the result is the plan. With it, the caller removes the directory when this raises.
+    Without ``begin`` nothing is written, and the result is the plan. With it, the caller removes the directory when this raises.
     """
     unpacker = _Unpacker(source, image, begin, how)
     unpacker.layers()
@@ -98,17 +105,17 @@ class _Unpacker:
         self._destination: str | None = None
         self._how = how
         self._prefix = posixpath.normpath(how.prefix) if how.prefix else None
-        #: By path: the number of the archive that brought it. Each layer is one, and each component's tarball.
+        #: Maps each path to the number of the archive that brought it. Each layer is an archive, and each component's tarball.
         self._archive_of: dict[str, int] = {}
         self._archives = 0
         self._layers = Layers(source, image, how.limits, how.progress)
         self._relocation: Relocation | None = None
         self.result = Unpacked()
-        #: What a further tarball of the same release has once more, by its path.
+        #: The paths that a further tarball of the same release has again, each with the entry there.
         self._again: list[tuple[str, TreeEntry]] = []
         #: The components whose tarballs were unpacked.
         self._components: set[str] = set()
-        #: Directories right below the artifacts' place that no layout knows: for the error message.
+        #: Directories beside the artifacts that no layout knows: for the refusal.
         self._elsewhere: set[str] = set()
 
     def layers(self) -> None:
@@ -117,13 +124,13 @@ class _Unpacker:
         self.result.digests = self._layers.digests
 
     def _visitor(self, bases: t.Sequence[str]) -> Visit:
-        """Return what takes over the members of the next archive."""
+        """Return the function that takes over the members of the next archive."""
         self._archives += 1
         number = self._archives
         return lambda member, tar: self._member(number, member, tar, bases)
 
     def finish(self) -> Unpacked:
-        """Add what only the whole payload tells, and refuse one that is none."""
+        """Refuse an image that holds no whole payload, and add the wrappers, which need the whole tree."""
         result = self.result
         absent = sorted(set(result.components.unpacked) - self._components) if result.components else []
         if absent:
@@ -148,7 +155,7 @@ class _Unpacker:
         return result
 
     def compare(self) -> None:
-        """Refuse archives that lie side by side and do not have the same at one place."""
+        """Refuse tarballs of one payload that have different things at the same path."""
         for path, entry in self._again:
             if entry != self.result.tree[path]:
                 raise Refusal(
@@ -195,8 +202,10 @@ class _Unpacker:
             self._artifact(number, layout, place, member, tar, bases)
 
     def _system(self, directory: str, member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
-        """Unpack the archive of a root file system, which a shim makes the root of a process: as with other images, devices and
-        setuid bits are left out, and its links, which lead somewhere in it, stay as they are."""
+        """Unpack the archive of a root file system, which a shim makes the root of a process.
+
+        As in other images, devices and setuid bits are left out. Links stay as they are: they lead to places in that root.
+        """
         self._archives += 1
         number = self._archives
 
@@ -219,7 +228,7 @@ class _Unpacker:
         self._layers.archive(t.cast("t.IO[bytes]", stored), compression, visit)
 
     def _component(self, component: str, member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
-        """Unpack the tarball of a component, if a shim that is wanted needs it."""
+        """Unpack the tarball of a component if one of the chosen shims needs it."""
         if self.result.components is None:
             needed = self._needed()
             chosen = wanted(needed, self._how.choose(needed))
@@ -231,7 +240,7 @@ class _Unpacker:
             self._layers.archive(t.cast("t.IO[bytes]", stored), compression, self._visitor(("",)))
 
     def _needed(self) -> Needed:
-        """Read ahead for the manifest of components. It is in one of the last layers, which are small."""
+        """Look ahead for the manifest of components. It is in one of the last layers, which are small."""
         found: list[bytes] = []
 
         def look(member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
@@ -251,11 +260,11 @@ class _Unpacker:
     def _note_elsewhere(self, path: str) -> None:
         relative = layouts.inside(path, layouts.ARTIFACTS)
         if relative and relative != "opt" and not relative.startswith(("scripts", "tarballs", "shim-components.json")):
-            # Names that are no UTF-8 could not be printed.
+            # A name that is not UTF-8 could not be printed.
             self._elsewhere.add("/".join(relative.split("/")[:2]).encode("utf-8", "replace").decode())
 
     def _whiteout(self, number: int, directory: str, name: str) -> None:
-        """Remove what a lower layer had: one entry, or the whole content of an opaque directory."""
+        """Remove what a lower layer brought: one entry, or the whole content of an opaque directory."""
         if self.result.layout is None or name == _WHITEOUT:
             return
         layout = self.result.layout
@@ -268,7 +277,7 @@ class _Unpacker:
             return
         for entry in sorted(self.result.tree, reverse=True):
             covered = not below or layouts.inside(entry, below) is not None
-            # What this layer itself brought stays, wherever its whiteouts stand.
+            # A whiteout hides lower layers only: what its own layer brought stays, in whatever order the members come.
             keep = self._archive_of[entry] == number or (name == _OPAQUE and entry == below)
             if covered and not keep:
                 self._remove(entry)
@@ -305,12 +314,12 @@ class _Unpacker:
         self._entry(number, path, member, tar, target)
 
     def _entry(self, number: int, path: str, member: tarfile.TarInfo, tar: tarfile.TarFile, target: str) -> None:
-        """Take a member over. ``target`` is where a link leads; of a hard link, the path below the prefix."""
+        """Take a member over. ``target`` is where a symbolic link leads; for a hard link, it is the path below the prefix."""
         self._parents(number, posixpath.dirname(path), member.name)
         before = self.result.tree.get(path)
         if before and self._archive_of[path] == number and not (member.isdir() and before["type"] == "directory"):
             raise self._layers.hostile(member.name, "twice in the same archive")
-        # A file that is writable by everybody would let everybody run code as root.
+        # If everybody could write to a file, everybody could run code as root.
         mode = member.mode & 0o775
         if before and self._image.side_by_side and not (member.isdir() and before["type"] == "directory"):
             self._repeated(path, mode, member, tar, target)
@@ -339,7 +348,7 @@ class _Unpacker:
             self.result.tree[path] = self._regular(path, mode, member, tar)
 
     def _repeated(self, path: str, mode: int, member: tarfile.TarInfo, tar: tarfile.TarFile, target: str) -> None:
-        """Remember what a further tarball has in the place of an entry, without writing it."""
+        """Remember what a further tarball has at the path of an entry, for :meth:`compare`. Nothing is written."""
         if member.isreg():
             entry = self._regular(path, mode, member, tar, write=False)
         elif member.issym():
@@ -361,7 +370,7 @@ class _Unpacker:
         return self._file(path, mode, member, stream, write)
 
     def _of_this_machine(self, member: tarfile.TarInfo, stream: t.IO[bytes]) -> t.IO[bytes]:
-        """Refuse a shim for another architecture: a tarball says nowhere else what it is for."""
+        """Refuse a shim for another architecture: nothing else in a tarball tells its architecture."""
         buffered = io.BufferedReader(t.cast("io.RawIOBase", stream), 64)
         start = buffered.peek(20)[:20]
         order: t.Any = "big" if start[5:6] == b"\2" else "little"
@@ -375,7 +384,7 @@ class _Unpacker:
         return t.cast("t.IO[bytes]", buffered)
 
     def _parents(self, number: int, path: str, name: str) -> None:
-        """Make sure that every parent is a directory of the tree: nothing is ever written through a link."""
+        """Make sure that every parent is a directory of the tree, so that nothing is ever written through a link."""
         if not path:
             return
         entry = self.result.tree.get(path)
@@ -409,7 +418,7 @@ class _Unpacker:
         else:
             resolved = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
             allowed = target != "" and resolved != ".." and not resolved.startswith("../")
-            # Only leading steps up are sure: one behind a name could start where a link leads to.
+            # Steps up are safe only at the start: after a name, a step up could begin where a link leads to.
             allowed = allowed and ".." not in target.lstrip("./").split("/")
         if not allowed:
             raise self._layers.hostile(member.name, f"a link to {target!r}, outside of the artifacts")
@@ -417,7 +426,7 @@ class _Unpacker:
     def _file(
         self, path: str, mode: int, member: tarfile.TarInfo, stream: t.IO[bytes], write: bool = True
     ) -> TreeEntry:
-        """Take a file over, and return its entry."""
+        """Take a file over, write it if ``write`` says so, and return its entry."""
         entry: TreeEntry = {"type": "file", "mode": mode}
         if layouts.is_configuration(path) and member.size <= _LARGEST_TEXT:
             text = stream.read()

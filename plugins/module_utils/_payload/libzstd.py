@@ -2,9 +2,9 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""zstd streams through libzstd, which is wherever dpkg, rpm or systemd is: for versions of Python that do not bring it.
+"""zstd streams read with libzstd, for versions of Python without a zstd module. Nodes with dpkg, rpm or systemd have the library.
 
-To be imported where it is used: it needs ctypes, which a Python can lack.
+Import it only where it is used: it needs ctypes, which a Python can lack.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class _Output(ctypes.Structure):
 
 
 _NAME = "libzstd.so.1"
-#: What is called of the library: arguments and result.
+#: The functions of the library that are called: types of the arguments, and of the result.
 _FUNCTIONS: dict[str, tuple[list[t.Any], t.Any]] = {
     "ZSTD_createDStream": ([], ctypes.c_void_p),
     "ZSTD_initDStream": ([ctypes.c_void_p], _SIZE),
@@ -39,8 +39,9 @@ _FUNCTIONS: dict[str, tuple[list[t.Any], t.Any]] = {
 
 
 def load() -> t.Any:
-    """Return the library. Raises OSError or AttributeError where there is none that serves."""
-    # By its name: to look for it, ctypes would need a compiler or ldconfig. Python's lock is only given up for what takes long.
+    """Return the library. Raises OSError where there is none, AttributeError where it lacks a function."""
+    # Loaded by its name: to search for it, ctypes would need a compiler or ldconfig. CDLL gives up Python's lock during a call,
+    # PyDLL does not: only the call that takes long is worth that.
     long, short = ctypes.CDLL(_NAME), ctypes.PyDLL(_NAME)
     library = types.SimpleNamespace()
     for name, (arguments, result) in _FUNCTIONS.items():
@@ -51,7 +52,7 @@ def load() -> t.Any:
 
 
 class Decoder:
-    """Any number of frames: see ``_decoders.Decoder``. The library works while others have Python's lock."""
+    """A decoder for any number of frames; see ``_payload.decoders.Decoder``. Other threads run Python while the library works."""
 
     def __init__(self, library: t.Any) -> None:
         self._library = library
@@ -62,7 +63,7 @@ class Decoder:
         self._packed = b""
         self._input = _Input(self._packed, 0, 0)
         self._room = ctypes.create_string_buffer(0)
-        #: Whether the library holds bytes that had no room in the last output.
+        #: Whether the library still has bytes for which the last output had no room.
         self._holds = False
         self.complete = False
 

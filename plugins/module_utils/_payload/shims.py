@@ -2,7 +2,10 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""The table of shims and what each needs of a node; which handlers a payload offers, and which of them a node can run."""
+"""The table of shims and what each needs of a node; which handlers a payload offers, and which of them a node can run.
+
+A new kind of shim is a row in ``WORDS``. What a node has is found by ``_node.hardware``.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +21,13 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._p
 
 @dataclass(frozen=True)
 class Needs:
-    """What a shim needs: one of these architectures (none named: any), and all of these capabilities."""
+    """What a shim needs: one of these architectures (empty: any), and all of these capabilities."""
 
     architectures: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()
 
 
-#: What a capability is called in a message, and whether looking at the node can tell that it is there.
+#: For each capability: its name in messages, and whether a look at the node can tell that it is there.
 CAPABILITIES: t.Mapping[str, tuple[str, bool]] = {
     "kvm": ("/dev/kvm", True),
     "mshv": ("Microsoft's hypervisor (/dev/mshv)", True),
@@ -42,8 +45,8 @@ CAPABILITIES: t.Mapping[str, tuple[str, bool]] = {
 
 _X86 = ("amd64",)
 _X86_ARM = ("amd64", "arm64")
-#: The words that names of shims are made of. A shim needs all that its words need, so that one which nobody has listed is never
-#: offered to a node that cannot run it. Facts: the shims of Kata up to 4.1.
+#: The words that names of shims consist of. A shim needs everything that its words need. So a shim that nobody has listed is never
+#: served on a node that cannot run it. Source: the shims of Kata up to 4.1.
 WORDS: t.Mapping[str, Needs] = {
     "qemu": Needs((), ("kvm",)),
     "clh": Needs(_X86_ARM, ("kvm",)),
@@ -78,7 +81,7 @@ _CONFIGURATION = re.compile(r"configuration-(?P<shim>[a-z0-9][a-z0-9-]*)\.toml")
 
 @dataclass(frozen=True)
 class Handler:
-    """One runtime handler, in the keys of an engine's handler table (paths are those on the node)."""
+    """One runtime handler, in the keys of an engine's handler table. All paths are paths on the node."""
 
     name: str
     shim: str
@@ -90,11 +93,11 @@ class Handler:
     container_annotations: tuple[str, ...] = ("io.kubernetes.container.terminationMessage*",)
     #: Links that the shim needs: path on the node → target.
     links: t.Mapping[str, str] = field(default_factory=dict)
-    #: Why no node can run it, as the payload is; '' when nothing is wrong with it.
+    #: The flaw of the payload with which no node can run this handler; '' for none.
     flaw: str = ""
 
     def table(self) -> dict[str, t.Any]:
-        """Return plain data, for a module's result."""
+        """Return the handler as plain data, for a module's result."""
         table = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
         del table["flaw"]
         return table if self.links else {key: value for key, value in table.items() if key != "links"}
@@ -118,11 +121,12 @@ _FLAW = "has a placeholder for a distribution's own QEMU or firmware in its conf
 def offered(
     tree: t.Mapping[str, t.Mapping[str, t.Any]], layout: Layout, prefix: str, components: Components | None = None
 ) -> list[Handler]:
-    """Return a handler for every shim configuration among the artifacts, whose paths are relative to the prefix, and for every
-    shim of a payload in ``components`` that is not unpacked, because it was not chosen.
+    """Return a handler for every shim configuration in ``tree``, whose paths are relative to ``prefix``.
+
+    A payload in ``components`` also offers the shims that were not chosen and so not unpacked.
     """
     found: dict[str, Handler] = {}
-    # A shim that is there in both languages is Go's: that directory is the first one.
+    # A shim can be there in Go and in Rust. The first one found is taken, and Go's directory comes first.
     for directory, binary in layout.configurations.items():
         for path in sorted(tree):
             match = _CONFIGURATION.fullmatch(posixpath.basename(path))
@@ -150,7 +154,7 @@ def _handler(layout: Layout, shim: str) -> Handler:
 
 
 def words_of(shim: str) -> list[str]:
-    """Split a shim's name into words: known ones, some of which are written with a hyphen, and others."""
+    """Split a shim's name into known and unknown words. Some known words contain a hyphen."""
     parts, words = shim.split("-"), []
     while parts:
         pair = "-".join(parts[:2])
@@ -160,7 +164,7 @@ def words_of(shim: str) -> list[str]:
 
 
 def _architectures(shim: str) -> list[tuple[str, ...]]:
-    """Return sets of architectures, of each of which a shim's must be one."""
+    """Return lists of architectures. A shim runs on those that are in every list."""
     if shim in _ARCHITECTURES:
         return [_ARCHITECTURES[shim]]
     return [WORDS[word].architectures for word in words_of(shim) if word in WORDS and WORDS[word].architectures]
@@ -169,12 +173,12 @@ def _architectures(shim: str) -> list[tuple[str, ...]]:
 def _capabilities(shim: str) -> list[str]:
     """Return the capabilities that the words of a shim's name stand for."""
     needed = [name for word in words_of(shim) if word in WORDS for name in WORDS[word].capabilities]
-    # Microsoft's hypervisor is there instead of KVM.
+    # With Microsoft's hypervisor, a shim does not need KVM.
     return [name for name in dict.fromkeys(needed) if name != "kvm" or "mshv" not in needed]
 
 
 def _unknown(shim: str) -> str:
-    """Return the part of a shim's name that leaves open what it needs; '' when its name tells all."""
+    """Return the part of a shim's name that does not tell what the shim needs; '' when the whole name tells it."""
     unknown = [word for word in words_of(shim) if word not in WORDS]
     return "-".join(unknown) if unknown or _capabilities(shim) else shim
 
@@ -182,8 +186,8 @@ def _unknown(shim: str) -> str:
 def missing(shim: str, architecture: str, capabilities: t.Mapping[str, bool], asked: bool = False) -> str:
     """Say what a node lacks to run a shim, or '' when it lacks nothing.
 
-    A capability that looking at a node cannot tell counts as there when the user ``asked`` for the handler by name, and so does
-    whatever is needed for a word that nobody here knows.
+    When the user ``asked`` for the handler by name, two things count as there: a capability that a look at the node cannot tell,
+    and whatever an unknown word of the name needs.
     """
     for architectures in _architectures(shim):
         if architecture not in architectures:
@@ -211,7 +215,7 @@ def chosen_shims(
     capabilities: t.Mapping[str, bool],
     candidates: t.Collection[str] = (),
 ) -> list[str]:
-    """Return the shims of a payload in components that are wanted on a node."""
+    """Return the shims of a payload in components that are wanted on a node. Nothing is refused."""
     if asked:
         return [shim for shim in shims if f"kata-{shim}" in asked]
     named = [shim for shim in shims if not candidates or f"kata-{shim}" in candidates]
@@ -226,7 +230,7 @@ def shims_to_unpack(
     own: t.Collection[str] = (),
     candidates: t.Collection[str] = (),
 ) -> list[str]:
-    """Return the shims whose components are to be unpacked, or refuse as :func:`choose` would refuse afterwards."""
+    """Return the shims whose components are to be unpacked, or refuse now what :func:`choose` would refuse afterwards."""
     handlers = [Handler(f"kata-{shim}", shim, "", "", "") for shim in shims]
     return [handler.shim for handler in choose(handlers, asked, architecture, capabilities, own, candidates).handlers]
 
@@ -247,10 +251,10 @@ def choose(
     own: t.Collection[str] = (),
     candidates: t.Collection[str] = (),
 ) -> Choice:
-    """Choose among the payload's handlers: those that were asked for, or every one that the node can run.
+    """Choose among the payload's handlers: those that the user asked for, or every one that the node can run.
 
-    ``own`` are names that may be asked for, too, and are none of the payload's business. ``candidates`` were asked for as far as
-    a node can run them: with any, no other is chosen.
+    ``own`` are names of the user's own handlers: the user may ask for them, and the payload need not have them. ``candidates``
+    are the only handlers to choose from when there are any; those that the node cannot run are left out.
     """
     names = [handler.name for handler in handlers]
     unknown = [name for name in asked if name not in names and name not in own]

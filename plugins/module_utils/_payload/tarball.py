@@ -4,8 +4,8 @@
 
 """Payloads that are no images: a release tarball, and the directory of an extracted payload, which is read as a tar stream.
 
-Both are one layer, and are identified by the digest of that: of the file, or of the stream that the directory makes, which
-only depends on names, modes, modification times and contents.
+Each counts as one layer, and its digest identifies it: the digest of the file, or of the tar stream made from the directory. That
+stream depends only on names, modes, modification times and contents.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CAPABILITY = "security.capability"
 
 
 class Source(t.Protocol):
-    """What a payload is read from; ``title`` is what messages call it."""
+    """What a payload is read from. ``title`` is its name in messages."""
 
     path: str
     title: str
@@ -53,8 +53,10 @@ def open_source(
     whole: bool = False,
     unread: bool = False,
 ) -> Source:
-    """Open what ``reference`` names, or a copy of it at ``path``. ``digest``, ``whole``, ``unread``: see Tarball and Tarballs,
-    ``plain``: see Archive."""
+    """Open what ``reference`` names, or a copy of it at ``path``.
+
+    ``digest``, ``whole`` and ``unread`` are explained at Tarball and Tarballs, ``plain`` at ``_payload.archive.Archive``.
+    """
     if reference.others:
         return Tarballs(reference, path, digest, plain, unread)
     if reference.transport in ("tarball", "dir"):
@@ -63,9 +65,11 @@ def open_source(
 
 
 class Tarball:
-    """A tar archive of artifacts, compressed or not; or a directory of them. ``digest`` spares reading it to know its own:
-    whoever unpacks it checks it again. ``whole``: a directory is taken with all that is in it, not only its part for the node.
-    ``unread``: its digest is left to whoever unpacks it, and '' until then."""
+    """A tar archive of artifacts, compressed or not; or a directory of them.
+
+    With a ``digest`` that is known already, nothing is read to find it; whoever unpacks the payload checks it. With ``whole``,
+    all of a directory is taken, not only its part for the node. With ``unread``, the digest is '' until the payload is unpacked.
+    """
 
     def __init__(
         self,
@@ -126,13 +130,16 @@ class Tarball:
             raise self._wrong(str(error.strerror), "Make it readable, or run Ansible as its owner.") from error
 
     def packed(self) -> t.Iterator[bytes]:
-        """Return a directory as a tar stream."""
+        """Return the blocks of a directory's tar stream."""
         return tar_of(self.path, self._whole)
 
 
 class Tarballs:
-    """Several tarballs of one release, which go to one prefix. ``path`` is a directory with copies of them, named as :meth:`files`
-    says; ``digest`` are their digests, with a space in between, and spares reading them. ``unread``: see Tarball."""
+    """Several tarballs of one release, which go to one prefix.
+
+    ``path`` is a directory with copies of them, with the names that :meth:`files` returns. ``digest`` has their digests, separated
+    by spaces, so that they need not be read. ``unread`` is as in Tarball.
+    """
 
     def __init__(
         self,
@@ -159,13 +166,13 @@ class Tarballs:
         pass
 
     def files(self) -> dict[str, str]:
-        """Return the path of each file by its name in a directory of copies."""
+        """Map the name of each file in a directory of copies to its path here."""
         return {name: tarball.path for name, tarball in self._tarballs.items()}
 
     def images(self) -> list[Image]:
         images = {name: tarball.images()[0] for name, tarball in self._tarballs.items()}
         layers = tuple(replace(image.layers[0], member=name) for name, image in images.items())
-        # What `sha256sum FILE… | cut -d' ' -f1 | sort | sha256sum` prints.
+        # The digest is the one that `sha256sum FILE… | cut -d' ' -f1 | sort | sha256sum` prints: users can compute it.
         lines = sorted(f"{image.digest.partition(':')[2]}\n" for image in images.values())
         unread = not all(image.digest for image in images.values())
         digest = "" if unread else f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
@@ -177,7 +184,10 @@ class Tarballs:
 
 
 def tar_of(root: str, whole: bool = False) -> t.Iterator[bytes]:
-    """Return the artifacts below ``root`` as a tar stream: of an image's whole file system, only its part for the node."""
+    """Return the blocks of a tar stream with the artifacts below ``root``.
+
+    Where ``root`` has an image's whole file system, only its part for the node is taken, unless ``whole``.
+    """
     try:
         for path in _members(root, whole):
             yield from _member(path, os.path.relpath(path, root))
@@ -199,8 +209,9 @@ def _changed(path: str, found: str) -> Refusal:
 
 
 def state_of(*paths: str) -> str:
-    """Return what tells, without reading a byte of it, whether tarballs or a directory of artifacts are as they were: nobody
-    changes a file and leaves the time of its last change.
+    """Return a text that stays the same as long as tarballs, or a directory of artifacts, stay the same.
+
+    No file's content is read for it: whoever changes a file also changes its ctime.
     """
     known = hashlib.sha256()
     for path in paths:
@@ -212,7 +223,7 @@ def state_of(*paths: str) -> str:
 
 
 def require_unchanged(paths: t.Sequence[str], before: str) -> None:
-    """Refuse what was written to since its state was ``before``."""
+    """Refuse files that somebody has written to since :func:`state_of` returned ``before``."""
     if state_of(*paths) != before:
         raise _changed(" and ".join(paths), "that it changed")
 
@@ -236,7 +247,7 @@ _TYPES = {stat.S_IFREG: tarfile.REGTYPE, stat.S_IFDIR: tarfile.DIRTYPE, stat.S_I
 def _member(path: str, name: str) -> t.Iterator[bytes]:
     found = os.lstat(path)
     info = tarfile.TarInfo(name)
-    # What is none of these is refused like a device in an archive.
+    # Anything else counts as a device, which is refused when the stream is unpacked.
     info.type = _TYPES.get(stat.S_IFMT(found.st_mode), tarfile.CHRTYPE)
     info.mode, info.mtime = stat.S_IMODE(found.st_mode), int(found.st_mtime)
     if info.issym():
@@ -264,7 +275,7 @@ def _content(path: str, size: int) -> t.Iterator[bytes]:
 
 
 class _Generated(io.RawIOBase):
-    """A stream of the blocks that an iterator returns."""
+    """A stream made from the blocks that an iterator yields."""
 
     def __init__(self, blocks: t.Iterator[bytes]) -> None:
         super().__init__()
