@@ -2,7 +2,10 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""The way of payload_extract: find out which payload it is, look whether it is there, and read it when it is not."""
+"""What payload_extract does on a node: find out which payload it is, look whether it is there, and read it when it is not.
+
+``Extraction`` decides. ``_extraction.present`` knows what is there, ``_extraction.staging`` reads a payload.
+"""
 
 from __future__ import annotations
 
@@ -38,12 +41,12 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
 if t.TYPE_CHECKING:
     from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tarball import Source
 
-#: What is said of a payload that nobody has read, so that its digest is unknown.
+#: The result for a payload that nobody has read, so that its digest is unknown.
 _ABSENT = {"changed": False, "found": "absent"}
 
 
 class Extraction:
-    """One call: find out what is there, extract what is not."""
+    """One call of the module, for one request."""
 
     def __init__(self, request: Request, state: State, progress: Progress) -> None:
         self._request = request
@@ -54,7 +57,7 @@ class Extraction:
         self._present = Present(request, state, self._receipt, self._place)
         #: The state of the files on the node that the payload comes from: see ``_payload.tarball.state_of``.
         self._origin = ""
-        #: Whether the engine has been looked at; for an archive that was sent, it was before.
+        #: Whether the engine was looked at already. Before an archive is sent, the controller has the node look.
         self._looked = bool(request.archive)
 
     def run(self) -> dict[str, t.Any]:
@@ -67,12 +70,12 @@ class Extraction:
             return self._from_node()
         if request.archive:
             return self._from_archive()
-        # What is known here of the payload may be more than the controller knows before it has read it.
+        # The node may know more of the payload than the controller, which has not read it yet.
         known = [self._present.identity(one["digest"]) or one for one in request.identities]
         return self._look(request.select(known))
 
     def _refuse(self) -> None:
-        """Refuse what needs no look at the payload to be refused."""
+        """Refuse a request that is wrong whatever the payload is."""
         request = self._request
         if request.whole and request.reference.transport == "tarball":
             raise Refusal(
@@ -98,7 +101,7 @@ class Extraction:
         if request.look:
             return dict(_ABSENT)
         driver = flavours.detect(request.engine)
-        if not digest:  # the action plugin asks for nothing else then
+        if not digest:  # then the action plugin asks only for the digest
             return {"changed": False, "digest": driver.registry(reference.image_name, request.access).resolve()}
         registry = driver.registry(reference.pinned(digest).image_name, request.access)
         with registry.pulled(hardware.architecture(), self._pulling) as store, Archive(
@@ -110,7 +113,7 @@ class Extraction:
         self._progress("pulled" if arrived else "the registry has sent nothing yet", arrived, 0)
 
     def _from_node(self) -> dict[str, t.Any]:
-        """Read files that are on the node: those that are as they were before are known, without reading them."""
+        """Read files that are on the node. Files that have not changed since an earlier run are known, and are not read."""
         request, reference = self._request, self._request.reference
         relative = [path for path in reference.paths if not os.path.isabs(path)]
         if relative:
@@ -124,20 +127,20 @@ class Extraction:
                 self._require_engine()
                 if request.look:
                     return dict(_ABSENT)
-                # Unpacked before its digest is known; but to read what may be installed is enough.
+                # To unpack it at once spares reading it twice. But if it may be what is installed, to read its digest may be enough.
                 unread = not request.whole and not self._present.may_be_installed()
         with tarball.open_source(reference, "", known, request.plain, request.whole, unread) as source:
             return self._from(source)
 
     def _known_digests(self) -> str:
-        """Return the digests of tarballs or a directory on the node that are known without reading them; else ''."""
+        """Return the digests of tarballs or a directory on the node if they are known without reading them; else ''."""
         if self._request.whole:
             return ""
         self._origin = tarball.state_of(*self._request.reference.paths)
         return "" if self._request.verify else self._present.digests_of(self._origin)
 
     def _from_archive(self) -> dict[str, t.Any]:
-        """Read what the controller has sent, and knows."""
+        """Read what the controller has sent. It knows the digests already."""
         request = self._request
         first: Identity = request.identities[0] if request.identities else {"digest_kind": ""}
         known = digests(first) if first["digest_kind"] in ("file", "directory") else ""
@@ -161,7 +164,7 @@ class Extraction:
         return staging.stage(source, image, identity)
 
     def _look(self, identity: Identity) -> dict[str, t.Any]:
-        """Say what is on the node, without reading the payload; refuse one that could not be taken."""
+        """Say what is on the node, without reading the payload. Refuse a payload that the node could not take."""
         digest = identity["digest"]
         absent = {
             **_ABSENT,
@@ -182,7 +185,7 @@ class Extraction:
         return absent
 
     def _require_engine(self) -> None:
-        """Refuse an engine that could not take the handlers: a payload would be read for nothing."""
+        """Refuse an engine that could not take the handlers, before a payload is read for nothing."""
         request = self._request
         if request.require_engine and not request.whole and not self._looked:
             self._looked = True

@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""Where a payload's artifacts go, and whether they can go there."""
+"""Where a payload's artifacts go, and whether they can go there: the prefix, the mounts below it and the room."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ MAKE_ROOM = "Make room, or set coco_prefix to a directory of a larger file syste
 
 
 class Place:
-    """The place for what is asked for, on a node with this ``receipt``."""
+    """The place for the payload of a request, on a node with this ``receipt``."""
 
     def __init__(self, request: Request, receipt: Receipt) -> None:
         self._asked = request.prefix
         self._receipt = receipt
 
     def prefix(self, layout: layouts.Layout) -> str:
-        """Return where a payload goes, or refuse a second place."""
+        """Return the prefix for a payload. Refuse a second one beside an installation."""
         prefix = os.path.normpath(self._asked or layout.prefix)
         if self._receipt.tree and self._receipt.prefix != prefix:
             raise Refusal(
@@ -37,18 +37,24 @@ class Place:
         return prefix
 
     def require(self, least: int) -> None:
-        """Refuse a payload that has no room, or no way to its place."""
+        """Refuse a payload that has no room (``least`` bytes), or that could not be renamed into its place."""
         self.require_room(least)
         if self._asked:
             self.require_one_mount(os.path.normpath(self._asked))
 
     def require_one_mount(self, prefix: str) -> None:
-        """Refuse what could not be renamed into its place. Where nothing is installed it is unknown what goes where."""
+        """Refuse a mount in the way: a rename cannot cross it.
+
+        Where nothing is installed, nobody knows yet which paths the payload has, so any mount below the prefix is in the way.
+        """
         installed = self._receipt.tree if self._receipt.prefix == prefix else {}
         artifacts.refuse_mounts(prefix, installed or None)
 
     def require_room(self, least: int) -> None:
-        """Refuse what cannot fit in any place that it may go to: the layout of a payload is not known before it is read."""
+        """Refuse a payload of ``least`` bytes that fits below no prefix it may go to.
+
+        Its layout, and so its own prefix, is not known before it is read.
+        """
         prefixes = [self._asked] if self._asked else [one.prefix for one in layouts.LAYOUTS]
         places = [(files.missing_directories(prefix) or [f"{prefix}/x"])[0] for prefix in prefixes]
         parents = {os.path.dirname(place) for place in places}
@@ -56,6 +62,6 @@ class Place:
 
 
 def _free(directory: str) -> int:
-    """Return how many bytes have room there."""
+    """Return how many bytes are free in the file system of a directory."""
     system = os.statvfs(directory)
     return system.f_bavail * system.f_frsize

@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""What of payloads is on the node already, found without reading one."""
+"""Which payloads are on the node already. Nothing is read but the receipt and the records of staged and kept payloads."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Present:
         self._place = place
 
     def identity(self, digest: str) -> Identity | None:
-        """Return the payload with this among its digests."""
+        """Return the payload that has this digest among its own; None where there is none."""
         if self._request.whole:
             whole = kept.find(self._state, digest)
             return whole.images()[0].identity() if whole else None
@@ -48,8 +48,10 @@ class Present:
         return found.payload.plain() if found else None
 
     def digests_of(self, origin: str) -> str:
-        """Return the digests of files in this state (see ``_payload.tarball.state_of``), if they are as they were when they were
-        installed or staged; else ''."""
+        """Return the digests of the files with the state ``origin`` (see ``_payload.tarball.state_of``); '' when unknown.
+
+        They are known if the files had the same state when they were installed or staged.
+        """
         installed = self._receipt.payload
         if installed.digest and installed.source == origin:
             return digests(installed.plain())
@@ -57,12 +59,14 @@ class Present:
         return digests(found.payload.plain()) if found else ""
 
     def may_be_installed(self) -> bool:
-        """Tell whether files with other times may be what is installed, because that came from the same path."""
+        """Tell whether the files may be what is installed although their state differs, because that came from the same path."""
         return self._receipt.payload.reference == str(self._request.reference)
 
     def find(self, digest: str, origin: str) -> dict[str, t.Any] | None:
-        """Return the module's result for a payload that can be used as it is; None where there is none. ``origin``: the state of
-        the files that were read to know its digest, '' for none."""
+        """Return the module's result for an installed or staged payload that can be used as it is; None where there is none.
+
+        ``origin`` is the state of the files that were read to know the digest; '' for none.
+        """
         return self._installed(digest, origin) or self._staged(digest)
 
     def _installed(self, digest: str, origin: str) -> dict[str, t.Any] | None:
@@ -75,9 +79,9 @@ class Present:
             return None
         if not self._request.check_mode:
             if origin not in ("", payload.source):
-                # It was read, and need not be read again.
+                # The files were read just now. Noting their state spares the next run the same.
                 self._state.write_receipt(replace(self._receipt, payload=replace(payload, source=origin)))
-            staged.forget(self._state)  # what runs that failed have left
+            staged.forget(self._state)  # failed runs may have left some
         edited = [os.path.join(prefix, path) for path in drifted]
         return {**result(self._request, self._place, "installed", payload, tree), "edited": edited}
 
@@ -98,12 +102,12 @@ class Present:
 
 
 def digests(payload: Identity) -> str:
-    """Return the digests of a payload's files, for what opens them again."""
+    """Return the digests of a payload's files, separated by spaces, as ``_payload.tarball.open_source`` takes them."""
     return " ".join(payload.get("parts") or [payload["digest"]])
 
 
 def result(request: Request, place: Place, found: str, payload: Payload, tree: Tree) -> dict[str, t.Any]:
-    """Return the module's result for a payload whose artifacts are known; ``found``: as what it was when the module began."""
+    """Return the module's result for a payload whose artifacts are known. ``found`` says where it was when the module began."""
     layout = layouts.by_name(payload.layout)
     told = request.selection.result(tree, layout, place.prefix(layout), of(payload.plain()))
     return {"changed": False, "found": found, "digest": payload.digest, "digest_kind": payload.digest_kind, **told}

@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""What payload_extract was asked for."""
+"""The arguments of payload_extract as one typed object, with what the node itself adds to them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._p
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.reference import Reference, parse
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.selection import Selection
 
-#: What tells one image from others: see ``_payload.archive.Image.identity``.
+#: What identifies an image: see ``_payload.archive.Image.identity``.
 Identity = t.Mapping[str, t.Any]
 
 
 @dataclass(frozen=True)
 class Request:
-    """The module's arguments, with their documentation there. ``prefix`` '': the payload's own; ``engine``: what the user said
-    about it."""
+    """The module's arguments, which its documentation explains.
+
+    ``prefix`` is '' for the payload's own. ``engine`` is what the user said about the engine.
+    """
 
     reference: Reference
     selection: Selection
@@ -47,7 +49,7 @@ class Request:
 
     @classmethod
     def of(cls, params: t.Mapping[str, t.Any], engine: Overrides, check_mode: bool) -> Request:
-        """Return what a module's arguments ask for, on this node."""
+        """Return the request that a module's arguments make on this node."""
         same = ("digest", "limits", "verify", "keep", "whole", "look", "require_engine", "config_mode", "enable_cri")
         return cls(
             reference=parse(params["payload"]),

@@ -2,7 +2,10 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""A payload that is not on the node yet: its artifacts are staged, or its image is kept as a whole."""
+"""Reading a payload that is not on the node yet: its artifacts are staged, or its whole image is kept.
+
+Staged artifacts are for ``_native``, which renames them to the prefix. Kept images are for ``_installer``.
+"""
 
 from __future__ import annotations
 
@@ -31,12 +34,12 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
 if t.TYPE_CHECKING:
     from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tarball import Source
 
-#: What is told how far a work is: what, bytes done, bytes in all.
+#: A function that shows progress: it gets what is being done, the bytes done, and the bytes in all (0: unknown).
 Progress = t.Callable[[str, int, int], None]
 
 
 class Staging:
-    """Reads one image. ``origin``: the state of the files that it comes from, see ``_payload.tarball.state_of``."""
+    """Reads one image. ``origin`` is the state of the files that it comes from: see ``_payload.tarball.state_of``."""
 
     def __init__(
         self, request: Request, state: State, place: Place, present: Present, progress: Progress, origin: str
@@ -49,7 +52,7 @@ class Staging:
         self._origin = origin
 
     def keep(self, source: Source, image: Image) -> dict[str, t.Any]:
-        """Keep a whole image, for its own installer; return what is to be added to the result."""
+        """Keep a whole image for its own installer. Return what is to be added to the module's result."""
         if self._request.check_mode:
             return {"changed": True}
         self._state.create()
@@ -64,7 +67,7 @@ class Staging:
         return {"changed": True, "contract": whole.contract_name}
 
     def stage(self, source: Source, image: Image, identity: Identity) -> dict[str, t.Any]:
-        """Unpack the artifacts of an image beside their prefix, and return the module's result."""
+        """Unpack the artifacts of an image to a directory beside the prefix. Return the module's result."""
         if self._request.check_mode:
             return self._foresee(source, image, identity)
         name = identity["digest"] or f"sha256:{self._origin}"
@@ -118,7 +121,10 @@ class Staging:
         )
 
     def _identified(self, identity: Identity, found: extract.Unpacked) -> tuple[Identity, dict[str, t.Any] | None]:
-        """Return what a payload is now that it was unpacked; and what is to say of it when that is on the node already."""
+        """Return the identity of a payload that was unpacked, and the module's result when that is on the node already, else None.
+
+        Before it was unpacked, a payload may have had no digest to look for.
+        """
         if identity["digest"]:
             return identity, None
         reference = self._request.reference
@@ -144,7 +150,7 @@ class Staging:
 
 
 def _require_room(directory: str, image: Image, remedy: str) -> None:
-    """Refuse a payload that cannot fit: before a byte is written, its layers' sizes are the least that it takes."""
+    """Refuse a payload that cannot fit, before a byte is written: it takes at least the sizes of its layers."""
     files.require_room(directory, _least(image), "the payload", remedy)
 
 

@@ -4,7 +4,7 @@
 
 """What is to happen to each path below the prefix: decided from the receipt, the payload and what is on the disk.
 
-Nothing is changed here; ``_native.swap`` does it.
+Nothing is changed here. ``_native.swap`` carries the decisions out.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._p
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.tree import Tree, TreeEntry
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
 
-#: Ending of a file of the user's that is kept while one of ours stands in its place.
+#: Ending of a user's file that is kept aside while one of ours stands in its place.
 KEPT = ".kept"
 
 
 def refuse_mounts(prefix: str, tree: Tree | None) -> None:
-    """Refuse a mount below the prefix where files of a tree lie or go; anywhere, where the tree is not known yet."""
+    """Refuse a mount below the prefix where files of ``tree`` lie or go. None: the tree is not known yet, so refuse any mount."""
     mounts.refuse_below(prefix, None if tree is None else [path for path in tree if tree[path]["type"] != "directory"])
 
 
 def sign(path: str, entry: TreeEntry) -> TreeEntry:
-    """Return ``entry`` with what makes a later comparison of the file cheap: its mtime and inode."""
+    """Return ``entry`` with the file's mtime and inode, which make a later comparison cheap."""
     if entry["type"] != "file":
         return entry
     found = os.lstat(path)
@@ -38,9 +38,9 @@ def sign(path: str, entry: TreeEntry) -> TreeEntry:
 
 
 def compare(path: str, entry: TreeEntry | None, verify: bool = False) -> str:
-    """Compare what stands at ``path`` with what the receipt says of it: absent, ours, changed or foreign.
+    """Compare what stands at ``path`` with the receipt's entry for it. Return absent, ours, changed or foreign.
 
-    A file of the size, mtime and inode that it had is ours, unless ``verify`` wants its digest, too.
+    A file that still has its size, mtime and inode counts as ours, unless ``verify`` asks for its digest, too.
     """
     try:
         found = os.lstat(path)
@@ -70,17 +70,20 @@ def _may_do_the_same(path: str, found: os.stat_result, entry: TreeEntry) -> bool
 def _capability(path: str) -> bytes:
     try:
         return _meaning(os.getxattr(path, files.CAPABILITY, follow_symlinks=False))
-    except OSError:  # the file has none, or its file system knows none
+    except OSError:  # the file has no capability, or its file system knows none
         return b""
 
 
 def _meaning(capability: bytes) -> bytes:
-    """Return what counts of an attribute: whether it is effective, and the sets. The kernel may choose another revision."""
+    """Return the part of the attribute that counts: whether it is effective, and the sets.
+
+    The revision does not count, because the kernel may store another one than was written.
+    """
     return bytes([capability[0] & 1]) + capability[4:20].ljust(16, b"\0") if capability else b""
 
 
 def drift(prefix: str, tree: Tree, verify: bool = False) -> dict[str, str]:
-    """Return what is no longer as it was installed: path → missing, changed, or edited (a configuration file)."""
+    """Return the paths that are no longer as they were installed, each with missing, changed, or edited (a configuration file)."""
     found = {}
     for path, entry in tree.items():
         state = compare(os.path.join(prefix, path), entry, verify)
@@ -100,7 +103,7 @@ def same(old: TreeEntry, new: TreeEntry) -> bool:
 def decide(old: TreeEntry | None, new: TreeEntry | None, found: str, configuration: bool) -> str:
     """Decide about one file: add, replace, keep, edited (kept as the admin has it), remove, gone or conflict.
 
-    ``old`` is the receipt's entry, ``new`` the payload's, ``found`` what :func:`compare` says.
+    ``old`` is the receipt's entry, ``new`` the payload's, ``found`` the result of :func:`compare`.
     """
     if found == "foreign":
         return "conflict"
@@ -116,9 +119,9 @@ def decide(old: TreeEntry | None, new: TreeEntry | None, found: str, configurati
 
 
 def decide_unknown(found: str, keep_edited: bool) -> str:
-    """Decide about a configuration file that the receipt does not know, and the payload has: keep, edited or aside.
+    """Decide about a configuration file that the payload has and the receipt does not know: keep, edited or aside.
 
-    A cleanup may have forgotten who put it there. ``found`` is what :func:`compare` says of it, compared with the payload's.
+    It may be ours: a cleanup forgets who put it there. ``found`` is the result of :func:`compare` with the payload's entry.
     """
     if found == "ours":
         return "keep"
@@ -127,9 +130,9 @@ def decide_unknown(found: str, keep_edited: bool) -> str:
 
 @dataclass
 class ArtifactChanges:
-    """What is to happen to each path below the prefix, by decision; and the directories to create (absolute).
+    """The paths below the prefix, by decision; and the directories to create, as absolute paths.
 
-    ``kept``: files of the user's that make room for ours.
+    ``kept`` are the user's files that make room for ours.
     """
 
     paths: dict[str, list[str]] = field(default_factory=dict)
@@ -141,7 +144,7 @@ class ArtifactChanges:
 
     @property
     def any(self) -> bool:
-        """Tell whether anything on the disk changes."""
+        """Tell whether anything on the disk is to change."""
         return bool(self["add"] or self["replace"] or self["remove"] or self.directories)
 
 
@@ -149,8 +152,8 @@ class ArtifactChanges:
 class Comparison:
     """The receipt's tree and the payload's, and what is to become of files that are not as we left them.
 
-    ``keep_aside``: a file of the user's in our place is kept aside; without it, that is a conflict. ``keep_edited``: a configuration
-    file that its admin has edited stays as it is. ``verify``: compare the digests of files, too.
+    With ``keep_aside``, a user's file in the place of one of ours is kept aside; without, it is a conflict. With ``keep_edited``,
+    a configuration file that its admin has edited stays as it is. With ``verify``, the digests of files are compared, too.
     """
 
     prefix: str
@@ -163,8 +166,9 @@ class Comparison:
     def changes(self) -> ArtifactChanges:
         """Decide about every path, or raise a refusal.
 
-        A configuration file that its admin has edited stays, unless ``keep_edited`` is false and the payload has one, too. So does
-        one that the receipt does not know: a cleanup has forgotten whose edit it was. It is never lost, but kept aside at most.
+        A configuration file that its admin has edited stays, unless ``keep_edited`` is false and the payload has one, too. The
+        same holds for one that the receipt does not know, because a cleanup forgets whose edit it was. No edit is ever lost: at
+        most it is kept aside.
         """
         refuse_mounts(self.prefix, {**self.old, **self.new})
         result = ArtifactChanges(directories=files.missing_directories(self.prefix) if self.new else [])
@@ -186,7 +190,7 @@ class Comparison:
             result.paths.setdefault(decision, []).append(path)
 
     def _decision(self, path: str) -> str:
-        """Return what :func:`decide` says of a path, or directory (create one), or aside (keep what is there aside)."""
+        """Return a decision of :func:`decide`, or directory (create one), or aside (keep aside what is there)."""
         old, new = self.old.get(path), self.new.get(path)
         if old and new:
             _refuse_other_kind(path, old["type"], new["type"])
@@ -194,7 +198,7 @@ class Comparison:
             in_the_way = "aside" if self.keep_aside else "conflict"
             return {"absent": "directory", "ours": "keep", "changed": in_the_way}[compare(self._on_disk(path), new)]
         if old and old["type"] == "directory":
-            return "gone"  # directories of ours go when they are empty: see _native.transaction.finish
+            return "gone"  # _native.transaction.finish removes our directories when they are empty
         return self._decision_about_file(path, old, new)
 
     def _decision_about_file(self, path: str, old: TreeEntry | None, new: TreeEntry | None) -> str:
@@ -217,7 +221,7 @@ class Comparison:
             )
 
     def _refuse_immutable(self, changes: ArtifactChanges) -> None:
-        """Refuse what would fail half-way, or when it is too late to go back: after the commit."""
+        """Refuse immutable files: changing one would fail half-way, or after the commit, when there is no way back."""
         changed = [self._on_disk(path) for path in (*changes["replace"], *changes["remove"], *changes.kept)]
         made = [*map(self._on_disk, changes["add"]), *changes.directories]
         touched = {*changed, *(os.path.dirname(path) for path in (*changed, *made))}
@@ -254,8 +258,9 @@ def _refuse_taken(place: str) -> None:
 
 
 def staying(receipt: Receipt) -> list[str]:
-    """Return the files that stay of the user's where nothing of ours has a place any more: configuration files that they edited,
-    and what was kept aside and could not come back because of these.
+    """Return the user's files that stay when nothing of ours does.
+
+    These are configuration files that they edited, and files that were kept aside and cannot come back because of those.
     """
     left = [os.path.join(receipt.prefix, path) for path in receipt.left]
     kept = [os.path.join(receipt.prefix, path) for path in receipt.kept if not receipt.tree]

@@ -2,8 +2,11 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""What must be so before a change is written: nothing else edits the files, no pod is lost, and the engine itself reads the
-new configuration as the old one with our handlers in it."""
+"""The checks before a change is written.
+
+Nobody else edits the files, every handler has what it needs, and the engine itself reads the new configuration as the old one
+with our handlers in it. ``_native.transaction`` calls them.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._n
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.journal import Swap
 
-#: What Kubernetes takes for the handler of a RuntimeClass: a DNS label.
+#: Kubernetes wants a DNS label as the handler of a RuntimeClass.
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -40,7 +43,7 @@ def refuse_names(change: Change) -> None:
 
 
 def refuse_stale_files(change: Change) -> None:
-    """Refuse to replace a file that is no longer what the change was made from."""
+    """Refuse to replace a file that has changed since the controller read it to plan the change."""
     for file in change.files:
         found = sha256_file(file.path) if os.path.exists(file.path) else ""
         if found != file.expected:
@@ -52,7 +55,7 @@ def refuse_stale_files(change: Change) -> None:
 
 
 def refuse_missing_artifacts(change: Change, artifacts: Swap | None) -> None:
-    """Refuse handlers whose shim or configuration is not there, or goes with this run (``artifacts`` of its journal)."""
+    """Refuse handlers whose shim or configuration is missing, or is removed by this run (``artifacts`` of its journal)."""
     going = {os.path.join(artifacts.prefix, path) for path in artifacts.remove} if artifacts else set()
     for name, handler in change.handlers.items():
         for path in (handler.get("runtime_path"), handler.get("options", {}).get("ConfigPath"), *change.links.values()):
@@ -66,7 +69,7 @@ def refuse_missing_artifacts(change: Change, artifacts: Swap | None) -> None:
 
 
 def refuse_snapshotters(driver: Driver, change: Change) -> None:
-    """Refuse a handler with a snapshotter that the engine does not have: it would fail at its first pod."""
+    """Refuse a handler with a snapshotter that the engine does not have: its first pod would fail."""
     wanted = {handler["snapshotter"] for handler in change.handlers.values() if handler.get("snapshotter")}
     missing = sorted(wanted - set(change.proxies) - set(driver.snapshotters())) if wanted else []
     if missing:
@@ -79,10 +82,10 @@ def refuse_snapshotters(driver: Driver, change: Change) -> None:
 
 
 def validate(driver: Driver, change: Change, ours: set[str], proxies: set[str]) -> tuple[list[str], list[str]]:
-    """Let the engine read the new configuration. ``ours`` and ``proxies``: our handlers and proxy plugins, old and new ones.
+    """Let the engine read the new configuration, and refuse one that changes more than ours.
 
-    Returns the handlers that its files have now, and those that they will have: what a restart makes it serve. Where its CRI
-    is disabled, there are none.
+    ``ours`` and ``proxies`` are our handlers and proxy plugins, old and new ones. Returns the handlers that the engine's files
+    have now, and those that they will have, which a restart makes it serve. There are none where its CRI is disabled.
     """
     engine, before = driver.engine, driver.configured()
     present = before.served()
@@ -119,7 +122,7 @@ def validate(driver: Driver, change: Change, ours: set[str], proxies: set[str]) 
 
 
 def refuse_left(engine: Engine, change: Change, ours: set[str], serve: t.Iterable[str]) -> None:
-    """Refuse what would ``serve`` handlers that go: without their programs, no pod of theirs would start."""
+    """Refuse a configuration that would ``serve`` handlers that go: their pods could not start without the programs."""
     left = sorted((ours & set(serve)) - set(change.handlers) - set(change.returned))
     if left:
         raise Refusal(

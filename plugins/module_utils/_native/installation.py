@@ -2,10 +2,10 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""The artifacts of a payload below the prefix, or none of ours: the node's state is read once, compared with what is wanted, and
-written.
+"""The artifacts of a payload below the prefix, present or absent: what the module payload_artifacts does.
 
-A change opens a run, which ``_native.transaction`` commits together with the handlers.
+The node's state is read once and compared with what is wanted; only a difference is written. A change opens a run, which
+``_native.transaction`` commits together with the handlers.
 """
 
 from __future__ import annotations
@@ -41,21 +41,22 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
 
-#: Tells the user something.
+#: A function that warns the user.
 Warn = t.Callable[[str], None]
 
 _EXTRACT_FIRST = "Run payload_extract before payload_artifacts."
-#: How a decision is shown in a diff.
+#: The sign of each decision in a diff.
 _SIGNS = (("add", "+"), ("replace", "~"), ("remove", "-"), ("edited", "="))
-#: How decisions are counted in a result.
+#: Maps each number in the module's result to the decision that it counts.
 _COUNTS = {"added": "add", "replaced": "replace", "removed": "remove", "kept": "keep"}
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which payload's artifacts shall be below ``prefix``, and what is to become of other files there: see ``Comparison``.
+    """Which payload's artifacts shall be below ``prefix``, and what is to become of other files there.
 
-    ``tree`` are the artifacts of a payload that is not on the node yet, for check mode.
+    ``_native.artifacts.Comparison`` explains the latter. ``tree`` is for check mode: the artifacts of a payload that is not on
+    the node yet.
     """
 
     digest: str
@@ -67,7 +68,7 @@ class Wanted:
 
 
 def present(state: State, wanted: Wanted, check_mode: bool, warn: Warn) -> dict[str, t.Any]:
-    """Bring the artifacts of a payload to the prefix. Returns what the module payload_artifacts does."""
+    """Bring the artifacts of a payload to the prefix. Return the result of the module payload_artifacts."""
     installation = _Installation(state, wanted, check_mode)
     changes = installation.changes()
     if check_mode or not (changes.any or installation.staged):
@@ -78,9 +79,9 @@ def present(state: State, wanted: Wanted, check_mode: bool, warn: Warn) -> dict[
 
 
 def absent(state: State, check_mode: bool, warn: Warn) -> dict[str, t.Any]:
-    """Remove all artifacts of ours. Returns what the module payload_artifacts does."""
+    """Remove all our artifacts. Return the result of the module payload_artifacts."""
     receipt = state.receipt()
-    # In check mode, the handlers that would have gone before are still there.
+    # In check mode the handlers are still there, because the task before did not really remove them.
     if receipt.handlers and not check_mode:
         raise Refusal(
             "no handler of ours in the engine's configuration",
@@ -105,20 +106,20 @@ def _without_artifacts(receipt: Receipt, edited: t.Sequence[str]) -> Receipt:
     return replace(
         receipt,
         tree={},
-        # A file that was kept aside cannot come back where an edited one stays.
+        # Where an edited file stays, the one that was kept aside cannot come back.
         kept=[path for path in receipt.kept if path in edited],
         left={path: known[path] for path in edited},
     )
 
 
 class _Installation:
-    """What is on the node, and the tree that is to be there: ``old`` and ``new``."""
+    """One comparison of the node with what is wanted: the tree that is there and the one that is to be."""
 
     def __init__(self, state: State, wanted: Wanted, check_mode: bool) -> None:
         self.state, self.wanted = state, wanted
         self.receipt = state.receipt()
         self._refuse_other_installation()
-        # Files that their admin has edited survive an uninstallation; they are still ours to keep.
+        # After an uninstallation, the receipt still knows the files that their admin has edited: they are still ours to keep.
         self.known = self.receipt if self.receipt.prefix == wanted.prefix else Receipt()
         self.old: Tree = {**self.known.left, **self.known.tree}
         self.staged = find(state, wanted.digest)
@@ -144,7 +145,7 @@ class _Installation:
 
     @property
     def upgrade(self) -> str:
-        """The line of a diff that says which payload takes the place of which, '' for the same one."""
+        """The line of a diff that says which payload replaces which; '' when it is the same one."""
         before, now = self.receipt.payload.digest, self.wanted.digest
         return f"payload {before} becomes {now}\n" if self.receipt.tree and before != now else ""
 
@@ -154,7 +155,7 @@ class _Installation:
         return Comparison(wanted.prefix, self.old, self.new, *how).changes()
 
     def install(self, changes: ArtifactChanges, warn: Warn) -> str:
-        """Open a run, swap the staged artifacts in, and note the receipt as it will be; return the run."""
+        """Open a run, swap the staged artifacts in, and note the receipt for the commit. Return the run."""
         prefix, staged = self.wanted.prefix, self.staged
         if not staged:
             raise Refusal(
@@ -188,7 +189,7 @@ class _Installation:
         )
 
     def _after(self, changes: ArtifactChanges, staged: Staged) -> Receipt:
-        """Return the receipt as it is once the run is committed."""
+        """Return the receipt for the time after the commit."""
         prefix, edited = self.wanted.prefix, set(changes["edited"])
         return replace(
             self.receipt,
@@ -206,7 +207,7 @@ class _Installation:
 
 
 def _copy(staged: str, copy: str) -> None:
-    """Copy a payload that is kept: what is installed is renamed into its place, and may be edited there."""
+    """Copy a staged payload that is to stay staged: renames take the copy away, and users may edit it in its place."""
     done = process.run(["cp", "--archive", "--reflink=auto", "--", staged, copy], timeout=3600)
     if done.returncode != 0:
         files.remove_tree(copy)
@@ -219,7 +220,7 @@ def _copy(staged: str, copy: str) -> None:
 
 @contextlib.contextmanager
 def _put_back_on_error(state: State, warn: Warn) -> t.Iterator[None]:
-    """Put everything back whatever goes wrong, and wherever before the commit."""
+    """Put everything back if anything goes wrong before the commit."""
     try:
         yield
     except Exception as error:
@@ -230,7 +231,7 @@ def _put_back_on_error(state: State, warn: Warn) -> t.Iterator[None]:
 
 
 def _put_back(state: State, journal: Journal, error: Exception, warn: Warn) -> None:
-    """Roll back; where that fails, too, tell both."""
+    """Roll back. If that fails, too, tell the user both errors."""
     try:
         for words in transaction.roll_back(state, journal):
             warn(words)

@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""Labels of SELinux: artifacts are made elsewhere, and programs have other labels there."""
+"""Labels of SELinux: artifacts are unpacked elsewhere and renamed to the prefix, so they have the labels of another place."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import typing as t
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import process
 
-#: What SELinux does on a node that has it: 1, it forbids; 0, it only reports.
+#: On a node with SELinux, this file says what it does: 1, it forbids; 0, it only reports.
 _ENFORCING = "/sys/fs/selinux/enforce"
 
 
 def restore(prefix: str, warn: t.Callable[[str], None]) -> None:
-    """Give artifacts the labels of their place. Where that fails, refuse, or only ``warn`` if SELinux only reports."""
+    """Give artifacts the labels of their place. If that fails, refuse; only ``warn`` where SELinux only reports."""
     if not os.path.exists(_ENFORCING):
         return
     done = process.run(["restorecon", "-R", prefix], timeout=300)

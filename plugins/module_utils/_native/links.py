@@ -12,7 +12,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
 
-#: Where a daemon finds other shims; a link of ours must not come before one of them.
+#: Where a daemon finds shims of others. A link of ours must not hide one of them.
 _SHIM_DIRECTORIES = ("/usr/local/sbin", "/usr/sbin", "/usr/bin", "/opt/containerd/bin")
 
 
@@ -20,13 +20,13 @@ def changes(receipt: Receipt, change: Change) -> dict[str, str | None]:
     """Return the links to set (path → target) and to remove (→ None)."""
     old = receipt.links
     found = {path: os.readlink(path) if os.path.islink(path) else None for path in {**old, **change.links}}
-    # What somebody else has put in the place of a link of ours is theirs.
+    # If somebody else has put something in the place of our link, it is theirs and stays.
     result: dict[str, str | None] = {
         path: None for path in old if path not in change.links and found[path] == old[path]
     }
     for path, target in change.links.items():
         name = os.path.basename(path)
-        # Some distributions have merged sbin into bin: then it is our own link that is found there.
+        # Some distributions have merged sbin into bin: then the link found there is our own.
         own = os.path.realpath(os.path.dirname(path))
         others = [os.path.join(other, name) for other in _SHIM_DIRECTORIES if os.path.realpath(other) != own]
         if path not in old or found[path] != old[path]:

@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""What the controller is told of an engine's configuration, and of what this collection has written there."""
+"""What a node tells the controller about the engine's configuration, and about what this collection has written there."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
 
 
 def read(state: State, driver: Driver) -> dict[str, t.Any]:
-    """Return all that the controller needs to plan a change: see the results of the module engine_config with ``state=read``."""
+    """Return all that the controller needs to plan a change: the results of the module engine_config with ``state=read``."""
     receipt = state.receipt()
     edits = receipt.edits
     files: dict[str, bytes | None] = {**driver.files()}
@@ -50,7 +50,7 @@ def read(state: State, driver: Driver) -> dict[str, t.Any]:
 
 
 def _dead(receipt: Receipt, configuration: Configuration) -> dict[str, str]:
-    """Return configured handlers that need what is not there any more below the prefix of an installation of ours."""
+    """Return configured handlers whose files below our former prefix are gone: each with the path that it lacks."""
     if receipt.tree or not receipt.prefix:
         return {}
     return {

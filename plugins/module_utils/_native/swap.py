@@ -2,10 +2,11 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""The renames that bring artifacts to the prefix, and the way back.
+"""The renames that bring artifacts to the prefix, and the renames back.
 
-A file is replaced by a rename over it, so that running sandboxes keep the inode that they have open. A link to the old
-inode is kept aside until the handlers are committed: then it is pruned, or it is renamed back.
+A file is replaced by a rename over it, so that running sandboxes keep the inode that they have open. A hard link to the old
+inode stays aside until the run ends: a commit removes it, a rollback renames it back. ``_native.artifacts`` decides, and the
+journal holds what was decided.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
 
 
 def swap_in(swap: Swap) -> None:
-    """Bring staged artifacts to the prefix, as the journal says: add and replace, remove nothing."""
+    """Bring staged artifacts to the prefix, as the journal says. Files are added and replaced, and none is removed yet."""
     prefix = swap.prefix
     for path in swap.kept:
         os.rename(os.path.join(prefix, path), os.path.join(prefix, path) + KEPT)
     for directory in swap.directories:
         os.mkdir(directory)
         staged = os.path.join(swap.staged, os.path.relpath(directory, prefix))
-        # Not the prefix itself: a staging directory is root's alone.
+        # Not of the prefix itself: the staging directory in its place is only for root.
         inside = directory.startswith(prefix + "/") and os.path.isdir(staged)
         os.chmod(directory, stat.S_IMODE(os.stat(staged).st_mode) if inside else 0o755)
     for path in swap.replace:
@@ -41,19 +42,21 @@ def swap_in(swap: Swap) -> None:
 
 
 def put_back(swap: Swap) -> list[str]:
-    """Undo :func:`swap_in`, however far it came; may be repeated. Returns the configuration files that their admin has edited
-    since: they stay.
+    """Undo :func:`swap_in`, however far it came. May be repeated.
+
+    Returns the configuration files that their admin has edited since: they stay.
     """
     prefix = swap.prefix
     edited = [path for path in swap.editable if _is_edited(swap, path)]
     for path in swap.replace:
         aside = os.path.join(swap.aside, path)
-        # Where the rename did not happen, both names are links to one inode, and rename(2) leaves them: see remove_tree.
+        # If the swap was interrupted before its rename, both names are links to one inode. Then rename(2) does nothing, and
+        # _clear() removes the one aside.
         if path not in edited and os.path.lexists(aside):
             os.rename(aside, os.path.join(prefix, path))
     for path in swap.add:
         place = os.path.join(prefix, path)
-        # What is given back already is the user's.
+        # After it was given back, the file in this place is the user's.
         theirs = path in edited or (path in swap.kept and not os.path.lexists(place + KEPT))
         if not theirs and not os.path.lexists(os.path.join(swap.staged, path)):
             files.remove_file(place)
@@ -64,10 +67,10 @@ def put_back(swap: Swap) -> list[str]:
 
 
 def _is_edited(swap: Swap, path: str) -> bool:
-    """Tell whether a configuration file came to its place in :func:`swap_in`, and was edited there."""
+    """Tell whether :func:`swap_in` brought a configuration file to its place, and somebody edited it there."""
     place, aside = os.path.join(swap.prefix, path), os.path.join(swap.aside, path)
     if path in swap.kept and not os.path.lexists(place + KEPT):
-        return False  # the user's own, given back already
+        return False  # it is the user's own file, given back already
     came = os.path.lexists(aside) if path in swap.replace else not os.path.lexists(os.path.join(swap.staged, path))
     if not came or compare(place, swap.editable[path]) != "changed":
         return False
@@ -75,14 +78,14 @@ def _is_edited(swap: Swap, path: str) -> bool:
 
 
 def prune(swap: Swap) -> None:
-    """Remove what the new state no longer has, and what was kept aside; may be repeated."""
+    """Remove the files that the new state no longer has, and the old ones kept aside. May be repeated."""
     for path in swap.remove:
         files.remove_file(os.path.join(swap.prefix, path))
     _clear(swap)
 
 
 def give_back(prefix: str, kept: t.Iterable[str]) -> None:
-    """Put files of the user's that were kept aside where they were, unless something stands there; may be repeated."""
+    """Put the user's files that were kept aside back in their places, unless something stands there. May be repeated."""
     for path in kept:
         place = os.path.join(prefix, path)
         if os.path.lexists(place + KEPT) and not os.path.lexists(place):

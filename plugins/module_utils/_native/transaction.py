@@ -4,8 +4,8 @@
 
 """The transaction on a node's engine: validate → journal → write → one restart → probe → commit, or roll back.
 
-Artifacts of the same run are part of it: they are pruned when the handlers are committed, and put back when they are rolled
-back. What ends an interrupted one is in ``_handover``.
+The artifacts of the same run are part of it. When the handlers are committed, old artifacts are removed; when they are rolled
+back, the old artifacts are put back. ``_handover`` ends a transaction that was interrupted.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class ChangeOutcome:
 def check(
     state: State, driver: Driver, change: Change, journal: Journal | None, ignore_pods: bool, dry: bool
 ) -> tuple[ChangeOutcome, list[str]]:
-    """Decide what ``change`` would do, or refuse it; nothing is written. ``journal``: the run's, once it is open.
+    """Decide what ``change`` would do, or refuse it. Nothing is written. ``journal`` is the run's, once it is open.
 
     Also returns the handlers that the engine's files have now.
     """
@@ -69,7 +69,8 @@ def check(
     links = changes(receipt, change)
     checks.refuse_names(change)
     checks.refuse_stale_files(change)
-    if before:  # without a CRI there is nobody to ask, and no pod; one that is not served any more can still have pods
+    # Without a CRI there are no pods, and nobody to ask. Handlers that are no longer served can still have pods.
+    if before:
         pods.refuse(driver, owned - set(change.handlers), ignore_pods)
     checks.refuse_snapshotters(driver, change)
     if not dry:
@@ -79,7 +80,7 @@ def check(
         driver, change, owned | set(change.handlers), {*receipt.proxy_plugins, *change.proxies}
     )
 
-    # What the engine serves beside its tables (1.x knows deprecated ways) is no reason to restart it.
+    # The engine can serve handlers that no table names (1.x knows deprecated ways). Those are no reason to restart it.
     gone = owned - set(change.handlers)
     restart = bool(change.files) or not set(serve) <= before or bool(gone & before)
     known = set(receipt.proxy_plugins)
@@ -90,7 +91,7 @@ def check(
 def carry_out(
     state: State, journal: Journal, driver: Driver, change: Change, timeout: float, ignore_pods: bool
 ) -> ChangeOutcome:
-    """Bring the engine to exactly ``change``. Returns with the engine serving it, or raises with the node as before."""
+    """Make the engine serve exactly ``change``. Returns when it does, or raises when the node is as before."""
     began = time.time()
     written = False
     try:
@@ -109,7 +110,7 @@ def carry_out(
             checks.refuse_left(driver.engine, change, set(state.receipt().handlers), outcome.served)
         journal.record(committed=True)
     except Exception as error:
-        # Also what nobody has foreseen: an engine must not stay down, nor a journal open, for an error of our own.
+        # This includes errors that nobody has foreseen: a bug of ours must leave no engine down and no journal open.
         raise _undone(state, journal, driver, error, began, written) from error
     try:
         finish(state, journal)
@@ -121,10 +122,10 @@ def carry_out(
 
 
 def _undone(state: State, journal: Journal, driver: Driver, error: Exception, began: float, written: bool) -> Refusal:
-    """Roll back, and return what to tell the user; raise that where this fails, too."""
+    """Roll back, and return what to tell the user. If that fails, too, raise it."""
     words = driver.last_words(began) if written else ""
     if journal.committed:
-        # It could not be written, or not for sure: a process that is killed from here on goes on with the way back.
+        # The commit may have reached the disk. With this note, whoever takes over after a kill goes on rolling back.
         with contextlib.suppress(OSError, Refusal):
             journal.record(committed=False)
     first, said = as_refusal(error, _WRITTEN), f" The engine said:\n{words}" if words else ""
@@ -142,7 +143,7 @@ def _undone(state: State, journal: Journal, driver: Driver, error: Exception, be
 
 
 def finish(state: State, journal: Journal) -> None:
-    """Commit: from here on the run is finished, not undone, whatever happens. May be repeated."""
+    """Commit. From here on, whatever happens, the run is finished and not undone. May be repeated."""
     if not journal.committed:
         journal.record(committed=True)
     receipt = journal.receipt or state.receipt()
@@ -161,9 +162,9 @@ def finish(state: State, journal: Journal) -> None:
 
 
 def roll_back(state: State, journal: Journal) -> list[str]:
-    """Put back what the run has written, have the engine serve that, put the artifacts back. May be repeated.
+    """Put back what the run has written, make the engine serve that, and put the artifacts back. May be repeated.
 
-    Returns what the user has to know: what somebody else has changed meanwhile, and is kept.
+    Returns what the user has to know: what somebody else has changed meanwhile, which stays.
     """
     config, artifacts = journal.config, journal.artifacts
     told = take_back(journal, config) if config else []
@@ -179,19 +180,19 @@ def roll_back(state: State, journal: Journal) -> list[str]:
 
 
 def _places(state: State, artifacts: Swap | None) -> list[str]:
-    """Return where artifacts and payloads are put and removed: each can be a file system of its own."""
+    """Return the directories in which artifacts and payloads come and go. Each can be a file system of its own."""
     if not artifacts:
         return []
     return [state.directory, *filter(None, (artifacts.prefix, artifacts.staged, artifacts.aside))]
 
 
 def _remember_edited(state: State, artifacts: Swap, edited: t.Sequence[str]) -> None:
-    """Note what the run had added and its admin has edited: the next one finds it as one of ours."""
+    """Note the files that the run had added and an admin has edited, so that the next run knows them as ours."""
     added = {path: artifacts.editable[path] for path in edited if path in artifacts.add}
     if not added:
         return
     receipt = state.receipt()
-    # Paths are relative to the prefix: of another one, they would be other files here.
+    # Paths are relative to the prefix: below another prefix, they would be other files.
     known = receipt if receipt.prefix == artifacts.prefix else Receipt()
     directories = {path for path in artifacts.directories if os.path.isdir(path)}
     state.write_receipt(
@@ -206,15 +207,15 @@ def _remember_edited(state: State, artifacts: Swap, edited: t.Sequence[str]) -> 
 
 
 def _planned(journal: Journal | None, receipt: Receipt) -> Receipt:
-    """Return what payload_artifacts of the same run has prepared, else what is there."""
+    """Return the receipt that payload_artifacts has prepared in the same run, else the present one."""
     planned = journal.receipt if journal else None
-    # A journal of the version before does not say when the first installation was.
+    # A journal of the version before does not have the time of the first installation.
     return replace(planned, installed_at=receipt.installed_at) if planned else receipt
 
 
 def _receipt(receipt: Receipt, journal: Journal, engine: Engine, change: Change) -> Receipt:
-    """Return the receipt as it is once this run is committed."""
-    # Without a handler nothing of ours is in any file, whoever took it out.
+    """Return the receipt for the time after the commit."""
+    # Without handlers, nothing of ours is in any file any more, whoever took it out.
     edits = dict(receipt.edits) if change.handlers else {}
     for file in change.files:
         edits.pop(file.path, None)
@@ -237,7 +238,7 @@ def _receipt(receipt: Receipt, journal: Journal, engine: Engine, change: Change)
 
 
 def _needed_directories(receipt: Receipt) -> set[str]:
-    """Return the directories in which the receipt has something: those that stay."""
+    """Return the directories that must stay, because the receipt has something in them."""
     needed = set()
     for path in [
         *(os.path.join(receipt.prefix, path) for path in {**receipt.tree, **receipt.left}),

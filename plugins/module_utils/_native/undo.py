@@ -2,9 +2,9 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""The engine's configuration as it was before a run: what the journal holds of it, and the way back.
+"""The engine's configuration as it was before a run: what the journal holds of it, and how it is put back.
 
-Only what the run has written is taken back. When rolling back fails, the admin may mend a file by hand: that one is theirs.
+Only what the run has written is taken back. When a rollback fails, an admin may repair a file by hand: that file is theirs.
 """
 
 from __future__ import annotations
@@ -39,18 +39,19 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
     Stage,
 )
 
-#: Seconds that an engine which needs no restart gets to answer.
+#: How many seconds an engine gets to answer when it may need no restart.
 _ANSWER = 5.0
-#: What stands at a path and is neither a file nor, for a link of ours, a link: nothing that we have written.
+#: Stands for anything that is no file (for our links: no link), and so was not written by us.
 _OTHER = "something else"
 
 
 def remember(
     driver: Driver, change: Change, links: t.Mapping[str, str | None], present: t.Sequence[str], timeout: float
 ) -> ConfigUndo:
-    """Return what the journal is to know of the engine's configuration: what is written, what was there before, and the engine that reads it.
+    """Return what the journal needs to know of the engine's configuration.
 
-    ``present``: the handlers in the engine's files now.
+    That is what will be written, what was there before, and the engine that reads it. ``present`` are the handlers in the
+    engine's files now.
     """
     files: dict[str, str | None] = {}
     for file in change.files:
@@ -77,9 +78,10 @@ def remember(
 
 
 def decide(found: str, before: str, written: str | None) -> str:
-    """Decide about one file (all are digests) or link (targets), '' for nothing there: done, put back, or keep.
+    """Decide about one file or link: done, put back, or keep.
 
-    ``written`` is None in journals of versions that did not note it: then everything is put back.
+    The arguments are digests of a file, or targets of a link; '' means that nothing is there. ``written`` is None in journals of
+    versions that did not note it: then everything is put back.
     """
     if found == before:
         return "done"
@@ -87,9 +89,9 @@ def decide(found: str, before: str, written: str | None) -> str:
 
 
 def take_back(journal: Journal, config: ConfigUndo) -> list[str]:
-    """Put back what the run has written, and have the engine serve that. May be repeated.
+    """Put back what the run has written, and make the engine serve that. May be repeated.
 
-    Returns what the user has to know: which files are somebody else's by now.
+    Returns what the user has to know: which files somebody else has changed.
     """
     decisions = {**_files_back(config), **_links_back(config)}
     remove_empty_directories(config.directories)
@@ -97,7 +99,7 @@ def take_back(journal: Journal, config: ConfigUndo) -> list[str]:
     kept = sorted(path for path, decision in decisions.items() if decision == "keep")
     if journal.stage is not Stage.ROLLING_BACK or "put back" in decisions.values():
         config = replace(config, back=driver.start())
-        # Only spares a restart: a disk that is full by now does not stop the way back.
+        # This note can only spare a restart, so a full disk must not stop the rollback here.
         with contextlib.suppress(OSError, Refusal):
             journal.record(config=config)
     wanted = driver.configured().served() if kept else config.served
@@ -144,12 +146,15 @@ def _found(path: str) -> str:
 
 
 def _must_apply(driver: Driver, config: ConfigUndo, new: t.Collection[str], wanted: t.Collection[str]) -> bool:
-    """Tell whether the engine may still run with what this run had written, or does not serve what it should."""
+    """Tell whether the engine must read its files again.
+
+    It must when it may still run with what this run had written, or when it does not serve what it should.
+    """
     start = driver.start()
     untouched = start == config.invocation if config.invocation else not _has_loaded(driver, config, new)
     if not untouched and start == config.back:
         return True
-    # It has not read a file since before the run, or it has read those that are there now.
+    # Either it last read its files before the run, or it read them after they were put back: only its answer is missing.
     try:
         driver.serving(() if untouched else wanted, _ANSWER)
     except Refusal:
@@ -158,7 +163,7 @@ def _must_apply(driver: Driver, config: ConfigUndo, new: t.Collection[str], want
 
 
 def _has_loaded(driver: Driver, config: ConfigUndo, new: t.Collection[str]) -> bool:
-    """Tell the same from the journal of a version that did not note which start of the engine it met."""
+    """Tell whether the engine has read what this run wrote, for journals of versions that did not note the engine's start."""
     try:
         return bool(config.restarting or set(new) & set(driver.status().handlers))
     except cri.CriError:

@@ -254,7 +254,8 @@ def choose(
     """Choose among the payload's handlers: those that the user asked for, or every one that the node can run.
 
     ``own`` are names of the user's own handlers: the user may ask for them, and the payload need not have them. ``candidates``
-    are the only handlers to choose from when there are any; those that the node cannot run are left out.
+    are the only handlers to choose from when there are any. They count as asked for by name, but those that the node cannot run
+    are left out without a refusal.
     """
     names = [handler.name for handler in handlers]
     unknown = [name for name in asked if name not in names and name not in own]
