@@ -2,8 +2,10 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""One command of a payload: what is to be run, put together from what the user says now, what was said at the installation, and what
-the payload's layout is known for.
+"""One command of a payload: what is to be run.
+
+It is put together from what the user says now, what the user said at the installation, and the contract of the payload's
+installer. ``_installer.transaction`` runs it.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
 #: The arguments of the module payload_command.
 Arguments = t.Mapping[str, t.Any]
 
-#: Commands of the payload that is installed; the others are of payloads of their own.
+#: Commands of the installed payload itself. The others (hooks) have payloads of their own.
 _OF_THE_PAYLOAD = ("install", "uninstall", "cleanup")
 
 
@@ -32,10 +34,10 @@ _OF_THE_PAYLOAD = ("install", "uninstall", "cleanup")
 class Command:
     """One command of a payload, as it is to be run: its ``name`` in the contract, the ``digest`` of the payload, and how.
 
-    ``argv``, ``volumes`` and ``mounts`` are as the contract has them, no ``$(NAME)`` replaced; ``environment`` is by name; ``kubectl``:
-    none, stub, or the path of a kubeconfig on the node; ``finished``: a path on the node that appears when the work is done;
-    ``handlers``: what the engine is to serve afterwards (none named: anything new); ``known``: all that the user said of the contract,
-    for the commands to come.
+    ``argv``, ``volumes`` and ``mounts`` are as in the contract, with no ``$(NAME)`` replaced. ``environment`` maps names to values.
+    ``kubectl`` is none, stub, or the path of a kubeconfig on the node. ``finished`` is a path on the node that appears when the
+    work is done. ``handlers`` are those that the engine is to serve afterwards (empty: anything new). ``known`` is all that the
+    user said of the contract, for later commands.
     """
 
     name: str
@@ -53,14 +55,14 @@ class Command:
 
     @property
     def fingerprint(self) -> str:
-        """What makes two runs of a command the same."""
+        """Two runs of a command with the same fingerprint do the same."""
         what = [self.digest, self.argv, self.volumes, self.mounts, dict(self.environment), self.kubectl, self.handlers]
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass
 class CommandOutcome:
-    """What a command did: to the engine, to files (path → added, changed, removed), and what it said."""
+    """What a command did to the engine and to files (path → added, changed or removed), and what it said."""
 
     changed: bool = True
     restarted: bool = False
@@ -73,7 +75,7 @@ class CommandOutcome:
 
 
 def missing(arguments: Arguments, state: State) -> str:
-    """Say why a cleanup has no command: what is left behind goes without one, too. '' for a command that there is."""
+    """Say why there is no command for a cleanup; '' when there is one. What is left behind is removed without one, too."""
     if arguments["command"] != "cleanup":
         return ""
     last = state.receipt().installer.done.get("uninstall") or CommandDone("")
@@ -87,7 +89,7 @@ def missing(arguments: Arguments, state: State) -> str:
 
 
 def requested(arguments: Arguments, state: State) -> Command:
-    """Return what is to be run: what the user says, else what was said at the installation, else what the layout is known for."""
+    """Return the command to run. For each part counts what the user says, else what they said at the installation, else the contract."""
     name = arguments["command"]
     done = _before(name, state)
     digest = arguments["digest"] or done.digest
@@ -114,20 +116,20 @@ def requested(arguments: Arguments, state: State) -> Command:
 
 
 def _before(name: str, state: State) -> CommandDone:
-    """Return the run of an earlier command, of which a command takes over what the user said."""
+    """Return the run of an earlier command: a later one takes over what the user said then."""
     runs = state.receipt().installer.done if name in _OF_THE_PAYLOAD[1:] else {}
     return next((runs[other] for other in _OF_THE_PAYLOAD if other in runs), CommandDone(""))
 
 
 def _contract(name: str, kept: Kept | None) -> contracts.Contract | None:
-    # The operator runs the same scripts in all hooks, whatever else is in their images.
+    # The operator runs the same scripts in every hook, whatever else its image holds.
     if name not in _OF_THE_PAYLOAD:
         return contracts.HOOKS
     return kept.contract if kept else None
 
 
 def _known(arguments: Arguments, done: CommandDone) -> dict[str, t.Any]:
-    """Return all that the user says of the contract, now or with an earlier command."""
+    """Return all that the user says of the contract, now or at an earlier command."""
     return {
         "commands": {**done.commands, **arguments["commands"]},
         "volumes": _given(arguments["volumes"], done.volumes),
@@ -152,7 +154,7 @@ def _unknown(name: str, kept: Kept) -> Refusal:
 
 
 def foreseen(command: Command) -> dict[str, t.Any]:
-    """Return what can be said of a command before it is run."""
+    """Return the part of the module's result that is known before a command is run."""
     paths = {
         volume.get("name"): (volume.get("hostPath") or {}).get("path", "a directory") for volume in command.volumes
     }

@@ -2,8 +2,9 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""The table of installers that payloads bring: how the operator's published samples run them. Facts: its samples for releases
-0.2 to 0.8 of Confidential Containers, and those of enclave-cc.
+"""The table of installers that payloads bring, and how to run each: its contract.
+
+Source: the operator's published samples for releases 0.2 to 0.8 of Confidential Containers, and those of enclave-cc.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ _REFERENCE = re.compile(r"\$\$|\$\((?P<name>[^)]*)\)")
 class Contract:
     """How one kind of installer is run.
 
-    ``script`` is the path in the image that tells it, beside ``root``, the directory of its artifacts ('': any); ``commands`` maps
-    commands to argv, ``directories`` mount paths to their directories or sockets on the node and what a volume's type is.
+    An image follows the contract if it has the path ``script`` and the directory ``root`` of its artifacts ('': any).
+    ``commands`` maps the names of commands to argv. ``directories`` maps each mount path to the directory or socket on the node
+    and to the type of its volume.
     """
 
     name: str
@@ -32,13 +34,13 @@ class Contract:
     directories: t.Mapping[str, tuple[str, str]]
 
     def volumes(self) -> list[Volume]:
-        """Return the volumes, as a CcRuntime manifest writes them."""
+        """Return the volumes in the structure of a CcRuntime manifest."""
         return [
             {"name": _name(path), "hostPath": {"path": path, "type": kind}} for path, kind in self.directories.values()
         ]
 
     def mounts(self) -> list[Volume]:
-        """Return where they are mounted."""
+        """Return the volume mounts in the structure of a CcRuntime manifest."""
         return [{"name": _name(path), "mountPath": mount} for mount, (path, _kind) in self.directories.items()]
 
 
@@ -64,7 +66,7 @@ HOOKS = Contract(
     name="hooks",
     script=f"{_HOOKS}/pre-install.sh",
     root="",
-    # The operator runs these in every image of a hook.
+    # The operator runs these in the image of every hook.
     commands={
         "pre_install": ["/bin/sh", "-c", f"/{_HOOKS}/pre-install.sh"],
         "post_uninstall": ["/bin/sh", "-c", f"/{_HOOKS}/post-uninstall.sh"],
@@ -112,12 +114,12 @@ CONTRACTS = (
 
 
 def by_name(name: str) -> Contract | None:
-    """Return the contract that was recognised when a payload was kept; None: it is a stranger's."""
+    """Return the contract that was recognised when a payload was kept; None for an installer that nobody here knows."""
     return next((contract for contract in CONTRACTS if contract.name == name), None)
 
 
 def recognise(paths: t.Collection[str]) -> str:
-    """Return the name of the contract that an image follows, '' for none. ``paths`` are those of :func:`tells` in it."""
+    """Return the name of the contract that an image follows; '' for none. ``paths`` are what :func:`tells` returned for it."""
     return next(
         (
             contract.name
@@ -129,7 +131,7 @@ def recognise(paths: t.Collection[str]) -> str:
 
 
 def tells(path: str) -> str:
-    """Return which path of the table a member of an image shows to be there, '' for none."""
+    """Return the path of the table that a member of an image belongs to; '' for none."""
     for contract in CONTRACTS:
         for known in (contract.script, contract.root):
             if known and (path == known or path.startswith(f"{known}/")):
@@ -138,8 +140,9 @@ def tells(path: str) -> str:
 
 
 def pieces(text: str, known: t.Container[str]) -> t.Iterator[tuple[str, str]]:
-    """Split a value or an argument of a command as Kubernetes reads it: some text, and the variable of which the value follows it
-    ('' at the end). ``$(NAME)`` stands for a ``known`` variable, and ``$$`` for a dollar sign.
+    """Split a value, or an argument of a command, as Kubernetes reads it. Yields pairs of a text and the variable after it.
+
+    The variable is '' at the end. ``$(NAME)`` stands for a ``known`` variable, and ``$$`` for a dollar sign.
     """
     position, plain = 0, ""
     for match in _REFERENCE.finditer(text):
@@ -154,5 +157,5 @@ def pieces(text: str, known: t.Container[str]) -> t.Iterator[tuple[str, str]]:
 
 
 def expanded(text: str, variables: t.Mapping[str, str]) -> str:
-    """Return a value or an argument of a command as Kubernetes hands it to a container: with each known ``$(NAME)`` replaced."""
+    """Return a value, or an argument of a command, as Kubernetes gives it to a container: each known ``$(NAME)`` is replaced."""
     return "".join(plain + variables.get(name, "") for plain, name in pieces(text, variables))

@@ -2,8 +2,10 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""Whole images that stay on the node while their installer may be needed: their layers as they were stored, verified while
-they are written, from which each command gets a fresh root file system.
+"""Whole images that stay on the node as long as their installer may be needed.
+
+Their layers stay as they were stored, verified while they are written. Each command gets a fresh root file system made of them
+(``_installer.rootfs``).
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
 
 
 class Kept:
-    """A kept image, as a source of its own layers."""
+    """A kept image. It is a source of layers: see ``_payload.tarball.Source``."""
 
     def __init__(self, directory: str, record: t.Mapping[str, t.Any]) -> None:
         self.path = directory
@@ -57,22 +59,22 @@ class Kept:
 
     @property
     def contract_name(self) -> str:
-        """Return which installer it brings; '' for one that nobody knows."""
+        """Return the name of its installer's contract; '' for an installer that nobody here knows."""
         return str(self._record["contract"])
 
     @property
     def contract(self) -> contracts.Contract | None:
-        """Return how its installer is run, as far as that is known."""
+        """Return its installer's contract; None for an installer that nobody here knows."""
         return contracts.by_name(self.contract_name)
 
 
 def directory_of(state: State, digest: str) -> str:
-    """Return where an image is kept: not where the artifacts of the same payload are recorded."""
+    """Return where an image is kept. The staged artifacts of the same payload are recorded elsewhere."""
     return f"{state.payload(digest)}-image"
 
 
 def find(state: State, digest: str) -> Kept | None:
-    """Return the kept image with this among its digests."""
+    """Return the kept image that has this digest among its own; None where there is none."""
     for name in os.listdir(state.payloads) if os.path.isdir(state.payloads) else ():
         directory = os.path.join(state.payloads, name)
         record = files.read_json(os.path.join(directory, "payload.json"))
@@ -84,7 +86,7 @@ def find(state: State, digest: str) -> Kept | None:
 def keep(
     state: State, source: Source, image: Image, reference: str, limits: Limits, progress: t.Callable[[int], None]
 ) -> Kept:
-    """Keep an image. It is recorded when all of its layers are verified; the caller removes what a failure leaves."""
+    """Keep an image. It is recorded once all its layers are verified. The caller removes what a failure leaves."""
     directory = directory_of(state, image.digest)
     state.create()
     files.make_directories(directory, mode=0o700)
@@ -109,7 +111,7 @@ def keep(
         "directory": image.directory,
         "layers": [asdict(layer) for layer in copying.layers],
         "contract": contracts.recognise(found),
-        # What _payloads knows of payloads of its own kind: nothing is staged, and an installation does not end it.
+        # _run.staged reads these two of every record: nothing is staged here, and an installation does not remove the image.
         "staged": "",
         "keep": True,
     }
@@ -118,7 +120,7 @@ def keep(
 
 
 class _Copying:
-    """A source whose layers are written to a directory while they are read."""
+    """A source that writes its layers to a directory while they are read."""
 
     def __init__(self, source: Source, directory: str) -> None:
         self.title = source.title
@@ -136,7 +138,7 @@ class _Copying:
 
 
 class _Copied:
-    """A stream that is written to a file while it is read."""
+    """A stream that writes to a file what is read from it."""
 
     def __init__(self, stream: t.IO[bytes], target: t.IO[bytes]) -> None:
         self._stream = stream

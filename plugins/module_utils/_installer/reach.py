@@ -2,9 +2,9 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""Which places of a node a payload's command answers for: what changes there while it is at work counts as changed by it.
+"""The places of a node that a payload's command answers for: whatever changes there while it runs counts as changed by it.
 
-Who has written is not known, so no place is among them in which others write and to which the command has no access.
+Nobody can tell who wrote to a file. So a place where others write is left out if the command has no access to it.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._i
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import places
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layouts
 
-#: Where an admin's units are. The node's systemd writes there, too, for a command that tells it to enable a unit.
+#: The directory of an admin's units. The node's systemd also writes there, when a command has it enable a unit.
 UNITS = places.UNITS
-#: Where only payloads are.
+#: Only payloads are in these.
 _PREFIXES = tuple(layout.prefix for layout in layouts.LAYOUTS)
-#: Where programs of others are as well.
+#: Others have programs in these, too.
 _SHARED = ("/usr/local/bin",)
-#: Volumes in these are recorded. All of one of them, as all of the node, is too much: others write there, and it may be of any size.
+#: Volumes below these are recorded. A volume that is all of one of them, or all of the node, is not: others write there, and it can
+#: have any size.
 _INSTALLED = ("/etc/", "/opt/", "/usr/local/")
 
 
 def recorded(driver: Driver, binds: t.Iterable[Bind]) -> list[str]:
-    """Return the paths that are recorded before a command with these volumes is run, with all that is in them."""
+    """Return the paths to record, with all that is below them, before a command with these volumes is run."""
     writable = [bind.source for bind in binds if not bind.read_only]
     volumes = [path for path in writable if path.startswith(_INSTALLED) and f"{path.rstrip('/')}/" not in _INSTALLED]
     shared = [path for path in _SHARED if any(f"{path}/".startswith(f"{source.rstrip('/')}/") for source in writable)]

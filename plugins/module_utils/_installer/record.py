@@ -2,10 +2,11 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""What a node's directories hold before somebody else's program changes them: to say afterwards what it did, and to undo it.
+"""A record of directories before somebody else's program changes them: to say afterwards what it did, and to undo it.
 
 A record is a directory of ours with an index and a copy of everything. An entry says what stands at a path: ``type`` (file, link,
-directory, other), ``mode``, ``uid``, ``gid``, of files ``size``, ``mtime_ns``, ``ctime_ns`` and ``inode``, of links ``target``.
+directory, other), ``mode``, ``uid``, ``gid``; for files also ``size``, ``mtime_ns``, ``ctime_ns`` and ``inode``; for links
+``target``.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
 
 RecordEntry = t.Dict[str, t.Any]
 Index = t.Dict[str, RecordEntry]
-#: By path: what stood there before and what stands there now; None: nothing.
+#: Maps each path to what stood there before, and what stands there now; None for nothing.
 Changes = t.Dict[str, t.Tuple[t.Optional[RecordEntry], t.Optional[RecordEntry]]]
 
 SCHEMA = 1
-#: The index of the version before does not say its schema.
+#: An index of the version before has no schema.
 _UNDERSTOOD = (SCHEMA, None)
-#: Files up to this size are compared by their bytes, too: configuration files are written again and again.
+#: Files up to this size, in bytes, are compared by content, too: programs often write the same configuration file again.
 _SMALL = 1 << 20
-#: What tells that nobody has written to a file meanwhile.
+#: When these are the same, nobody has written to the file meanwhile.
 _UNTOUCHED = ("mtime_ns", "ctime_ns", "inode")
 _TYPES = {stat.S_IFREG: "file", stat.S_IFLNK: "link", stat.S_IFDIR: "directory"}
 
@@ -63,7 +64,7 @@ def _index_path(store: str) -> str:
 
 
 def entry_at(path: str) -> RecordEntry | None:
-    """Return what stands at a path, None for nothing."""
+    """Return the entry for what stands at a path; None for nothing."""
     try:
         found = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -77,7 +78,7 @@ def entry_at(path: str) -> RecordEntry | None:
 
 
 def index(roots: t.Iterable[str], excluded: t.Collection[str] = ()) -> Index:
-    """Return all that stands at and below some directories; ``excluded`` paths are none of it."""
+    """Return the entries for all that stands at and below some paths, without the ``excluded`` ones and all below them."""
     found: Index = {}
     waiting = list(roots)
     while waiting:
@@ -91,15 +92,16 @@ def index(roots: t.Iterable[str], excluded: t.Collection[str] = ()) -> Index:
 
 
 def take(store: str, roots: t.Collection[str], excluded: t.Collection[str] = ()) -> None:
-    """Record what stands at and below some paths in ``store``, durably. Links on the way to them are followed; of a path that is a
-    link itself, that is recorded, too. Raises a refusal when there is no room for the copy.
+    """Record what stands at and below some paths, durably, in ``store``. Raises a refusal when there is no room for the copy.
+
+    Links on the way to a path are followed. If the path itself is a link, both the link and its target are recorded.
     """
     links = [os.path.join(os.path.realpath(os.path.dirname(root)), os.path.basename(root)) for root in roots]
     roots = outermost([*map(os.path.realpath, roots), *links])
     found = index(roots, excluded)
     files.remove_tree(store)
     files.make_directories(store, mode=0o700)
-    # Guest images have holes, which the copies have, too.
+    # Blocks, not sizes: guest images have holes, and so have their copies.
     needed = sum(os.lstat(path).st_blocks * 512 for path, entry in found.items() if entry["type"] == "file")
     files.require_room(store, needed, "a copy of what the installer may change")
     present = [root for root in roots if root in found]
@@ -110,7 +112,7 @@ def take(store: str, roots: t.Collection[str], excluded: t.Collection[str] = ())
 
 
 def outermost(paths: t.Iterable[str]) -> list[str]:
-    """Return those of some directories that are in none of the others."""
+    """Return the directories that are in none of the others."""
     found: list[str] = []
     for path in sorted(set(paths)):
         if not any(path.startswith(f"{other.rstrip('/')}/") for other in found):
@@ -119,12 +121,12 @@ def outermost(paths: t.Iterable[str]) -> list[str]:
 
 
 def saved(store: str, path: str) -> str:
-    """Return where a record has its copy of a path."""
+    """Return where the record in ``store`` has its copy of a path."""
     return f"{store}/copy{path}"
 
 
 def changes(store: str) -> Changes:
-    """Return what differs from the record now; nothing where none was taken."""
+    """Return what differs from the record now; nothing where no record was taken."""
     record = Recorded.find(store)
     if record is None:
         return {}
@@ -137,7 +139,7 @@ def changes(store: str) -> Changes:
 
 
 def same(old: RecordEntry | None, new: RecordEntry | None, copy: str, path: str) -> bool:
-    """Tell whether two entries stand for the same thing; the bytes of files are compared only where somebody wrote to them."""
+    """Tell whether two entries stand for the same thing. Files are compared by content only if somebody wrote to them."""
     if old is None or new is None:
         return old is new
     if any(old.get(key) != new.get(key) for key in ("type", "mode", "uid", "gid", "size", "target")):
@@ -148,13 +150,14 @@ def same(old: RecordEntry | None, new: RecordEntry | None, copy: str, path: str)
 
 
 def seen(store: str) -> dict[str, RecordEntry | None]:
-    """Return what stands now where something differs from the record."""
+    """Return the entries of now for all paths that differ from the record."""
     return {path: after for path, (_before, after) in changes(store).items()}
 
 
 def restore(store: str, seen: t.Mapping[str, RecordEntry | None]) -> tuple[list[str], list[str]]:
-    """Put back all that a record says, but for files that are no longer as they were ``seen`` when this began: somebody else
-    has changed them. May be repeated. Returns the paths that were put back, and those that were not.
+    """Put back what the record holds. May be repeated. Returns the paths that were put back, and those that were not.
+
+    A file is not put back if it differs from what was ``seen`` when the rollback began: somebody else has changed it since.
     """
     changed = changes(store)
     kept = [path for path, (_before, now) in changed.items() if _is_mended(path, seen.get(path), now)]
@@ -164,19 +167,19 @@ def restore(store: str, seen: t.Mapping[str, RecordEntry | None]) -> tuple[list[
 
 
 def _is_mended(path: str, seen: RecordEntry | None, now: RecordEntry | None) -> bool:
-    # What is missing, and directories, can be half of our own work.
+    # A missing path or a directory may be the result of a rollback that was interrupted, not of somebody else's change.
     if now is None or now["type"] == "directory" or path.endswith(files.TEMPORARY):
         return False
     return not untouched(path, seen, now)
 
 
 def put_back(wanted: t.Mapping[str, RecordEntry | None], copy_of: t.Callable[[str], str]) -> None:
-    """Bring paths back to what stood there, durably; None: nothing. First goes what is too much, which also makes room."""
+    """Bring each path back to what stood there (None: nothing), durably. Removing comes first, because it makes room."""
     for path in sorted(wanted, reverse=True):
         found, before = entry_at(path), wanted[path]
         if found is not None and (before is None or before["type"] != found["type"]):
             if found["type"] == "directory":
-                # What is in it and none of ours to remove keeps it.
+                # It stays if there is something in it that is not ours to remove.
                 files.remove_empty_directories([path])
             else:
                 files.remove_file(path)
@@ -197,8 +200,10 @@ def put_back(wanted: t.Mapping[str, RecordEntry | None], copy_of: t.Callable[[st
 
 
 def merge(left: Left, changed: Changes, is_as_before: t.Callable[[str, Difference], bool]) -> Left:
-    """Return what differs from the very beginning, after one more command: ``left`` of the commands before it, and what that
-    one has ``changed``. What it has brought back is left no more.
+    """Return what differs from the node before the first command, after one more command.
+
+    ``left`` is what the commands before have left, ``changed`` what this one has changed. A path that it has brought back to what
+    it was is no longer left.
     """
     result = dict(left)
     for path, (before, after) in changed.items():
@@ -216,27 +221,27 @@ def merge(left: Left, changed: Changes, is_as_before: t.Callable[[str, Differenc
 
 
 def signed(path: str, entry: RecordEntry | None) -> RecordEntry | None:
-    """Return an entry that a later look can be compared with, also after somebody wrote the same bytes again."""
+    """Return an entry with a digest where one is cheap, so that a file counts as the same after the same bytes were written again."""
     if entry is None or entry["type"] != "file" or entry["size"] > _SMALL:
         return entry
     return {**entry, "digest": files.sha256_file(path)}
 
 
 def touched(left: Left) -> set[str]:
-    """Return the paths that are no longer as they were last seen."""
+    """Return the paths that are no longer as the last command left them."""
     return {path for path, item in left.items() if not untouched(path, item["after"], entry_at(path))}
 
 
 def edited(left: Left) -> set[str]:
-    """Return the paths that are somebody else's by now: changed by them, since or before the last command."""
+    """Return the paths that somebody else has changed, before or after the last command: they are theirs now."""
     return touched(left) | {path for path, item in left.items() if item["edited"]}
 
 
 def untouched(path: str, after: RecordEntry | None, now: RecordEntry | None) -> bool:
-    """Tell whether what stands at a path now is what was last seen there."""
+    """Tell whether ``now``, the entry at a path, is still what the last command left there (``after``)."""
     if after is None or now is None:
         return after is now
-    # A link that was added to a file, or a label that was set, changes nothing that counts.
+    # A hard link or a label that somebody added changes the ctime, but nothing that counts.
     keys = {*after, *now} - {"ctime_ns", "digest"}
     different = {key for key in keys if after.get(key) != now.get(key)}
     if not different or different - {"mtime_ns", "inode"} or "digest" not in after:
@@ -245,7 +250,7 @@ def untouched(path: str, after: RecordEntry | None, now: RecordEntry | None) -> 
 
 
 def _copy(what: t.Sequence[str], target: str) -> None:
-    """Copy with all that the system knows of files: attributes, holes, labels."""
+    """Copy paths with everything that the system knows of files: attributes, holes, labels."""
     if what[0] == "--parents":
         files.make_directories(target, mode=0o700)
     done = process.run(["cp", "--archive", "--reflink=auto", *what, target], timeout=3600)

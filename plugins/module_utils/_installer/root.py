@@ -2,7 +2,10 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""The root file system of one command of a payload: the image's own, and what the command finds in it beside that."""
+"""The root file system of one command of a payload: the image's own, and what is added for the command.
+
+Added are mount points, the node's resolv.conf and hosts, and kubectl: none, a stub, or a kubeconfig for the image's own.
+"""
 
 from __future__ import annotations
 
@@ -33,11 +36,11 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._n
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.progress import Progress
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload.layers import Limits
 
-#: What a container runtime sets.
+#: The variables that a container runtime sets.
 _DEFAULTS = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root")
 _KUBECONFIG = "/run/confidential-containers.kubeconfig"
 
-# Answers the questions that installers of the contract ask, and says on stderr what it does not do.
+# It answers what the known installers ask, and says on stderr that nothing else was done.
 _STUB = """\
 #!/bin/sh
 case "$*" in
@@ -49,7 +52,7 @@ echo "kubectl (stub of confidential_containers.runtime): nothing was done about:
 
 
 def prepared(root: str, kept: Kept, command: Command, engine: Engine, binds: t.Sequence[Bind]) -> service.Program:
-    """Make the command's root file system in ``root``, and return what to start in it."""
+    """Make the command's root file system in ``root``, and return the program to start in it."""
     remove_tree(root)
     make_directories(root, mode=0o755)
     (image,) = kept.images()
@@ -96,19 +99,19 @@ def _program(root: str, name: str, places: t.Sequence[str], binds: t.Sequence[Bi
 
 
 def _mounted(path: str, binds: t.Iterable[Bind]) -> str:
-    """Return where on the node a path is that a volume brings into the root, '' for none."""
+    """Return the node's path for a path in the root that a volume brings; '' when no volume brings it."""
     found = [bind for bind in binds if path.startswith(f"{bind.target}/")]
     bind = max(found, key=lambda bind: len(bind.target)) if found else None
     return bind.source + path[len(bind.target) :] if bind else ""
 
 
 def _stub(root: str, places: t.Sequence[str], binds: t.Sequence[Bind], engine: Engine) -> None:
-    """Put a kubectl that does nothing in the place of each one that the command would find."""
-    # One that a volume brings is the node's: it is not for us to replace.
+    """Replace each kubectl that the command would find by one that does nothing."""
+    # A kubectl that a volume brings is the node's own: it must not be replaced.
     paths = [path for path in (f"{place}/kubectl" for place in places) if not _mounted(path, binds)]
     present = [path for path in paths if os.path.lexists(rootfs.resolve(root, path))]
     for path in present or paths[:1]:
-        # Where it is a link, what it leads to may be more than a kubectl.
+        # If it is a link, replace the link and not its target, which may be more than a kubectl.
         place = os.path.join(rootfs.resolve(root, os.path.dirname(path)), os.path.basename(path))
         remove_file(place)
         make_directories(os.path.dirname(place))

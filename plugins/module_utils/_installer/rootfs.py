@@ -4,9 +4,9 @@
 
 """From an image's layers to a root file system, in which the payload's own installer runs.
 
-It becomes what a container runtime makes of the layers: whatever leads out of the root, by a link or by a name, leads back into
-it. Devices, FIFOs, sockets, setuid and setgid bits and extended attributes are left out: they serve no installer that runs as
-root. Where artifacts are checked name by name (``_payload.extract``), here nearly everything is allowed, because nothing can get out.
+The result is what a container runtime makes of the layers: a link or a name that would lead out of the root leads back into it.
+Devices, FIFOs, sockets, setuid and setgid bits and extended attributes are left out, because an installer that runs as root does
+not need them. ``_payload.extract`` checks artifacts name by name; here nearly every name is allowed, because nothing can get out.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _BLOCK = streams.BLOCK
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 
-#: Steps from the root to a path, those that links add included: what is longer is a loop of links, or meant to do harm.
+#: The most steps from the root to a path, with those that links add. A longer path is a loop of links, or meant to do harm.
 _STEPS = 256
-#: PATH_MAX
+#: The most bytes of a path: the kernel's PATH_MAX.
 _LONGEST = 4096
-#: Of user and group ids. The last one means "leave it as it is" to chown.
+#: The ids of users and groups. The last 32-bit number is none: it tells chown to leave the id as it is.
 _IDS = range((1 << 32) - 1)
 
-#: What the kernel has against a member that no file system could take.
+#: Errors of the kernel for a member that no file system could take.
 _IMPOSSIBLE = {
     errno.ENAMETOOLONG: "a name or a link's target that is too long",
     errno.ELOOP: f"more than {_STEPS} directories and links to its place",
@@ -57,8 +57,8 @@ def unpack(
 ) -> None:
     """Read every layer of ``image``, check it, and write the whole to the empty directory ``destination``.
 
-    Nobody else may have access to the destination meanwhile: it belongs into a directory of root's alone. The caller removes it
-    when this raises. ``progress`` is told how many bytes of the layers, as they are stored, have been read.
+    Nobody else may have access to the destination meanwhile, so it must be in a directory that only root can enter. The caller
+    removes it when this raises. ``progress`` gets the number of bytes read so far of the layers, as they are stored.
     """
     limits = limits or Limits()
     layers = Layers(source, image, limits, progress, _EXPECTED)
@@ -69,7 +69,10 @@ def unpack(
 
 
 def resolve(root: str, path: str) -> str:
-    """Return the place on the node of a path in a root file system, its links followed as they are in there; it need not exist."""
+    """Return the node's path for a path in a root file system. Links are followed as a process in that root follows them.
+
+    The path need not exist.
+    """
     try:
         return _on_node(root, _follow(root, path))
     except OSError as error:
@@ -81,7 +84,7 @@ def resolve(root: str, path: str) -> str:
 
 
 def make_mount_point(root: str, path: str, directory: bool) -> str:
-    """Have a directory or a file to mount something over, and return its place on the node."""
+    """Make sure that a directory or a file is there to mount something over it, and return its path on the node."""
     place = resolve(root, path)
     try:
         files.make_directories(place if directory else os.path.dirname(place))
@@ -105,9 +108,9 @@ def _on_node(root: str, path: str) -> str:
 
 
 def _follow(root: str, path: str) -> str:
-    """Return where a path in the root leads to, relative to the root and without links; it need not exist.
+    """Return where a path in the root leads, relative to the root and without links. It need not exist.
 
-    As in a container: an absolute link starts at the root again, and there is nothing above the root.
+    As in a container, an absolute link starts at the root again, and there is nothing above the root.
     """
     done: list[str] = []
     rest = path.split("/")[::-1]
@@ -143,11 +146,11 @@ class _Unpacker:
     def __init__(self, layers: Layers, root: str, directories: int) -> None:
         self._layers = layers
         self._root = root
-        #: How many may still be made for members that come without theirs.
+        #: How many directories may still be made for members that come without their parents.
         self._directories = directories
-        #: What the layer that is being read has brought, by its real path, with all that is above it.
+        #: The real paths that the current layer has brought, and all their parents.
         self._brought: set[str] = set()
-        #: Directories as members call them → their real paths. They are there, and brought by this layer.
+        #: Maps a directory's name in members to its real path. These directories exist, and the current layer has brought them.
         self._places: dict[str, str] = {}
         self._owners = os.geteuid() == 0
 
@@ -160,7 +163,7 @@ class _Unpacker:
         """Take a member over."""
         path = self._inside(member, member.name)
         if not path:
-            # The root itself: its mode is ours.
+            # This is the root itself. Its mode stays the one that we gave it.
             if not member.isdir():
                 raise self._layers.hostile(member.name, "no name")
             return
@@ -187,18 +190,18 @@ class _Unpacker:
                 raise self._layers.hostile(member.name, "a name or a link's target that is not UTF-8") from error
             if "\0" in text:
                 raise self._layers.hostile(member.name, "a NUL in its name or its link's target")
-        # As runtimes do: an absolute name is one below the root, and what stays inside may climb.
+        # As in container runtimes, an absolute name starts at the root, and a name may climb if it stays inside.
         path = posixpath.normpath(name.lstrip("/"))
         if path == ".." or path.startswith("../"):
             raise self._layers.hostile(member.name, "a name that climbs out of the root")
         return "" if path == "." else path
 
     def _directory(self, name: str, member: tarfile.TarInfo) -> str:
-        """Return the real path of the directory in which a member lies. It is made if it is missing."""
+        """Return the real path of a member's directory, which is made if it is missing."""
         place = self._places.get(name)
         if place is None:
             place = _follow(self._root, name)
-            # Each name can ask for many of them, and the archive's members do not count them.
+            # One name can need many directories, which the limit on the archive's members does not count.
             self._directories -= len(files.missing_directories(_on_node(self._root, place)))
             if self._directories < 0:
                 raise self._layers.too_large(member.name, "more directories than members are allowed")
@@ -211,7 +214,7 @@ class _Unpacker:
         return place
 
     def _whiteout(self, directory: str, name: str, member: tarfile.TarInfo) -> None:
-        """Hide what lower layers have: one entry, or the whole content of an opaque directory."""
+        """Remove what lower layers brought: one entry, or the whole content of an opaque directory."""
         place = _follow(self._root, directory)
         hidden = name[len(_WHITEOUT) :]
         if name == _OPAQUE:
@@ -224,7 +227,7 @@ class _Unpacker:
             self._hide(posixpath.join(place, hidden))
 
     def _hide(self, path: str) -> None:
-        """Remove what lower layers have brought. What this layer itself has stays, wherever its whiteouts stand."""
+        """Remove what lower layers brought to a path. What this layer brought stays, in whatever order its members come."""
         place = _on_node(self._root, path)
         if path not in self._brought:
             self._remove(place)
@@ -233,7 +236,7 @@ class _Unpacker:
                 self._hide(posixpath.join(path, name))
 
     def _remove(self, place: str) -> None:
-        """Remove what is there, if there is anything."""
+        """Remove whatever is at a place, if there is anything."""
         try:
             found = os.lstat(place).st_mode
         except (FileNotFoundError, NotADirectoryError):
@@ -243,7 +246,7 @@ class _Unpacker:
         else:
             os.unlink(place)
         if not stat.S_ISREG(found):
-            # It was one of them, or a link to one of them.
+            # It may have been one of these directories, or a link to one.
             self._places.clear()
 
     def _entry(self, path: str, member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
@@ -264,7 +267,7 @@ class _Unpacker:
             self._link(place, member)
         elif member.islnk():
             self._hard_link(place, member)
-        elif not member.isdev():  # devices and FIFOs hide what was there, and are not made
+        elif not member.isdev():  # a device or a FIFO replaces what was there, but is not made
             raise self._layers.hostile(member.name, f"a member of type {member.type!r}, which nobody knows")
 
     def _own_directory(self, place: str, member: tarfile.TarInfo) -> None:

@@ -4,10 +4,10 @@
 
 """One command of a payload, in a root file system of its own, as a service of the node's systemd.
 
-It runs as the operator runs it: as root, with all capabilities, in the node's own process and network namespaces. Both ways
-to reach the node's systemd work: ``nsenter -t 1``, and ``systemctl`` over the bus. The latter has to be told that this root is
-no chroot in which there is nothing to do (it would say so and exit with 0), and to take the bus, because the contract mounts
-that and not systemd's private socket.
+It runs as the operator runs it: as root, with all capabilities, in the node's own process and network namespaces. Both ways to
+reach the node's systemd work: ``nsenter -t 1``, and ``systemctl`` over the bus. systemctl needs two settings for that. Without
+the first, it takes this root for a chroot, does nothing and exits with 0. Without the second, it looks for systemd's private
+socket, but contracts mount only the bus.
 """
 
 from __future__ import annotations
@@ -31,21 +31,20 @@ NAME = "confidential-containers-installer.service"
 _IDENTIFIER = "confidential-containers-installer"
 _PATH = f"/run/systemd/system/{NAME}"
 _ENVIRONMENT = places.ENVIRONMENT
-#: What makes systemctl work in another root.
+#: The two settings with which systemctl works in another root.
 _SYSTEMCTL = {"SYSTEMD_IGNORE_CHROOT": "1", "SYSTEMCTL_FORCE_BUS": "1"}
-#: Commands that wait for nothing: the script in which one runs has done its work.
+#: Commands that wait for nothing. A script that runs one has done its work.
 _IDLE = (["sleep", "infinity"], ["sleep", "inf"], ["tail", "-f", "/dev/null"])
-#: Names of variables whose values are not repeated.
+#: Names of variables whose values are secrets, and never shown.
 _SECRET = re.compile(
     r"(?i)passw|passphrase|secret|token|credential|basicauth|(?:api|private|access|ssh|ssl|tls)_?key"
     r"|(?:^|_)(?:(?:db)?pass|pwd|auth|authorization|cookie|keys?)(?:_|$)"
 )
 _USER = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^/\s\"']+@")
-#: What systemd takes for the name of a variable.
+#: The names that systemd accepts for a variable.
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
-# Type=exec: a start that fails because the program is not there says so. What the script has forked ends with it, as in a
-# container.
+# With Type=exec, the start itself fails when the program is missing. What the script has forked ends with it, as in a container.
 _UNIT = """\
 # Written by Ansible (confidential_containers.runtime) while a payload's own installer runs; gone afterwards.
 [Unit]
@@ -71,9 +70,9 @@ TimeoutStopSec=10
 
 @dataclass(frozen=True)
 class Program:
-    """``argv`` begins with an absolute path inside of ``root``, as ``directory`` is one; ``binds`` are lines of a unit.
+    """A program to start. ``argv[0]`` and ``directory`` are absolute paths inside of ``root``; ``binds`` are lines of a unit.
 
-    ``argv`` is written as Kubernetes writes it: ``$(NAME)`` stands for the value of a variable that is ``known``.
+    ``argv`` is in Kubernetes' notation: ``$(NAME)`` stands for the value of a variable that is ``known``.
     """
 
     argv: t.Sequence[str]
@@ -86,7 +85,7 @@ class Program:
 
 @dataclass(frozen=True)
 class Running:
-    """What systemd says of a command: does it still run, its exit ``status``, and in words how it ended."""
+    """What systemd says of a command: whether it is ``alive``, its exit ``status``, and systemd's word for how it ended."""
 
     alive: bool
     status: int
@@ -107,7 +106,7 @@ def unit(program: Program) -> str:
 
 
 def environment(variables: t.Mapping[str, str]) -> str:
-    """Return variables as a file that systemd reads. Not as lines of the unit: those are shown to everybody who asks."""
+    """Return variables as a file that systemd reads. They are no lines of the unit, because everybody may ask for those."""
     for name, value in variables.items():
         if not VARIABLE.fullmatch(name) or "\0" in value:
             raise Refusal(
@@ -122,7 +121,7 @@ def environment(variables: t.Mapping[str, str]) -> str:
 
 
 def start(program: Program) -> str:
-    """Start a command, and return what systemd calls this start of it."""
+    """Start a command, and return systemd's id of this start (its invocation)."""
     files.make_directories(os.path.dirname(_ENVIRONMENT), mode=0o700)
     text = environment({**program.environment, **_SYSTEMCTL})
     files.write_atomically(_ENVIRONMENT, text.encode(), mode=0o600)
@@ -142,11 +141,11 @@ def start(program: Program) -> str:
 
 
 def running() -> Running:
-    """Return what the command is doing."""
+    """Ask systemd what the command is doing."""
     names = ("ActiveState", "SubState", "ExecMainStatus", "Result", "InvocationID")
     shown = process.run(["systemctl", "show", f"--property={','.join(names)}", "--", NAME])
     found = dict(line.partition("=")[::2] for line in shown.stdout.splitlines())
-    # Without an answer, nothing is known; systemd itself may be busy.
+    # Without an answer, the command counts as alive: systemd itself may be busy.
     alive = not (found.get("ActiveState") in ("inactive", "failed") or found.get("SubState") == "exited")
     status = found.get("ExecMainStatus", "")
     return Running(
@@ -155,12 +154,15 @@ def running() -> Running:
 
 
 def is_idle() -> bool:
-    """Tell whether the command only waits for its own end: installers of a DaemonSet never exit, or they would be run again."""
+    """Tell whether the command has done its work and only waits.
+
+    Installers are made for a DaemonSet, which starts them again when they exit. So they never exit.
+    """
     return any(words[-len(idle) :] == idle for words in _processes() for idle in _IDLE)
 
 
 def _processes() -> t.Iterator[list[str]]:
-    """Return the command lines of the service's processes, programs without their directories."""
+    """Yield the command line of each process of the service, the program without its directory."""
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as stream:
@@ -169,15 +171,15 @@ def _processes() -> t.Iterator[list[str]]:
             with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as stream:
                 words = stream.read().split("\0")[:-1]
         except OSError:
-            continue  # it has ended
+            continue  # the process has ended meanwhile
         yield [os.path.basename(word) for word in words[:1]] + words[1:]
 
 
 def output(invocation: str, since: float, lines: int = 200) -> list[str]:
-    """Return the last lines that the command, started after ``since`` (seconds since the epoch), has written so far."""
-    process.run(["journalctl", "--sync"])  # what was written last may still be on its way
+    """Return the last lines that the command has written so far. It was started after ``since``, in seconds since the epoch."""
+    process.run(["journalctl", "--sync"])  # the last lines may still be on their way to the journal
     options = ["--output=cat", "--no-pager", "--quiet", f"--lines={lines}", f"--since=@{since:.6f}"]
-    # On a busy node the last words come when their process has ended and journald cannot tell any more which service it was of.
+    # On a busy node, the last lines can arrive after their process has ended. Then journald no longer knows its service.
     shown = process.run(
         ["journalctl", *options, f"_SYSTEMD_INVOCATION_ID={invocation}", "+", f"SYSLOG_IDENTIFIER={_IDENTIFIER}"]
     )
@@ -190,13 +192,13 @@ def masked(lines: t.Iterable[str], variables: t.Mapping[str, str]) -> list[str]:
     """
     values = [value for name, value in variables.items() if _SECRET.search(name)]
     secrets = {line for value in values for line in value.splitlines() if len(line) > 3}
-    # Where one secret is a part of another one, nothing of that is to stay.
+    # If one secret is a part of another one, the longer one must go first, or its rest would stay.
     found = re.compile("|".join(map(re.escape, sorted(secrets, key=len, reverse=True))) or r"(?!)")
     return [_USER.sub("\\g<1>…@", found.sub("…", line)) for line in lines]
 
 
 def remove() -> None:
-    """End the command, whatever it is doing, and leave nothing of it. May be repeated."""
+    """Stop the command, whatever it is doing, and remove its unit. May be repeated."""
     if not (os.path.lexists(_PATH) or os.path.lexists(_ENVIRONMENT)):
         return
     process.run(["systemctl", "stop", "--", NAME], timeout=60)
@@ -214,8 +216,10 @@ def remove() -> None:
 
 
 def _argument(word: str, known: t.Collection[str]) -> str:
-    """Return one argument in systemd's notation. A variable's value is put in by systemd in the process that it starts, as it is
-    and never as more than one argument: everybody who asks systemd for the unit sees the name.
+    """Return one argument in systemd's notation.
+
+    A variable stays a name here. systemd puts its value in when it starts the process, unchanged and always within this one
+    argument. So whoever asks systemd for the unit sees only the name.
     """
     pieces = contracts.pieces(word, known)
     return '"' + "".join(_escaped(plain) + (f"${{{name}}}" if name else "") for plain, name in pieces) + '"'

@@ -2,10 +2,10 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""A payload's own commands, with the safety of a transaction around programs that know of none: record → run → probe → note the
-difference, or put everything back.
+"""A payload's own commands, each in a transaction that the command itself knows nothing of.
 
-What :func:`roll_back` needs is the journal's ``CommandUndo``; what was done is the receipt's ``Installer``.
+The steps are: record → run → probe → note the difference, or put everything back. What :func:`roll_back` needs is
+``CommandUndo`` in the journal (``_run.journal``). What commands have done is ``Installer`` in the receipt (``_run.receipt``).
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
 
-#: Units that a command may install.
+#: The files of units that a command may install.
 _UNIT = re.compile(rf"{reach.UNITS}/[^/]+\.(service|socket|timer|path)")
 
 
 def is_done(receipt: Receipt, command: Command, driver: Driver) -> bool:
-    """Tell whether there is nothing to do: the command was run like that, and what it made is there, configured and served."""
+    """Tell whether there is nothing to do: the same command was run, and what it made is there, configured and served."""
     done = receipt.installer.done.get(command.name)
     if done is None or done.fingerprint != command.fingerprint:
         return False
@@ -79,7 +79,7 @@ def is_done(receipt: Receipt, command: Command, driver: Driver) -> bool:
 
 
 def check(state: State, driver: Driver, command: Command, ignore_pods: bool) -> list[volumes.Bind]:
-    """Refuse what cannot be run; nothing is changed. Returns what is to be mounted."""
+    """Refuse a command that cannot be run. Nothing is changed. Returns what is to be mounted for it."""
     receipt = state.receipt()
     if command.name == "install" and (receipt.tree or receipt.edits):
         raise Refusal(
@@ -89,7 +89,7 @@ def check(state: State, driver: Driver, command: Command, ignore_pods: bool) -> 
         )
     binds = volumes.bound(command.volumes, command.mounts, _working(state))
     volumes.missing(binds)
-    # Without a CRI there is nobody to ask, and no pod.
+    # Without a CRI there are no pods, and nobody to ask.
     if driver.served() and command.name == "uninstall":
         pods.refuse(driver, set(receipt.handlers), ignore_pods)
     if command.kubectl not in ("none", "stub"):
@@ -98,7 +98,7 @@ def check(state: State, driver: Driver, command: Command, ignore_pods: bool) -> 
 
 
 def _check_kubeconfig(path: str) -> None:
-    """Refuse what is no kubeconfig on the node, each kind with its own reason."""
+    """Refuse a path at which no kubeconfig can be on the node. The refusal gives the reason."""
     expected = "none, stub or the path of a kubeconfig on the node in coco_installer_kubectl"
     if not os.path.isabs(path):
         raise Refusal(expected, path, "Write one of these words, or a path that begins with /.")
@@ -112,7 +112,7 @@ def _check_kubeconfig(path: str) -> None:
 def carry_out(
     state: State, journal: Journal, driver: Driver, plain: t.Mapping[str, t.Any], timeout: float, ignore_pods: bool
 ) -> CommandOutcome:
-    """Run one command. Returns with its work done and the engine serving, or raises with the node as before."""
+    """Run one command. Returns when its work is done and the engine serves, or raises when the node is as before."""
     command = Command(**plain)
     receipt = state.receipt()
     owned = set(receipt.handlers)
@@ -135,7 +135,7 @@ def carry_out(
     def result(outcome: CommandOutcome, changed: record.Changes) -> Receipt:
         return _receipt(state, receipt, kept, command, outcome, changed, driver.engine)
 
-    # What earlier commands have left changed counts, too, wherever that is.
+    # Paths that earlier commands have left changed are recorded, too, wherever they are.
     roots = [*reach.recorded(driver, binds), *receipt.installer.left]
     return _safely(state, journal, driver, roots, created, timeout, work, result)
 
@@ -143,7 +143,7 @@ def carry_out(
 def restore_left(
     state: State, journal: Journal, driver: Driver, plain: t.Mapping[str, t.Any], timeout: float, ignore_pods: bool
 ) -> CommandOutcome:
-    """Bring back what commands have left changed, but for what somebody has edited since, and have the engine serve that."""
+    """Bring back what commands have left changed, and make the engine serve that. What somebody has edited since stays."""
     del plain, ignore_pods
     receipt = state.receipt()
 
@@ -158,7 +158,8 @@ def restore_left(
         del outcome, changed
         return replace(receipt, installer=replace(receipt.installer, left={}))
 
-    # What is left behind goes for good; what the engine may not start with has to come back.
+    # Most of what is left behind goes for good. Recorded are only files that may keep the engine from starting: those must be able
+    # to come back.
     roots = [
         path for path in receipt.installer.left if reach.configures(driver, path) or path.startswith(f"{reach.UNITS}/")
     ]
@@ -166,7 +167,7 @@ def restore_left(
 
 
 def bring_back(state: State) -> None:
-    """Bring back what commands have left changed, as far as nobody has edited it since."""
+    """Bring back what commands have left changed. What somebody has edited since stays."""
     left = state.receipt().installer.left
     edited = record.edited(left)
     wanted = {path: item["before"] for path, item in left.items() if path not in edited}
@@ -185,8 +186,10 @@ def _safely(
     work: t.Callable[[set[str]], CommandOutcome],
     result: t.Callable[[CommandOutcome, record.Changes], Receipt],
 ) -> CommandOutcome:
-    """Do ``work`` on what ``roots`` hold, and commit its ``result``, a receipt; or put everything back. Both are told what the
-    engine serves and is configured with: what it only still serves, nobody can give back.
+    """Do ``work``, which may change what ``roots`` hold, and commit its ``result``, a receipt; or put everything back.
+
+    ``work`` gets the handlers that the engine both serves and is configured with, and a rollback restores these. A handler that
+    the engine serves without a configuration would be lost at any restart: nobody can give it back.
     """
     began = time.time()
     try:
@@ -197,11 +200,11 @@ def _safely(
         changed = record.changes(_store(state))
         outcome.files = {path: _word(*pair) for path, pair in changed.items()}
         receipt = result(outcome, changed)
-        # What others have written is no more durable than what they made sure of.
+        # The command may not have made durable what it wrote.
         os.sync()
         journal.record(receipt=receipt, committed=True)
     except Exception as error:
-        # Also what nobody has foreseen: a stranger's program may have done anything by now.
+        # This includes errors that nobody has foreseen: a stranger's program may have done anything by now.
         raise _undone(state, journal, driver, error, began) from error
     finish(state, journal)
     return outcome
@@ -218,7 +221,7 @@ def finish(state: State, journal: Journal) -> None:
             files.make_directories(os.path.dirname(original), mode=0o700)
             os.rename(copy, original)
     state.write_receipt(receipt)
-    # A path that is as before again has no bytes of before: the next command finds its own.
+    # A path that is as before again needs no kept bytes. If a later command changes it, that one's record has them.
     for original in record.index([_original(state, "")]):
         path = original[len(_original(state, "")) :]
         if path not in left and not os.path.isdir(original):
@@ -230,16 +233,17 @@ def finish(state: State, journal: Journal) -> None:
 
 
 def roll_back(state: State, journal: Journal) -> list[str]:
-    """End the command, put back all that it did, and have the engine serve as before. May be repeated.
+    """Stop the command, put back all that it changed, and make the engine serve as before. May be repeated.
 
-    Returns what the user has to know: when this fails, the admin may mend a file by hand, and that one stays.
+    Returns what the user has to know: which files stay because somebody else has changed them. If a rollback fails, an admin may
+    repair a file by hand.
     """
     service.remove()
     undo = journal.command
-    if undo is None:  # it was opened, and no more
+    if undo is None:  # the run was opened, and nothing was done yet
         journal.close()
         return []
-    # What fills the disk goes first: putting back takes some room.
+    # The root file system goes first, because putting back needs some room on the disk.
     files.remove_tree(_root(state))
     _stop_units(path for path, (before, _after) in record.changes(_store(state)).items() if before is None)
     seen = record.seen(_store(state)) if undo.seen is None else undo.seen
@@ -253,7 +257,7 @@ def roll_back(state: State, journal: Journal) -> list[str]:
     if changed or undo.back is None:
         undo = _noted(journal, replace(undo, back=start))
     serve = _configured(driver) if kept else undo.served
-    # One that was started since all is back needs no other start.
+    # An engine that was started after everything was back needs no further start.
     if changed or not _serves(driver, serve) or (start != undo.invocation and start == undo.back):
         driver.apply(serve, max(undo.timeout, PATIENCE))
     files.sync([state.directory, *(entry["path"] for entry in undo.created)])
@@ -262,26 +266,26 @@ def roll_back(state: State, journal: Journal) -> list[str]:
 
 
 def _noted(journal: Journal, undo: CommandUndo) -> CommandUndo:
-    """Note how far rolling back has come, for when it fails: a disk that is full by now does not stop the way back."""
+    """Note how far the rollback has come, in case it fails. A full disk must not stop it here."""
     with contextlib.suppress(OSError, Refusal):
         journal.record(command=undo)
     return undo
 
 
 def damage(receipt: Receipt) -> dict[str, str]:
-    """Return what commands of the payload have made and is no longer as they left it: path → missing, or edited."""
+    """Return the paths that are no longer as commands of the payload left them, each with missing or edited."""
     left = receipt.installer.left
     return {path: "edited" if record.entry_at(path) else "missing" for path in sorted(record.touched(left))}
 
 
 def left_behind(receipt: Receipt) -> dict[str, str]:
-    """Return how a node still differs from what it was before the first command: path → added, changed or removed."""
+    """Return the paths that differ from the node before the first command, each with added, changed or removed."""
     left = receipt.installer.left
     return {path: _word(item["before"], item["after"]) for path, item in sorted(left.items())}
 
 
 def edited(receipt: Receipt) -> list[str]:
-    """Return what somebody has edited since commands of the payload made it: it stays."""
+    """Return the paths that somebody has edited after commands of the payload: they stay."""
     left = receipt.installer.left
     return sorted(path for path in record.edited(left) if record.entry_at(path))
 
@@ -291,14 +295,14 @@ def _configured(driver: Driver) -> set[str]:
 
 
 def _stop_units(paths: t.Iterable[str]) -> None:
-    """Stop units whose files are about to go: their processes would stay."""
+    """Stop units whose files are about to be removed, or their processes would stay."""
     names = [os.path.basename(path) for path in paths if _UNIT.fullmatch(path)]
     if names:
         systemd.stop(names)
 
 
 def _original(state: State, path: str) -> str:
-    """Return where the bytes of a path are kept that it had before the first command."""
+    """Return where the content is kept that a path had before the first command."""
     return f"{state.directory}/before{path}"
 
 
@@ -307,12 +311,12 @@ def _root(state: State) -> str:
 
 
 def _working(state: State) -> str:
-    """Return where volumes are that a command has for itself."""
+    """Return the directory for volumes that only this command has (emptyDir)."""
     return os.path.join(state.directory, "volumes")
 
 
 def _tidy(state: State, journal: Journal) -> None:
-    """Remove what only the command needed; what it was given and is still empty is made again for the next one."""
+    """Remove what only the command needed, and what was made for it and is still empty: the next command gets that anew."""
     Progress().end()
     for directory in (_root(state), _working(state)):
         files.remove_tree(directory)
@@ -325,7 +329,7 @@ def _created(journal: Journal) -> list[volumes.Created]:
 
 
 def _store(state: State) -> str:
-    """Return where the record of the command at work is."""
+    """Return the directory with the record that was taken before the current command."""
     return os.path.join(state.journal, "before")
 
 
@@ -344,24 +348,24 @@ def _serves(driver: Driver, handlers: t.Collection[str]) -> bool:
     try:
         status = driver.status()
     except cri.CriError:
-        return not handlers  # a CRI that was disabled
+        return not handlers  # an engine with a disabled CRI serves none
     return status.ready and set(status.handlers) == set(handlers)
 
 
 def _settle(
     driver: Driver, command: Command, outcome: CommandOutcome, foreign: set[str], invocation: str, timeout: float
 ) -> None:
-    """Have the engine serve what it is configured with now, and judge that. Raises a refusal that says what is wrong."""
+    """Make the engine serve what it is configured with now. Raises a refusal when that is not what the command should achieve."""
     configured = _configured(driver)
     try:
         now = set(driver.status().handlers)
         stale = not configured <= now or bool((now - foreign) - configured)
     except cri.CriError:
-        # A restart that is under way needs no second one.
+        # The engine may be restarting already: wait for its answer before deciding on a second restart.
         now = set(driver.serving((), timeout))
         stale = not configured <= now
     if stale:
-        # Many scripts leave the restart to a later command; until then the engine would serve what is not there any more.
+        # Many scripts leave the restart to a later command. Until then the engine would serve handlers that are gone.
         driver.apply(configured, timeout)
     outcome.served = driver.serving(foreign, timeout)
     outcome.restarted = driver.start() != invocation
@@ -385,17 +389,18 @@ def _settle(
 
 
 def _programs(driver: Driver, handlers: set[str]) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """Return the paths and the runtime types in the tables of handlers."""
+    """Return the paths and the runtime types that the engine's configuration has for handlers."""
     configuration = driver.configured()
     types = configuration.runtime_types()
     return configuration.paths(), {name: types[name] for name in handlers & set(types)}
 
 
 def _undone(state: State, journal: Journal, driver: Driver, error: Exception, began: float) -> Refusal:
-    """Roll back, and return what to tell the user; raise that where this fails, too."""
+    """Roll back, and return what to tell the user. If that fails, too, raise it."""
     words = driver.last_words(began)
     if journal.committed:
-        # It could not be written. Noted with the next step of the way back, it would make the next run finish what is undone.
+        # Writing the commit failed, but this object still has it. The rollback's next note would write it, and the next run would
+        # finish what is undone here.
         journal.committed, journal.receipt = False, None
         with contextlib.suppress(OSError, Refusal):
             journal.record()
@@ -432,11 +437,11 @@ def _receipt(
     changed: record.Changes,
     engine: Engine,
 ) -> Receipt:
-    """Return the receipt as it is after the command."""
+    """Return the receipt for the time after the command."""
     installer = undone_by(command.name, receipt.installer)
     old = dict(installer.left)
     for path in old:
-        # As it was when this command began.
+        # The entry when this command began.
         found = changed[path][0] if path in changed else record.entry_at(path)
         content = record.saved(_store(state), path) if path in changed else path
         if not record.untouched(content, old[path]["after"], found):

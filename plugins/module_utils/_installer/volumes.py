@@ -2,10 +2,10 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""The volumes of a payload's installer: what the contract says in Kubernetes' words, as bind mounts into its root file system.
+"""The volumes of a payload's installer: written as in Kubernetes, they become bind mounts into its root file system.
 
-hostPath volumes are looked at, and made where they are missing, as kubelet and the container runtime do it. What is made is
-known before it is made, and goes again where it is still empty.
+The paths of hostPath volumes are checked, and made where they are missing, as kubelet and the container runtime do it.
+:func:`missing` says what has to be made, so that the journal can note it first. What is still empty afterwards is removed again.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ Created = t.Dict[str, t.Any]
 _EMPTY_DIR = "emptyDir"
 _DIRECTORY, _FILE = "directory", "file"
 
-#: By hostPath type: what has to be there ('' for anything), and what is made where nothing is ('' for nothing). In the order in
-#: which they are looked at: kubelet tries until what one volume makes is there for the next. Only for the type '' it leaves
-#: everything to the container runtime, which comes last.
+#: For each hostPath type: what has to be there ('' for anything), and what is made where nothing is ('' for nothing). The order is
+#: the one in which volumes are looked at. Types that make something come first, because kubelet tries again until what one volume
+#: makes is there for the next. The type '' comes last: kubelet leaves it to the container runtime.
 _TYPES = {
     _EMPTY_DIR: (_DIRECTORY, _DIRECTORY),
     "DirectoryOrCreate": (_DIRECTORY, _DIRECTORY),
@@ -54,18 +54,18 @@ _KINDS = {
     stat.S_IFIFO: "FIFO",
 }
 
-#: What Kubernetes allows as a volume's name.
+#: The names that Kubernetes allows for a volume.
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-#: What systemd may take for something else. However it is quoted: a transient unit's settings are written to a file without
-#: quotes, and read again at every daemon-reload; and some versions refuse paths with quotes in them.
+#: Characters that systemd may misread in a path. Quoting does not help: a transient unit's settings are written to a file without
+#: quotes, and read again at every daemon-reload. And some versions refuse paths with quotes in them.
 UNFIT = re.compile(r"[\s:\"'\\\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
 class Bind:
-    """One mount: ``source`` on the node over ``target`` in the root file system. ``type`` is that of the hostPath.
+    """One mount: ``source`` on the node over ``target`` in the root file system. ``type`` is the hostPath's type.
 
-    ``entry`` is what messages call the volume.
+    ``entry`` is the volume's name in messages.
     """
 
     source: str
@@ -79,9 +79,9 @@ class Bind:
 
 
 def bound(volumes: t.Any, mounts: t.Any, working: str, names: tuple[str, str] = (VOLUMES, MOUNTS)) -> list[Bind]:
-    """Return the binds that volumes and volume mounts, in the structure of the CRD, stand for.
+    """Return the binds for volumes and volume mounts, which have the structure of the CRD.
 
-    ``working`` is a directory of root's alone, below which an emptyDir is made; ``names`` are those of the variables.
+    ``working`` is a directory that only root can enter: an emptyDir is made below it. ``names`` are those of the two variables.
     """
     sources: dict[str, tuple[str, str, str]] = {}
     for number, volume in enumerate(_list(volumes, names[0])):
@@ -118,7 +118,7 @@ def _volume(volume: t.Any, entry: str, working: str) -> tuple[str, str, str]:
     if (host is None) == (empty is None):
         raise _wrong(entry, "either hostPath or emptyDir", "both" if host is not None else "neither")
     if empty is not None:
-        # Its limits are for pods that share a node.
+        # Limits of an emptyDir are for pods that share a node: allowed here, and without effect.
         _mapping(empty, f"{entry}.{_EMPTY_DIR}", {"medium": str, "sizeLimit": (str, int)})
         return name, posixpath.join(working, name), _EMPTY_DIR
     fields = _mapping(host, f"{entry}.hostPath", {"path": str, "type": str})
@@ -130,7 +130,7 @@ def _volume(volume: t.Any, entry: str, working: str) -> tuple[str, str, str]:
 
 
 def _mount(mount: t.Any, entry: str) -> tuple[str, str, bool]:
-    """Return a mount's volume, its path in the root and whether it is read-only."""
+    """Return a mount's volume, its path in the root, and whether it is read-only."""
     known = {
         "name": str,
         "mountPath": str,
@@ -143,7 +143,7 @@ def _mount(mount: t.Any, entry: str) -> tuple[str, str, bool]:
     fields = _mapping(mount, entry, known)
     for key in ("subPath", "subPathExpr"):
         if fields.get(key):
-            # Whoever may write to the volume could make it a link to anywhere, in the moment before it is mounted.
+            # Whoever may write to the volume could replace the path by a link to anywhere, just before it is mounted.
             raise _wrong(
                 f"{entry}.{key}", "left out, and the volume's hostPath to name the directory itself", repr(fields[key])
             )
@@ -166,7 +166,7 @@ def _list(value: t.Any, name: str) -> list[t.Any]:
 
 
 def _mapping(value: t.Any, entry: str, known: t.Mapping[str, type | tuple[type, ...]]) -> dict[str, t.Any]:
-    """Return the fields that are set, if all of them are known and of their type. As in Kubernetes, null means not set."""
+    """Return the fields that are set. Refuse unknown ones and wrong types. As in Kubernetes, null means not set."""
     if not isinstance(value, dict):
         raise _wrong(entry, "a mapping", _kind_of(value))
     for key, field in value.items():
@@ -216,9 +216,9 @@ def _wrong(entry: str, expected: str, found: str) -> Refusal:
 
 
 def missing(binds: t.Sequence[Bind]) -> list[Created]:
-    """Return what :func:`create` has to create, parents first, so that it can be written down before.
+    """Return what :func:`create` has to create, parents first, so that the journal can note it before.
 
-    Raises a refusal where something is not what its type says, or would have to be there and is not.
+    Raises a refusal for a path that is not what its volume's type says, or that must be there and is not.
     """
     made: dict[str, Created] = {}
     for bind in sorted(binds, key=lambda bind: _ORDER.index(bind.type)):
@@ -245,7 +245,7 @@ def create(entries: t.Iterable[Created]) -> None:
     before = os.umask(0)
     try:
         for entry in entries:
-            # Kubelet does not mind, either, when somebody else was faster.
+            # Somebody else may have been faster. Kubelet accepts that, too.
             with contextlib.suppress(FileExistsError):
                 if entry["type"] == _DIRECTORY:
                     os.mkdir(entry["path"], entry["mode"])
@@ -257,7 +257,7 @@ def create(entries: t.Iterable[Created]) -> None:
 
 
 def remove_created(entries: t.Sequence[Created]) -> list[str]:
-    """Remove what was created and is still empty; return the paths of what is not. May be repeated."""
+    """Remove what was created and is still empty. Return the paths of what is not empty. May be repeated."""
     stayed = []
     for entry in reversed(entries):
         path = entry["path"]
@@ -272,7 +272,7 @@ def remove_created(entries: t.Sequence[Created]) -> list[str]:
         except FileNotFoundError:
             continue
         except OSError:
-            pass  # not empty, or something else by now
+            pass  # it is not empty, or is something else by now
         stayed.append(path)
     return stayed
 
@@ -283,7 +283,7 @@ def bind_options(binds: t.Iterable[Bind]) -> list[str]:
 
 
 def _kind(path: str) -> str:
-    """Return what is at a path, links followed; '' for nothing."""
+    """Return the kind of what is at a path, after following links; '' for nothing."""
     try:
         return _KINDS[stat.S_IFMT(os.stat(path).st_mode)]
     except OSError:
@@ -303,7 +303,7 @@ def _not_there(bind: Bind, path: str, found: str, wanted: str = "") -> Refusal:
 
 
 def _directories(bind: Bind) -> list[Created]:
-    """Return a directory and its missing parents."""
+    """Return the entries for a directory and its missing parents."""
     path, names = bind.source, []
     while not os.path.lexists(path):
         path, name = os.path.split(path)
@@ -321,7 +321,7 @@ def _directories(bind: Bind) -> list[Created]:
 
 
 def _file(bind: Bind, made: t.Mapping[str, Created]) -> Created:
-    """Return a file: where a link leads to nothing, it is the link's target."""
+    """Return the entry for a file. If the path is a link that leads to nothing, the file is the link's target."""
     path = os.path.realpath(bind.source)
     if os.path.lexists(path):  # a loop of links
         raise _not_there(bind, path, "")
@@ -333,7 +333,7 @@ def _file(bind: Bind, made: t.Mapping[str, Created]) -> Created:
 
 
 def _check_nested(bind: Bind, binds: t.Iterable[Bind], made: t.Mapping[str, Created]) -> None:
-    """Refuse a mount inside of another one, if it needs a mount point there: it would be made, and stay, on the node."""
+    """Refuse a mount inside of another one if it needs a new mount point there, which would stay on the node."""
     around = [other for other in binds if bind.target.startswith(f"{other.target}/") and other is not bind]
     if not around:
         return
