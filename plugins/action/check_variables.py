@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""check_variables works where Ansible runs, before the node is asked anything."""
+"""The controller's half of check_variables, which has no other half: it works before the node is asked anything.
+
+The table of variables is ``plugin_utils/_variables``.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._o
     role_variables,
 )
 
-#: What an error of a template says of a name.
+#: The parts of a template's error that name what is missing. They contain no values.
 _LACKS = re.compile(r"'[\w.-]+' is undefined|has no attribute '\w+'")
 
 
@@ -43,7 +46,7 @@ class ActionModule(RuntimeAction):
         return {"changed": False}
 
     def _of_play(self, task_vars: Mapping[str, t.Any]) -> list[Refusal]:
-        """Return what is wrong with a play. On localhost, variables of nodes may lack what their templates name: they do not count."""
+        """Return what is wrong with a play. Variables of nodes are not looked at: on localhost, their templates may lack values."""
         wrong = [*self._unseen(task_vars), *self._left_out(task_vars)]
         dict(self._values(task_vars, _variables.OF_PLAYS, wrong))
         return wrong
@@ -71,7 +74,7 @@ class ActionModule(RuntimeAction):
     def _values(
         self, task_vars: Mapping[str, t.Any], names: Iterable[str], wrong: list[Refusal]
     ) -> Iterator[tuple[str, t.Any]]:
-        """Yield those of the variables that are given, converted; what is wrong with their types goes to ``wrong``."""
+        """Yield the variables that have a value, converted to their types. Refusals of wrong types go to ``wrong``."""
         for name in names:
             if name not in task_vars:
                 continue
@@ -82,12 +85,12 @@ class ActionModule(RuntimeAction):
             except Refusal as refusal:
                 wrong.append(refusal)
             except errors.AnsibleError as error:
-                # "{{ omit }}"; ansible-core before 2.19 returns a placeholder instead.
+                # "{{ omit }}" counts as not set. ansible-core before 2.19 returns a placeholder instead of raising this.
                 if type(error).__name__ != "AnsibleValueOmittedError":
                     wrong.append(_no_value(name, error))
 
     def _unseen(self, task_vars: Mapping[str, t.Any]) -> Iterator[Refusal]:
-        """Yield what a host has and its play did not see: keywords of a play see its own ``vars`` and ``-e``, and no inventory."""
+        """Refuse variables for keywords of a play that the inventory sets: such keywords see only the play's ``vars`` and ``-e``."""
         seen = {**self._task.get_play().get_vars(), **load_extra_vars(self._loader)}
         unseen = [name for name in _variables.OF_PLAYS if name not in seen and task_vars.get(name) is not None]
         if unseen:
@@ -98,7 +101,7 @@ class ActionModule(RuntimeAction):
             )
 
     def _left_out(self, task_vars: Mapping[str, t.Any]) -> Iterator[Refusal]:
-        """Yield the tags with which a playbook would leave out its tasks."""
+        """Refuse tags with which Ansible would leave out all tasks of the playbook, and report success."""
         only, skipped = task_vars.get("ansible_run_tags", ["all"]), task_vars.get("ansible_skip_tags", [])
         if not _variables.chosen(set(self._task.tags) - {"always"}, only, skipped):
             words = [f"--tags {','.join(only)}"] if "all" not in only else []
@@ -122,7 +125,7 @@ class ActionModule(RuntimeAction):
             return {}
 
     def _read(self, path: str) -> str:
-        """Return the text of a file, which may be in a vault."""
+        """Return the text of a file, which may be encrypted with a vault."""
         try:
             with open(self._loader.get_real_file(path), encoding="utf-8") as stream:
                 return stream.read()
@@ -141,7 +144,7 @@ class ActionModule(RuntimeAction):
 
 
 def _no_value(name: str, error: errors.AnsibleError) -> Refusal:
-    # No more of the message: it can quote all of the variable, with its secrets.
+    # The rest of the message may quote the whole variable, with its secrets.
     told = _LACKS.search(getattr(error, "message", "") or str(error))
     why = f": {told.group()}" if told else ""
     return Refusal(
@@ -150,7 +153,7 @@ def _no_value(name: str, error: errors.AnsibleError) -> Refusal:
 
 
 def _contents(values: Mapping[str, t.Any], required: list[str]) -> Iterator[Refusal]:
-    """Yield what is wrong with values of the right types: it would be found later, when the payload has been sent."""
+    """Yield what is wrong with values of the right types. Otherwise it would be found only after the payload was sent."""
     checks: list[t.Callable[[], t.Any]] = [
         lambda: handlers.check_overrides(values.get("coco_handler_overrides", {}), planners.keys()),
         lambda: handlers.proxy_tables(values.get("coco_proxy_plugins", {})),

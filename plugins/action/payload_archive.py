@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""payload_archive works where Ansible runs, and shows how far it is."""
+"""The controller's half of payload_archive, which has no other half: it works where Ansible runs, and shows its progress."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ActionModule(RuntimeAction):
     _requires_connection = False
 
     def act(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
-        del task_vars  # the same for every node
+        del task_vars  # the archive is the same for every node
         options = self.options(_arguments.PAYLOAD_ARCHIVE)
         path = os.path.abspath(options["path"])
         daemon = docker.Daemon(self.show, options["docker_host"])

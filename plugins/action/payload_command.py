@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The controller's half of payload_command: it shows that a long command is at work."""
+"""The controller's half of payload_command: it shows that a long command is still at work."""
 
 from __future__ import annotations
 

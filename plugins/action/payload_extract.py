@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The controller's half of payload_extract: find out which payload an archive holds, and send it to nodes that lack it."""
+"""The controller's half of payload_extract: find out which payload is meant, and send it to nodes that lack it.
+
+The node's half is ``module_utils/_extraction``. It is asked first, and gets an archive only if it needs one.
+"""
 
 from __future__ import annotations
 
@@ -37,11 +40,11 @@ from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._o
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._payload import transfer
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._payload.foresee import foresee
 
-#: The temporary directory of this run of ansible-playbook, which all its processes share.
+#: The temporary directory of this run of ansible-playbook. All its processes share it.
 _RUN_TMP: str = t.cast(t.Any, constants).DEFAULT_LOCAL_TMP
 
 Result = dict[str, t.Any]
-#: What the node's half is told.
+#: The arguments for the node's half.
 Told = t.Mapping[str, t.Any]
 
 
@@ -49,10 +52,10 @@ class ActionModule(RuntimeAction):
     """See the module's documentation."""
 
     def act(self, task_vars: dict[str, t.Any]) -> Result:
-        del task_vars  # see node
+        del task_vars  # RuntimeAction has kept them, and node() takes them
         self._options = self.options(_arguments.PAYLOAD_EXTRACT)
         self._serve = self._options["serve"]
-        # As the user wrote them: a path with ~ is one of the node's.
+        # The arguments as the user wrote them: the node must expand a ~ in its own paths.
         told = {name: value for name, value in self._task.args.items() if name != "serve"}
         reference = parse(self._options["payload"])
         if reference.transport == REGISTRY:
@@ -69,11 +72,11 @@ class ActionModule(RuntimeAction):
         return self.node("payload_extract", self._task_vars, **{**told, **more})
 
     def _extract(self, told: Told, **more: t.Any) -> Result:
-        """Run the node's half, and show how far it is."""
+        """Run the node's half, and show its progress."""
         return self.watched(lambda: self._ask(told, **more), f"cat {progress.PATH}", progress.parse)
 
     def _registry(self, reference: Reference, told: Told) -> Result:
-        """Let the node pull an image. A tag is resolved once for all nodes."""
+        """Let the node pull an image. A tag is resolved once, so that all nodes get the same image."""
         if self._options["payload_on"] == "controller":
             raise Refusal(
                 "coco_payload_on=node for a payload in a registry, which the node's own engine pulls",
@@ -88,18 +91,18 @@ class ActionModule(RuntimeAction):
         return self._looked_for({**told, "payload": str(replace(reference, digest=digest))})
 
     def _looked_for(self, told: Told) -> Result:
-        """Let the node extract what it can reach by itself, unless that is there already."""
+        """Let the node extract a payload that it can reach by itself, unless it is there already."""
         if not self._serve:
             return self._extract(told)
         found = self._ask(told, look=True)
         if found["found"] != "absent":
             return found
         self._refuse_early()
-        result = self._extract(told, require_engine=False)  # it was looked at just now
+        result = self._extract(told, require_engine=False)  # the engine was looked at just now
         return {**result, "recovered": found["recovered"] or result["recovered"]}
 
     def _refuse_early(self) -> None:
-        """Refuse what needs no payload to be refused, before one is sent or read. Once is enough."""
+        """Refuse before a payload is sent or read what its handlers would be refused for later. Only the first call looks."""
         serve, self._serve = self._serve, {}
         if not serve:
             return
@@ -124,7 +127,7 @@ class ActionModule(RuntimeAction):
                 "node",
                 "Leave it out, or save the image on the node and name it docker-archive:FILE.",
             )
-        # Its library takes longer to load than all else here.
+        # Docker's library takes longer to load than everything else here.
         from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._payload import docker
 
         daemon = docker.Daemon(self.show)
@@ -132,7 +135,7 @@ class ActionModule(RuntimeAction):
             once(_RUN_TMP, str(reference), lambda: json.dumps(daemon.image(reference.path)))
         )
         identity = docker.identity(known)
-        # A digest that is asked for may be one that only the archive tells: it is checked with that.
+        # The digest that the user expects may be one that only the archive tells. So it is checked with the archive.
         found = self._ask(told, identities=[identity], digest="")
         if found["found"] != "absent" and self._options["digest"] in ("", found["digest"], identity["digest"]):
             return found
@@ -147,7 +150,7 @@ class ActionModule(RuntimeAction):
         return self._sent(Reference("docker-archive", path), {**told, "payload": str(reference)})
 
     def _sent(self, reference: Reference, told: Told) -> Result:
-        """Let the node look for what the controller has, and send it when it is not there."""
+        """Ask the node for the payload that the controller has, and send it when it is not there."""
         digest, whole = "", self._options["whole"]
         if reference.transport in ("tarball", "dir"):
             digest = once(_RUN_TMP, f"{reference} {whole}", lambda: transfer.digests_of(reference, whole))
@@ -180,7 +183,7 @@ class ActionModule(RuntimeAction):
         return transfer.Directory(parent, shell, self._run, self._send)
 
     def _run(self, command: str) -> dict[str, t.Any]:
-        """Run a command as the user who connects, who is also the one that sends files."""
+        """Run a command as the user who connects, because that user sends the files, too."""
         return t.cast("dict[str, t.Any]", self._low_level_execute_command(command, sudoable=False))
 
     def _send(self, path: str, target: str) -> None:

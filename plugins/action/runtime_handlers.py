@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The controller's half of runtime_handlers: read the engine's files, edit them with a TOML library, have them applied."""
+"""The controller's half of runtime_handlers: it plans the edits with a TOML library, because nodes have none.
+
+The node's half is the module engine_config: it reads the engine's files, and applies the plan.
+"""
 
 from __future__ import annotations
 
@@ -40,11 +43,11 @@ class ActionModule(RuntimeAction):
             engine = {key: options[key] for key in _arguments.RESTART_OPTIONS if options[key] is not None}
             return self._reconcile(options, engine, task_vars)
         except AnsibleConnectionFailure:
-            raise  # the next run finds the journal
+            raise  # the node cannot be asked to go back; the next run finds its journal
         except Exception:
-            # What was refused may be put right before the next task looks.
+            # The user may repair what was refused before the next task: that one must look again.
             looked.forget(self.host, self._task.args)
-            # The artifacts of a run whose handlers are refused go back where they came from.
+            # The artifacts are part of the same run: when its handlers are refused, they are put back, too.
             run = self._task.args.get("run")
             if run:
                 with contextlib.suppress(NodeFailed):
@@ -54,7 +57,7 @@ class ActionModule(RuntimeAction):
     def _look(
         self, options: dict[str, t.Any], engine_options: dict[str, t.Any], task_vars: dict[str, t.Any]
     ) -> dict[str, t.Any]:
-        """Return what the engine's files are; read once by a check and the run that follows it."""
+        """Return the engine's files. A check reads them, and the run that follows it takes what the check has read."""
         follows = self._task.check_mode or options["run"]
         found = looked.recall(self.host, engine_options) if follows else None
         if found is None:
@@ -75,7 +78,7 @@ class ActionModule(RuntimeAction):
         if not (
             options["handlers"] or options["run"] or found["owned"] or found["before"] or found["links"] or unserved
         ):
-            # Nothing is wanted and nothing is ours: whatever this engine is configured like, it is fine.
+            # Nothing is wanted and nothing is ours: then any configuration of this engine is fine.
             return _result(found, "", {}, {"changed": False, "restarted": False, "served": found["served"]})
         version = Found.read(found).version
         handlers = [
@@ -122,7 +125,7 @@ class ActionModule(RuntimeAction):
 def _refuse_unstartable(
     found: dict[str, t.Any], handlers: t.Mapping[str, t.Mapping[str, t.Any]], links: t.Mapping[str, str]
 ) -> None:
-    """Refuse handlers whose shim was tried when it was installed, and cannot be started any more."""
+    """Refuse handlers whose shim cannot be started on the node. The check at the installation may be outdated."""
     for path, flaw in found["unstartable"].items():
         linked = path in links.values()
         names = sorted(name for name, table in handlers.items() if linked or table.get("runtime_path") == path)
@@ -131,7 +134,7 @@ def _refuse_unstartable(
 
 
 def _refuse_dead(found: dict[str, t.Any], options: dict[str, t.Any]) -> None:
-    """Refuse to call a node clean whose engine is configured with handlers that have lost their programs with our artifacts."""
+    """Refuse to call a node clean if its engine is configured with handlers whose programs went with our artifacts."""
     if options["handlers"] or not found["dead"]:
         return
     files = Found.read(found).files
@@ -174,7 +177,7 @@ def _file(edit: Edit) -> dict[str, t.Any]:
 
 
 def _diff(plan: Plan, applied: dict[str, t.Any], unit: str) -> list[dict[str, str]]:
-    """Return what changes on the node, for humans: files without their secrets, links, the restart."""
+    """Return a diff for humans: files without their secrets, links, and the restart."""
     diffs = [
         {
             "before_header": edit.path,

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""See the module's documentation."""
+"""The controller's half of status_table, which has no other half: it prints the table of the filter of the same name."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ansible_collections.confidential_containers.runtime.plugins.filter.status_t
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _arguments
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._action import RuntimeAction
 
-#: Callback plugins that write text for people. What others write may be a document that more text would break.
+#: Callback plugins that write text for people. Others may write a document, which more text would break.
 _FOR_PEOPLE = ("default", "minimal", "oneline")
 
 
 def _terminal() -> int | None:
-    """Return the width of the terminal, None where the output goes elsewhere."""
+    """Return the width of the terminal; None when the output goes elsewhere."""
     return shutil.get_terminal_size().columns if sys.__stdout__ and sys.__stdout__.isatty() else None
 
 
@@ -37,7 +37,7 @@ class ActionModule(RuntimeAction):
     _requires_connection = False
 
     def act(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
-        del task_vars  # what it shows is an argument
+        del task_vars  # the arguments have all that is shown
         result: dict[str, t.Any] = {"changed": False}
         options = self.options(_arguments.STATUS_TABLE)
         callback = str(t.cast(t.Any, constants).DEFAULT_STDOUT_CALLBACK).removeprefix("ansible.builtin.")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""See the filter's documentation."""
+"""A filter over ``plugin_utils/_operator/manifest``; see the filter's documentation."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def ccruntime_variables(manifest: str | Mapping[str, t.Any]) -> dict[str, t.Any]
         parsed = parse(manifest)
     except Refusal as refusal:
         raise AnsibleFilterError(str(refusal)) from refusal
-    # Templates in a manifest are text: whoever wrote it may not be trusted on the controller.
+    # A template in a manifest stays text: the author of the manifest may not be trusted on the controller.
     return t.cast("dict[str, t.Any]", wrap_var(dataclasses.asdict(parsed)))
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""See the filter's documentation."""
+"""A filter over ``plugin_utils/_operator/native``; see the filter's documentation."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def native_settings(
         found = native.settings(environment_variables, runtime_classes, boolean(debug), boolean(hooks))
     except (Refusal, TypeError) as error:
         raise AnsibleFilterError(str(error)) from error
-    # As in the manifest that it may come from, templates are text.
+    # The input may come from a manifest, whose author may not be trusted: a template in it stays text.
     return t.cast("dict[str, t.Any]", wrap_var(dataclasses.asdict(found)))
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""See the filter's documentation."""
+"""A filter for keywords of the playbooks, over the table in ``plugin_utils/_variables``; see the filter's documentation."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _value:
 
 
 def play_keyword(value: t.Any, name: str) -> t.Any:
-    """Return a keyword's value."""
+    """Return the value that a play can take for a keyword."""
     start = context.CLIARGS.get("start_at_task")
     if start:
         raise AnsibleFilterError(

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""See the filter's documentation."""
+"""A filter for the variables of roles, over the table in ``plugin_utils/_variables``; see the filter's documentation."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ _value:
 
 
 def _omitted(value: t.Any) -> bool:
-    """Tell whether a value is "{{ omit }}": an object, or before ansible-core 2.19 a text."""
+    """Tell whether a value is "{{ omit }}". It is an object; before ansible-core 2.19 it is text."""
     return type(value).__name__ == "_OmitType" or (isinstance(value, str) and value.startswith("__omit_place_holder__"))
 
 
 def role_variable(value: t.Any, name: str, absent: t.Any = None) -> t.Any:
-    """Return a variable's value as roles read it."""
+    """Return a variable's value in the type that roles expect."""
     try:
         converted = _variables.convert(name, None if _omitted(value) else value)
     except Refusal as refusal:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""See the filter's documentation."""
+"""The table that playbooks show at their end, a row for each node; see the filter's documentation."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ _value:
 
 _HEADING = ("NODE", "STATE", "ENGINE", "OUR HANDLERS", "PODS", "PAYLOAD")
 _BETWEEN = "  "
-#: A column is not made narrower than this.
+#: No column becomes narrower than this many characters.
 _NARROWEST = 8
-#: The longest remark.
+#: The most characters of a remark.
 _LONGEST = 1000
 
 #: A node's cells, and the remarks below them.
@@ -117,7 +117,7 @@ def _some(names: t.Sequence[str]) -> str:
 
 
 def _widths(rows: t.Sequence[tuple[str, ...]], width: int | None) -> list[int]:
-    """Return the columns' widths: what they need, or less for the widest ones."""
+    """Return the width of each column: what it needs, or less for the widest ones when the table does not fit."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADING))]
     room = width - len(_BETWEEN) * (len(widths) - 1) if width else sum(widths)
     while sum(widths) > room and max(widths) > _NARROWEST:
@@ -126,7 +126,7 @@ def _widths(rows: t.Sequence[tuple[str, ...]], width: int | None) -> list[int]:
 
 
 def _lines(cells: t.Sequence[str], widths: t.Sequence[int]) -> t.Iterator[str]:
-    """Yield the lines of a row: its cells are folded."""
+    """Yield the lines of a row, with its cells folded to their widths."""
     folded = [textwrap.wrap(cell, width, break_on_hyphens=False) for cell, width in zip(cells, widths, strict=True)]
     for parts in itertools.zip_longest(*folded, fillvalue=""):
         yield _BETWEEN.join(part.ljust(width) for part, width in zip(parts, widths, strict=True)).rstrip()

@@ -221,7 +221,7 @@ def merge(left: Left, changed: Changes, is_as_before: t.Callable[[str, Differenc
 
 
 def signed(path: str, entry: RecordEntry | None) -> RecordEntry | None:
-    """Return an entry with a digest where one is cheap, so that a file counts as the same after the same bytes were written again."""
+    """Return the entry with a digest if the file is small: it then counts as untouched after the same bytes were written again."""
     if entry is None or entry["type"] != "file" or entry["size"] > _SMALL:
         return entry
     return {**entry, "digest": files.sha256_file(path)}

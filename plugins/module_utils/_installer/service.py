@@ -85,7 +85,7 @@ class Program:
 
 @dataclass(frozen=True)
 class Running:
-    """What systemd says of a command: whether it is ``alive``, its exit ``status``, and systemd's word for how it ended."""
+    """What systemd says of a command: whether it is ``alive``, its exit ``status``, and systemd's word for its ``result``."""
 
     alive: bool
     status: int
@@ -187,8 +187,9 @@ def output(invocation: str, since: float, lines: int = 200) -> list[str]:
 
 
 def masked(lines: t.Iterable[str], variables: t.Mapping[str, str]) -> list[str]:
-    """Return what a command has said without the values of variables that are called like secrets, and without the passwords of URLs.
-    Of a value of several lines, each line is one.
+    """Return a command's output without secrets: values of variables with a secret's name, and passwords in URLs.
+
+    If a value has several lines, each line counts as a secret.
     """
     values = [value for name, value in variables.items() if _SECRET.search(name)]
     secrets = {line for value in values for line in value.splitlines() if len(line) > 3}

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Layers for a node that has no way to read zstd, decompressed here, with the tarballs of components that lie in them."""
+"""For a node that cannot read zstd: layers, and the tarballs of components in them, are decompressed on the controller."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._p
 def layers(source: Source, image: Image, directory: str, limits: Limits) -> dict[str, tuple[str, str]]:
     """Write each layer that is zstd, or has zstd in it, to a directory, as a plain archive of plain archives.
 
-    Returns by the layer's digest the path and the digest of that. Every layer is checked before.
+    Returns a mapping from the layer's digest to the path of the plain archive and its digest. Each layer is checked first.
     """
     reading = Layers(source, image, limits, lambda done: None)
     made = {}
@@ -56,7 +56,7 @@ def _note_packed(found: list[str], member: tarfile.TarInfo, tar: tarfile.TarFile
 
 
 def _is_packed(member: tarfile.TarInfo, tar: tarfile.TarFile) -> bool:
-    """Tell whether a member is a component's tarball that only zstd reads."""
+    """Tell whether a member is a component's tarball that is compressed with zstd."""
     place = posixpath.dirname(posixpath.normpath(member.name.lstrip("/")))
     if place != layouts.COMPONENTS or not member.isreg():
         return False
@@ -64,7 +64,7 @@ def _is_packed(member: tarfile.TarInfo, tar: tarfile.TarFile) -> bool:
 
 
 def _unpack_members(path: str, limits: Limits) -> None:
-    """Put plain tarballs in the place of those that only zstd reads. All else keeps its bytes."""
+    """Replace the tarballs that are compressed with zstd by plain ones. Everything else keeps its bytes."""
 
     def too_large() -> Refusal:
         return Refusal(

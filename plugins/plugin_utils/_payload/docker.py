@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Images of a Docker engine on the controller: pulled if need be, and saved to a file."""
+"""Images of a Docker engine on the controller: pulled if necessary, and saved to a file."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ try:
 except ImportError:
     docker = None
 
-#: What shows a line of progress.
+#: A function that shows a line of progress.
 Show = t.Callable[[str], None]
 
 
 class Daemon:
-    """A Docker engine; ``host`` is its address, '' the one of the environment (``DOCKER_HOST``) or the usual socket."""
+    """A Docker engine. ``host`` is its address; '' means the one in the environment (``DOCKER_HOST``), or the usual socket."""
 
     def __init__(self, show: Show, host: str = "") -> None:
         if docker is None:
@@ -44,7 +44,7 @@ class Daemon:
             ) from error
 
     def image(self, name: str, pull: str = "missing") -> dict[str, t.Any]:
-        """Return what the engine knows of an image (``Id``, ``Architecture``, ``Size`` …), after pulling it if need be.
+        """Return what the engine knows of an image (``Id``, ``Architecture``, ``Size`` …), after pulling it if necessary.
 
         ``pull`` is always, missing or never.
         """
@@ -80,7 +80,7 @@ class Daemon:
                 self._tell("pulled to the Docker engine", done, total)
 
     def save(self, name: str, path: str, size: int) -> None:
-        """Write an image to a file, which is there whole or not at all. ``size`` is about what it will be."""
+        """Write an image to a file. The file appears only when it is whole. ``size`` is its expected size in bytes."""
         part, done = f"{path}.part", 0
         try:
             with open(part, "wb") as target:
@@ -104,9 +104,9 @@ class Daemon:
 
 
 def identity(image: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Return what tells a node, before anything is saved, which image this is: the digest by which the engine knows it.
+    """Return what tells a node which image this is, before anything is saved: the digest by which the engine knows it.
 
-    That is the configuration's, or the manifest's where the engine keeps images as containerd does.
+    It is the configuration's digest, or the manifest's where the engine keeps images as containerd does.
     """
     return {
         "digest": image["Id"],
@@ -117,7 +117,7 @@ def identity(image: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 
 
 def holds(path: str, digest: str) -> bool:
-    """Tell whether there is an archive of an image with this digest already."""
+    """Tell whether the file at ``path`` is an archive of the image with this digest already."""
     try:
         with Archive(Reference("docker-archive", path)) as archive:
             return any(digest in image.chain for image in archive.images())

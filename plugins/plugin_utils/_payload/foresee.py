@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a node would find in a payload that it does not have, for check mode: read here, nothing is sent."""
+"""For check mode: what a node would find in a payload that it does not have. The controller reads it, and sends nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._p
 def foresee(
     source: Source, image: Image, options: t.Mapping[str, t.Any], node: t.Mapping[str, t.Any]
 ) -> dict[str, t.Any]:
-    """Return what payload_extract would say with these options; ``node`` is what it has said of its architecture and capabilities."""
+    """Return the result that payload_extract would have with these options.
+
+    ``node`` is the result of the node's half, with the node's architecture and capabilities.
+    """
     selection = Selection.of(options, node["architecture"], node["capabilities"])
     how = extract.How(
         prefix=options["prefix"],

@@ -2,8 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Names of the directories on a node into which payloads are sent. A name tells who sends: a run that was killed leaves
-gigabytes behind, and the next one has to know that nobody needs them any more.
+"""Names of the directories on a node to which payloads are sent.
+
+A run that was killed leaves gigabytes behind. So a name tells which process sends: the next run can tell whether that process is
+gone, and the directory with it.
 """
 
 from __future__ import annotations
@@ -16,26 +18,26 @@ import secrets
 import typing as t
 import uuid
 
-#: What all names begin with.
+#: All names begin with this.
 START = "confidential-containers-"
 
 
 def name() -> str:
-    """Return the name of a new directory, into which this process sends."""
+    """Return the name of a new directory, to which this process sends."""
     return f"{START}{_here()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 def abandoned(names: t.Iterable[str]) -> list[str]:
-    """Return those of the names in a directory that are of processes that are no more, as far as that can be known here.
+    """Return the names whose processes have ended, as far as this machine can know.
 
-    What other machines send, only its age tells.
+    It knows only its own processes. For directories of other machines, ``_payload.transfer`` goes by their age.
     """
     here = f"{START}{_here()}-"
     return [one for one in names if one.startswith(here) and not _is_alive(one[len(here) :].partition("-")[0])]
 
 
 def _here() -> str:
-    """Return what tells those whose processes can be seen here: a machine, and on it a container."""
+    """Return an id of this machine, or of the container on it: processes with the same id can be seen here."""
     processes = ""
     with contextlib.suppress(OSError):
         processes = os.readlink("/proc/self/ns/pid")
@@ -48,5 +50,5 @@ def _is_alive(process: str) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     except (PermissionError, ValueError):
-        pass  # somebody else's process; or no number, so that the directory is no one of ours
+        pass  # the process is somebody else's; or this is no number, and so the directory is not ours
     return True

@@ -25,12 +25,12 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._p
 )
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._payload import decompress, leftovers
 
-#: The name of the payload in its directory.
+#: The payload's name in the directory for it.
 _PAYLOAD = "payload"
 
 
 def digests_of(reference: Reference, whole: bool) -> str:
-    """Return the digests of tarballs or a directory, which are read for that."""
+    """Read tarballs or a directory, and return their digests, separated by spaces."""
     with open_source(reference, whole=whole) as source:
         return " ".join(layer.digest for layer in source.images()[0].layers)
 
@@ -39,8 +39,10 @@ def digests_of(reference: Reference, whole: bool) -> str:
 def files_to_send(
     source: Source, image: Image, zstd: bool, limits: Limits, tmp: str
 ) -> t.Iterator[tuple[dict[str, str], dict[str, str]]]:
-    """Yield the files of the controller that a node needs, by their path below the payload's ('': they are one file); and
-    for layers that it gets decompressed, because it does not read ``zstd``, their digests then. ``tmp`` is where files are made.
+    """Yield two mappings: of the files that a node needs, and of the layers that are decompressed for it.
+
+    The first maps a path below the payload's ('' if the payload is one file) to the file on the controller. The second maps a
+    layer's digest to its digest when decompressed, for a node that cannot read ``zstd``. Files are made below ``tmp``.
     """
     directory = os.path.isdir(source.path)
     with tempfile.TemporaryDirectory(dir=tmp) as made:
@@ -52,7 +54,7 @@ def files_to_send(
             if layer.digest in converted
         }
         if isinstance(source, Archive) and (directory or converted):
-            # Only what this image needs: others may be for other platforms.
+            # Only the files of this image are sent: the source may also hold images for other platforms.
             for name in source.documents(image) + [layer.member for layer in image.layers]:
                 if name not in files:
                     files[name] = os.path.join(source.path, name) if directory else source.copy(name, made)
@@ -66,9 +68,9 @@ def files_to_send(
 
 
 class Directory:
-    """A directory for a payload on a node, in the one in which Ansible has its own (``parent``). It goes in the end.
+    """A directory for a payload on a node. It is made in ``parent``, beside Ansible's own temporary ones, and removed at the end.
 
-    ``shell`` is the connection's, ``run`` has it run a command there, ``send`` sends a file. All work as the user who connects.
+    ``shell`` is the connection's. ``run`` runs a command on the node, ``send`` sends a file. Both work as the user who connects.
     """
 
     def __init__(
@@ -93,7 +95,7 @@ class Directory:
             self._tell(f"rm -rf {self._quoted(self._path)}")
 
     def take(self, files: t.Mapping[str, str]) -> None:
-        """Send files; by their path below the payload's, their paths here."""
+        """Send files. ``files`` maps a path below the payload's ('' for the payload itself) to the path on the controller."""
         self._require_room(sum(map(os.path.getsize, files.values())))
         for parent in sorted({os.path.dirname(name) for name in files} - {""}):
             self._tell(f"mkdir -p {self._quoted(self.payload, parent)}")
@@ -108,7 +110,7 @@ class Directory:
         )
         made = str(self._shell.join_path(self._parent, leftovers.name()))
         left = " ".join(self._quoted(self._parent, name) for name in leftovers.abandoned(listed.split()))
-        # What is somebody else's stays.
+        # A directory of another user cannot be removed. It stays, and that is no error.
         self._tell(f"rm -rf {left} 2>/dev/null; mkdir -m 700 {self._quoted(made)}")
         return made
 
