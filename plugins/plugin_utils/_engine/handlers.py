@@ -91,9 +91,6 @@ def proxy_tables(proxies: t.Mapping[str, t.Any]) -> dict[str, dict[str, t.Any]]:
     return {name: dict(table) for name, table in proxies.items()}
 
 
-#: Types of keys that are used here; the engine itself checks the others.
-
-
 def refuse_other_types(override: t.Any, where: str) -> None:
     def refuse(expected: str, where: str, value: t.Any) -> t.NoReturn:
         # The value itself is not shown: an option can be a secret.
