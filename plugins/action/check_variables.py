@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The controller's half of check_variables, which has no other half: it works before the node is asked anything.
+"""All of check_variables: it works on the controller only, before the node is asked anything.
 
 The table of variables is ``plugin_utils/_variables``.
 """

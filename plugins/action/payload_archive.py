@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The controller's half of payload_archive, which has no other half: it works where Ansible runs, and shows its progress."""
+"""All of payload_archive: it works where Ansible runs, and shows its progress."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The controller's half of status_table, which has no other half: it prints the table of the filter of the same name."""
+"""All of status_table: it works on the controller only, and prints the table of the filter with the same name."""
 
 from __future__ import annotations
 

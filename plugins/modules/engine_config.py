@@ -241,7 +241,7 @@ def main() -> t.NoReturn:
                 how = (params["engine_timeout"], params["ignore_running_pods"])
                 request = Request(journal.run, driver.engine, Task.CHANGE, _plan(params), *how)
                 _handover.leave_request(state, journal, request)
-        # The unit takes the lock itself.
+        # The unit takes the lock itself, so it must be free here.
         if journal:
             result.update(_result(transaction.ChangeOutcome(**_handover.carried_out(journal.run))))
         return {**result, "changed": bool(result["changed"] or recovered), "recovered": recovered}

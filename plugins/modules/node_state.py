@@ -82,10 +82,10 @@ def main() -> t.NoReturn:
             if not run:
                 cleanup.forget()
                 return result
-        _handover.carried_out(run)  # the unit takes the lock itself
+        _handover.carried_out(run)  # outside of the session, because the unit takes the lock itself
         with _module.session(module) as (state, again):
             cleanup = Cleanup(state, *how)
-            # Nobody held the lock meanwhile: another run may have installed something.
+            # The lock was free meanwhile, so another run may have installed something.
             cleanup.refuse_installed()
             cleanup.forget()
         return {**result, "recovered": recovered or again}

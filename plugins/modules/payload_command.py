@@ -209,7 +209,7 @@ def main() -> t.NoReturn:
                     how = (params["engine_timeout"], params["ignore_running_pods"])
                     request = Request(journal.run, driver.engine, Task.COMMAND, dataclasses.asdict(requested), *how)
                     _handover.leave_request(state, journal, request)
-        # The unit takes the lock itself.
+        # The unit takes the lock itself, so it must be free here.
         if journal:
             outcome = _handover.carried_out(journal.run)
             lines = [f"{word} {path}\n" for path, word in outcome["files"].items()]

@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Compare what a user wrote with the CRD: refuse what it does not allow, and note what nothing becomes of."""
+"""The comparison of what a user wrote with the CRD: it refuses what the CRD does not allow, and notes what has no effect here.
+
+The CRD is the table in ``_operator.crd``.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._o
 def check(value: t.Any, expected: Field, place: str) -> list[str]:
     """Refuse a value that the CRD does not allow in its ``place`` ('' for a whole manifest).
 
-    Returns notes: a sentence about each field that nothing becomes of.
+    Returns notes: a sentence about each field that has no effect.
     """
     if value is None and expected.nullable:
         return []
@@ -35,7 +38,7 @@ def check(value: t.Any, expected: Field, place: str) -> list[str]:
 
 
 def _require(value: t.Any, expected: Field, place: str) -> None:
-    """Refuse a value that is not what is expected, whatever is in it."""
+    """Refuse a value of a wrong kind, or one that is not among the choices. What is in it is not looked at."""
     if expected.refused:
         raise Refusal("what a node can do without Kubernetes", place, expected.instead)
     if not expected.kind.has(value):
@@ -51,7 +54,7 @@ def _require(value: t.Any, expected: Field, place: str) -> None:
 
 
 def _check_values(value: Mapping[Hashable, t.Any], item: Field, place: str) -> list[str]:
-    """Check a mapping with any keys."""
+    """Check a mapping that may have any keys."""
     notes = []
     for key, part in value.items():
         _require(key, text(), f"a key of {place}")
@@ -60,7 +63,7 @@ def _check_values(value: Mapping[Hashable, t.Any], item: Field, place: str) -> l
 
 
 def _check_fields(value: Mapping[Hashable, t.Any], expected: Field, place: str) -> list[str]:
-    """Check a mapping with certain fields."""
+    """Check a mapping that may have only the fields of the CRD."""
     notes = []
     for name, part in value.items():
         where = below(place, kinds.short(str(name)))
@@ -78,7 +81,7 @@ def _check_fields(value: Mapping[Hashable, t.Any], expected: Field, place: str) 
 
 
 def _advice(name: str, expected: Field) -> str:
-    """Return what to do about an unknown field."""
+    """Return the remedy for an unknown field."""
     places = [place or "the top of the manifest" for place in _places(crd.MANIFEST, name, "")]
     if places:
         return f"It belongs in {' or '.join(places[:3])}: move it there."
@@ -89,7 +92,7 @@ def _advice(name: str, expected: Field) -> str:
 
 
 def _places(within: Field, name: str, place: str) -> list[str]:
-    """Return where in the schema a field of that name is."""
+    """Return the places below ``place`` in which the schema has a field of this name."""
     found = [place] if name in within.allowed() else []
     for known, part in within.fields.items():
         found += _places(part, name, below(place, known))

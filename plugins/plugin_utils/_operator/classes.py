@@ -14,14 +14,14 @@ from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._o
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._operator.check import check
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._operator.schema import anything, list_of
 
-#: The class of the operator's default, without a shim of its own: other classes are called kata-<shim>.
+#: The name of the operator's default class. It has no shim of its own; the other classes are called kata-<shim>.
 DEFAULT = "kata"
 _PREFIX = "kata-"
 
 
 @dataclass(frozen=True)
 class RuntimeClass:
-    """A class, with its snapshotter and how its images are pulled, '' where it does not say."""
+    """A class, with its snapshotter and how its images are pulled; '' where it does not say."""
 
     name: str
     snapshotter: str = ""
@@ -29,7 +29,7 @@ class RuntimeClass:
 
     @classmethod
     def of(cls, entry: str | Mapping[str, str]) -> RuntimeClass:
-        """Return a class that is written with its fields, or as its name alone."""
+        """Return the class for an entry, which is a mapping with its fields, or only its name."""
         if isinstance(entry, str):
             return cls(entry)
         return cls(*(entry.get(key, "") for key in ("name", "snapshotter", "pulltype")))
@@ -41,12 +41,12 @@ class RuntimeClass:
 
     @property
     def shim(self) -> str:
-        """What a payload's installer calls it."""
+        """The name that a payload's installer has for it."""
         return self.name.removeprefix(_PREFIX)
 
 
 def checked(entries: Sequence[str | Mapping[str, str]]) -> list[RuntimeClass]:
-    """Return the classes that somebody wrote, or refuse what is none."""
+    """Return the classes that a user wrote, or refuse an entry that is none."""
     place = "runtime_classes"
     check(entries, list_of(anything()), place)
     check([{"name": entry} if isinstance(entry, str) else entry for entry in entries], crd.CLASSES, place)
@@ -54,7 +54,7 @@ def checked(entries: Sequence[str | Mapping[str, str]]) -> list[RuntimeClass]:
 
 
 def of_config(config: Mapping[str, t.Any]) -> list[RuntimeClass]:
-    """Return each class of a manifest once. Older ones have names only, and one of the operator's had a name without a character."""
+    """Return each class of a manifest once. Older manifests have only names, and one of the operator's had an empty name."""
     classes: dict[str, RuntimeClass] = {}
     for entry in (*config.get("runtimeClasses", ()), *config.get("runtimeClassNames", ())):
         one = RuntimeClass.of(entry)
@@ -64,7 +64,7 @@ def of_config(config: Mapping[str, t.Any]) -> list[RuntimeClass]:
 
 
 def default_of(named: str, classes: Iterable[RuntimeClass]) -> str:
-    """Return the default class: the one that a manifest names, or what "kata" meant in an older one."""
+    """Return the name of the default class: the one that a manifest names, or the one that "kata" meant in older manifests."""
     names = {one.name for one in classes}
     old = f"{_PREFIX}qemu"
     return named or (old if {DEFAULT, old} <= names else "")

@@ -4,7 +4,8 @@
 
 """The operator's custom resource CcRuntime as one table: what may stand in each place of a manifest.
 
-The table knows the fields of every version of the CRD, because manifests outlive operators.
+The table has the fields of every version of the CRD, because manifests outlive operators. ``_operator.schema`` has the words in
+which it is written, ``_operator.check`` compares with it.
 """
 
 from __future__ import annotations

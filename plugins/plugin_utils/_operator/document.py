@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Find the one CcRuntime in what a user gives."""
+"""The one CcRuntime in what a user gives: a YAML stream or a mapping, of a size that can be handled."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._o
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._operator.crd import KIND
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._operator.kinds import described, short
 
-#: Characters of a manifest, both as it is written and with its aliases written out.
+#: The most characters of a manifest, both as it is written and with its aliases written out.
 LIMIT = 1 << 20
 
 
 def read(source: str | Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Return the one CcRuntime in a stream of YAML, or in a mapping that is one, as a copy made of dict and list.
+    """Return the one CcRuntime in a YAML stream, or a mapping that is one, as a copy made of dict and list.
 
-    Nothing of it is checked but its kind.
+    Only its kind is checked.
     """
     if isinstance(source, str) and len(source) > LIMIT:
         raise _too_large(f"{len(source)} characters")
@@ -35,7 +35,7 @@ def read(source: str | Mapping[str, t.Any]) -> dict[str, t.Any]:
 
 
 def _only(documents: Iterable[t.Any]) -> t.Any:
-    """Return the one CcRuntime among documents; the output of "kubectl get" has a list around it."""
+    """Return the one CcRuntime among documents. It may be in a list, as in the output of "kubectl get"."""
     found: list[t.Any] = []
     for document in documents:
         items = document.get("items") if isinstance(document, Mapping) else None
@@ -89,16 +89,16 @@ def _name(document: Mapping[str, t.Any]) -> str:
 
 
 def _weight(value: t.Any, known: dict[int, tuple[int, t.Any]]) -> int:
-    """Return how many characters a value has about, with its aliases written out: a few of them can stand for billions.
+    """Return about how many characters a value has with its aliases written out, because a few aliases can stand for billions.
 
-    What holds itself weighs too much.
+    A value that contains itself weighs more than the limit.
     """
     if isinstance(value, str):
         return len(value) + 1
     if not isinstance(value, (Mapping, list, tuple)):
         return 1
     if id(value) not in known:
-        # The value is kept, so that none that is made on the way gets its id.
+        # The value is kept, too: if it were freed, another object could get its id.
         known[id(value)] = (LIMIT, value)
         parts = [part for pair in value.items() for part in pair] if isinstance(value, Mapping) else value
         known[id(value)] = (1 + sum(_weight(part, known) for part in parts), value)
@@ -106,7 +106,7 @@ def _weight(value: t.Any, known: dict[int, tuple[int, t.Any]]) -> int:
 
 
 def _copied(value: t.Any) -> t.Any:
-    """Return a copy made of dict and list."""
+    """Return a copy in which every mapping is a dict, and every list or tuple a list."""
     if isinstance(value, Mapping):
         return {key: _copied(part) for key, part in value.items()}
     return [_copied(part) for part in value] if isinstance(value, (list, tuple)) else value

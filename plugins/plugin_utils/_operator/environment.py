@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The environment that the operator makes for a payload's own installer, and for hooks."""
+"""The environment that the operator makes for a payload's own installer, and for hooks.
+
+``_operator.native`` does the opposite: it says what such an environment means where no installer runs.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +29,10 @@ def of_installer(
 ) -> dict[str, str]:
     """Return the environment that the operator gives to installCmd, uninstallCmd and cleanupCmd.
 
-    What ``environment_variables`` sets, in the CRD's structure, wins. The operator always has RuntimeClasses created, which an installer needs ``kubectl`` for.
+    ``environment_variables``, in the CRD's structure, win over the others. The operator always has RuntimeClasses created; an
+    installer needs ``kubectl`` for that.
     """
-    # The class "kata" stands for the default shim: no payload has one of that name, and an installer would look for it.
+    # The class "kata" stands for the default shim. No payload has a shim of that name, but an installer would look for it.
     wanted = [one for one in classes.checked(runtime_classes) if one.name not in ("", classes.DEFAULT)]
     shims = {one.shim: one for one in wanted}
     default = RuntimeClass(default_runtime_class)
@@ -48,7 +52,7 @@ def of_installer(
 def resolved(
     environment_variables: Iterable[Mapping[str, t.Any]], node_name: str, before: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the environment of a container with these variables, in the CRD's structure, behind those of ``before``."""
+    """Return the environment of a container that has the variables of ``before``, and then these, in the CRD's structure."""
     check(environment_variables, crd.ENVIRONMENT, "coco_environment_variables")
     result = dict(before)
     for variable in environment_variables:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The kinds of values that a manifest is made of, and how messages tell values."""
+"""The kinds of values in a manifest, and how messages describe values."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of value: its ``name`` in messages, what to do where a value is of another one, and the types of its values."""
+    """A kind of value: its ``name`` in messages, the ``remedy`` for a value of another kind, and its Python ``types``."""
 
     name: str
     remedy: str
     types: tuple[type, ...]
-    #: Types that Python takes for one of these, and a manifest does not.
+    #: Subtypes of these in Python that are another kind in a manifest, as bool is no number.
     other: tuple[type, ...] = ()
 
     def has(self, value: t.Any) -> bool:
@@ -36,7 +36,7 @@ ANYTHING = Kind("anything", "", (object,))
 
 
 def described(value: t.Any) -> str:
-    """Return what a value is, without what it says: it may be a secret."""
+    """Return the kind of a value for a message, and not the value itself, which may be a secret."""
     if value is None:
         return "nothing"
     if isinstance(value, float):
@@ -46,5 +46,5 @@ def described(value: t.Any) -> str:
 
 
 def short(text: str) -> str:
-    """Return a text, or the beginning of a long one."""
+    """Return a text, or only the beginning of a long one."""
     return textwrap.shorten(text, 80, placeholder="…") if len(text) > 80 else text

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""YAML as Kubernetes reads it, of somebody who may not be trusted."""
+"""YAML as Kubernetes reads it, from an author who may not be trusted."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import yaml
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._operator.kinds import short
 
-#: Fields of a mapping that "<<" may add up to. No mapping of a manifest has so many.
+#: The most fields that merges with "<<" may give a mapping. No mapping of a manifest has so many.
 _MERGED = 1000
 
 
 class _Loader(yaml.SafeLoader):
-    """A loader for which 2026-01-01 and 1:30 are text. No key may be there twice, and no merge may blow up."""
+    """A loader that reads 2026-01-01 and 1:30 as text. It refuses a key that is there twice, and a merge that grows too large."""
 
     def compose_mapping_node(self, anchor: t.Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)

@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Convert a CcRuntime manifest to what it means here: role variables, RuntimeClasses, and notes about the rest."""
+"""A CcRuntime manifest converted to what it means here: role variables, RuntimeClasses, and notes about the rest.
+
+``parse`` is the way in to this package. ``_operator.document`` finds the manifest, ``_operator.check`` compares it with the CRD.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,8 @@ _BUILT_IN = ("blockfile", "btrfs", "devmapper", "erofs", "native", "overlayfs", 
 class Manifest:
     """What a CcRuntime manifest says.
 
-    ``variables`` has the role variables that the manifest sets, and ``notes`` sentences about what nothing becomes of.
+    ``variables`` has the role variables that the manifest sets. ``notes`` are sentences about what has no effect, or one that
+    differs from the operator's.
     """
 
     variables: dict[str, t.Any]
@@ -39,7 +43,7 @@ class Manifest:
 
 
 def parse(source: str | Mapping[str, t.Any]) -> Manifest:
-    """Parse a stream of YAML with one CcRuntime in it, or a mapping that is one, and check it against the CRD."""
+    """Parse a YAML stream with one CcRuntime in it, or a mapping that is one, and check it against the CRD."""
     resource = document.read(source)
     notes = check(resource, crd.MANIFEST, "")
     spec = resource["spec"]
@@ -63,7 +67,7 @@ def parse(source: str | Mapping[str, t.Any]) -> Manifest:
 
 
 def _as_they_are(config: Mapping[str, t.Any]) -> dict[str, t.Any]:
-    # For the operator an empty list, mapping or text is the same as none, so it sets nothing here, either.
+    # For the operator, an empty list, mapping or text is the same as none. So it sets no variable here, either.
     return {
         variable: config[name]
         for name, variable in role_variables.AS_THEY_ARE.items()

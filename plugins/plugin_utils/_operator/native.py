@@ -2,9 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the environment of a payload's own installer says to a native installation, where that installer is not run: what a variable of
-ours does as well is done, and about the rest there is a note. Facts: the environment that kata-deploy reads, in its script of 3.x and
-its program of 4.x; the samples of enclave-cc.
+"""What the environment of a payload's own installer means for a native installation, which does not run that installer.
+
+If a role variable does the same as a variable of the installer, its value is returned. For the rest there are notes. Source: the
+environment that kata-deploy reads, in its script of 3.x and its program of 4.x; the samples of enclave-cc.
 """
 
 from __future__ import annotations
@@ -18,22 +19,22 @@ from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._o
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._operator.classes import RuntimeClass
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._operator.environment import resolved
 
-#: Where kata-deploy installs below INSTALLATION_PREFIX.
+#: kata-deploy installs to this path below INSTALLATION_PREFIX.
 _KATA = "/opt/kata"
-#: How kata-deploy names a variable that is for nodes of one architecture.
+#: The ending with which kata-deploy has a variable for nodes of one architecture.
 _ARCHITECTURES = re.compile(r"_(X86_64|AARCH64|S390X|PPC64LE)$")
-#: The pull type with which nothing is to be done.
+#: The pull type that needs nothing.
 _USUAL_PULL = "default"
-#: What is acted on.
+#: Variables that become role variables.
 _DONE = ("INSTALLATION_PREFIX", "SHIMS", "SNAPSHOTTER_HANDLER_MAPPING")
-#: What the operator and hooks have for themselves.
+#: Variables that only the operator and hooks use: no note is needed.
 _SILENT = ("NODE_NAME",)
 
 _CONFIGURATION = "in configuration-SHIM.toml below the prefix, where your edits stay"
 _CLASSES = "create the RuntimeClasses yourself (kubectl apply)"
 _EROFS = "set it in the configuration of the engine's snapshotter"
 
-#: What to do about a variable that is not acted on.
+#: For each variable without a role variable: what to do instead.
 _INSTEAD: t.Mapping[str, str] = {
     "AGENT_HTTPS_PROXY": f"append agent.https_proxy=URL to kernel_params {_CONFIGURATION}",
     "AGENT_NO_PROXY": f"append agent.no_proxy=HOSTS to kernel_params {_CONFIGURATION}",
@@ -79,9 +80,9 @@ def settings(
     debug: bool = False,
     hooks: bool = False,
 ) -> Settings:
-    """Return what the CRD's ``environmentVariables``, ``runtimeClasses`` and ``debug`` say to a native installation.
+    """Return what the CRD's ``environmentVariables``, ``runtimeClasses`` and ``debug`` mean for a native installation.
 
-    With ``hooks`` that have the same environment, a variable that installers are not known to read is for them.
+    Hooks get the same environment. With ``hooks``, a variable that no known installer reads counts as theirs, without a note.
     """
     given = resolved(environment_variables, "", {})
     return Settings(
@@ -97,7 +98,7 @@ def settings(
 
 
 def _prefix(root: str) -> str:
-    """Return where kata-deploy would install."""
+    """Return the prefix to which kata-deploy would install."""
     if root and not root.startswith("/"):
         raise Refusal(
             "INSTALLATION_PREFIX to be an absolute path", root, f"Write /{root}: {_KATA} is appended to that."
@@ -106,7 +107,7 @@ def _prefix(root: str) -> str:
 
 
 def _overrides(mapping: str) -> dict[str, dict[str, str]]:
-    """Return the snapshotters of handlers, which kata-deploy has as SHIM:SNAPSHOTTER,…"""
+    """Return overrides with the snapshotters of handlers. kata-deploy writes them as SHIM:SNAPSHOTTER,…"""
     pairs = [pair.partition(":") for pair in mapping.split(",") if pair]
     return {f"kata-{shim.strip()}": {"snapshotter": name.strip()} for shim, _colon, name in pairs}
 
@@ -131,5 +132,5 @@ def _note(what: str, instead: str) -> str:
 
 
 def _instead(name: str) -> str:
-    """Return what to do about a variable, '' for one that is not known."""
+    """Return what to do instead of a variable; '' for an unknown one."""
     return _INSTEAD.get(name) or _INSTEAD.get(_ARCHITECTURES.sub("", name), "")

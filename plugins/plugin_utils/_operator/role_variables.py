@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The role variables that fields of a manifest stand for."""
+"""Which role variables take the values of which fields of a manifest, and what the CRD allows in them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._o
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._operator.check import check
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._operator.schema import Field
 
-#: Fields of spec.config that role variables take as they are.
+#: Maps fields of spec.config to the role variables that take them as they are.
 AS_THEY_ARE: t.Mapping[str, str] = {
     "payloadImage": "coco_payload",
     "installCmd": "coco_install_cmd",
@@ -25,10 +25,10 @@ AS_THEY_ARE: t.Mapping[str, str] = {
     "installDoneLabel": "coco_install_done_label",
     "uninstallDoneLabel": "coco_uninstall_done_label",
 }
-#: Fields that count only with an image.
+#: The same for hooks, which count only with an image.
 HOOKS: t.Mapping[str, str] = {"preInstall": "coco_pre_install", "postUninstall": "coco_post_uninstall"}
 
-#: Role variables that have the structure of a part of the manifest.
+#: Role variables with the structure of a part of the manifest, and that part.
 _STRUCTURES: t.Mapping[str, Field] = {
     "coco_environment_variables": crd.ENVIRONMENT,
     "coco_installer_volume_mounts": crd.MOUNTS,

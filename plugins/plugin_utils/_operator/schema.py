@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The words in which the schema of a manifest is written."""
+"""The words in which the schema of a manifest is written: ``_operator.crd`` is made of these functions."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._o
 
 @dataclass(frozen=True)
 class Field:
-    """What is allowed in a place.
+    """What is allowed in one place of a manifest.
 
-    ``fields`` are those of a mapping; ``item`` is for the elements of a list, or for the values of a mapping with any keys.
+    ``fields`` are those of a mapping. ``item`` is for each element of a list, or for each value of a mapping with any keys.
     """
 
     kind: Kind
@@ -26,9 +26,9 @@ class Field:
     choices: tuple[str, ...] = ()
     required: bool = False
     nullable: bool = False
-    #: Why nothing becomes of it: a note.
+    #: A note that says why it has no effect; '' when it has one.
     unused: str = ""
-    #: What to do instead of what only Kubernetes can do: a value that is none of ``choices``, or any.
+    #: The remedy for a value on which only Kubernetes can act: one that is not among ``choices``, or any if there are none.
     instead: str = ""
 
     @property
@@ -37,7 +37,7 @@ class Field:
         return bool(self.instead) and not self.choices
 
     def allowed(self) -> list[str]:
-        """Return the names of the fields that may be there."""
+        """Return the names of the fields that a mapping may have."""
         return [name for name, part in self.fields.items() if not part.refused]
 
 
@@ -62,7 +62,7 @@ def list_of(item: Field, unused: str = "") -> Field:
 
 
 def labels() -> Field:
-    """Return a mapping with any keys, whose values are text."""
+    """Return a field for a mapping with any keys and with text as values."""
     return Field(kinds.MAPPING, item=text())
 
 
@@ -79,7 +79,7 @@ def mapping(
 
 
 def beyond(instead: str, *names: str) -> dict[str, Field]:
-    """Return the fields of a mapping that only Kubernetes can act on."""
+    """Return fields of a mapping on which only Kubernetes can act. ``instead`` is the remedy."""
     return dict.fromkeys(names, Field(kinds.ANYTHING, instead=instead))
 
 
