@@ -90,7 +90,7 @@ class ActionModule(RuntimeAction):
                     wrong.append(_no_value(name, error))
 
     def _unseen(self, task_vars: Mapping[str, t.Any]) -> Iterator[Refusal]:
-        """Refuse variables for keywords of a play that the inventory sets: such keywords see only the play's ``vars`` and ``-e``."""
+        """Yield a refusal if the inventory sets variables for keywords of a play: those see only the play's ``vars`` and ``-e``."""
         seen = {**self._task.get_play().get_vars(), **load_extra_vars(self._loader)}
         unseen = [name for name in _variables.OF_PLAYS if name not in seen and task_vars.get(name) is not None]
         if unseen:
@@ -101,7 +101,7 @@ class ActionModule(RuntimeAction):
             )
 
     def _left_out(self, task_vars: Mapping[str, t.Any]) -> Iterator[Refusal]:
-        """Refuse tags with which Ansible would leave out all tasks of the playbook, and report success."""
+        """Yield a refusal of tags with which Ansible would leave out the playbook's tasks and report success."""
         only, skipped = task_vars.get("ansible_run_tags", ["all"]), task_vars.get("ansible_skip_tags", [])
         if not _variables.chosen(set(self._task.tags) - {"always"}, only, skipped):
             words = [f"--tags {','.join(only)}"] if "all" not in only else []

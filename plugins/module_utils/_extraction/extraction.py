@@ -127,7 +127,7 @@ class Extraction:
                 self._require_engine()
                 if request.look:
                     return dict(_ABSENT)
-                # To unpack it at once spares reading it twice. But if it may be what is installed, to read its digest may be enough.
+                # Unpacking at once spares reading it twice. But if it may be what is installed, its digest may be enough.
                 unread = not request.whole and not self._present.may_be_installed()
         with tarball.open_source(reference, "", known, request.plain, request.whole, unread) as source:
             return self._from(source)

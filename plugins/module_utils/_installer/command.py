@@ -89,7 +89,7 @@ def missing(arguments: Arguments, state: State) -> str:
 
 
 def requested(arguments: Arguments, state: State) -> Command:
-    """Return the command to run. For each part counts what the user says, else what they said at the installation, else the contract."""
+    """Return the command to run. Each part is what the user says now, else what they said at the installation, else the contract's."""
     name = arguments["command"]
     done = _before(name, state)
     digest = arguments["digest"] or done.digest

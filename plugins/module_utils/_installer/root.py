@@ -4,7 +4,7 @@
 
 """The root file system of one command of a payload: the image's own, and what is added for the command.
 
-Added are mount points, the node's resolv.conf and hosts, and kubectl: none, a stub, or a kubeconfig for the image's own.
+Added are mount points and the node's resolv.conf and hosts. If the user wants it, a stub replaces kubectl, or a kubeconfig is added.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@
 
 It runs as the operator runs it: as root, with all capabilities, in the node's own process and network namespaces. Both ways to
 reach the node's systemd work: ``nsenter -t 1``, and ``systemctl`` over the bus. systemctl needs two settings for that. Without
-the first, it takes this root for a chroot, does nothing and exits with 0. Without the second, it looks for systemd's private
-socket, but contracts mount only the bus.
+the first, it takes this root for a chroot, says so, does nothing and exits with 0. Without the second, it looks for systemd's
+private socket, but contracts mount only the bus.
 """
 
 from __future__ import annotations

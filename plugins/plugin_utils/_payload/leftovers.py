@@ -4,8 +4,8 @@
 
 """Names of the directories on a node to which payloads are sent.
 
-A run that was killed leaves gigabytes behind. So a name tells which process sends: the next run can tell whether that process is
-gone, and the directory with it.
+A run that was killed leaves gigabytes behind. So a name tells which process sends: when that process has ended, the next run
+removes its directory.
 """
 
 from __future__ import annotations
