@@ -55,7 +55,7 @@ class Command:
 
     @property
     def fingerprint(self) -> str:
-        """Two runs of a command with the same fingerprint do the same."""
+        """A digest that two runs of a command share only if they do the same."""
         what = [self.digest, self.argv, self.volumes, self.mounts, dict(self.environment), self.kubectl, self.handlers]
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 

@@ -22,8 +22,8 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._i
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.progress import Progress
 
-#: Commands whose work is judged by what they leave: a failure after it is only told. Real ones end with removing the directory
-#: on which the artifacts are mounted, which no system lets them.
+#: Commands that are judged by their result, so that a failure is only a warning. Real ones fail at their end, when they try to
+#: remove the directory on which the artifacts are mounted, which no system allows.
 _JUDGED_BY_RESULT = ("uninstall", "cleanup")
 #: Seconds that a command may still have to say something once the engine serves what it should.
 _GRACE = 20.0

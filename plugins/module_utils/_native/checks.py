@@ -4,8 +4,8 @@
 
 """The checks before a change is written.
 
-Nobody else edits the files, every handler has what it needs, and the engine itself reads the new configuration as the old one
-with our handlers in it. ``_native.transaction`` calls them.
+They make sure that nobody else edits the files, that every handler has what it needs, and that the engine itself reads the new
+configuration as the old one with our handlers in it. ``_native.transaction`` calls them.
 """
 
 from __future__ import annotations

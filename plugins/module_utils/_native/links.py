@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""Links to shims, for engines that find a shim only in their PATH."""
+"""Links to shims, for engines that find a shim only in their PATH: which ones a change sets and removes."""
 
 from __future__ import annotations
 

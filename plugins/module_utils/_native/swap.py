@@ -28,7 +28,7 @@ def swap_in(swap: Swap) -> None:
     for directory in swap.directories:
         os.mkdir(directory)
         staged = os.path.join(swap.staged, os.path.relpath(directory, prefix))
-        # Not of the prefix itself: the staging directory in its place is only for root.
+        # The prefix itself does not get the mode of its staging directory, which only root can enter.
         inside = directory.startswith(prefix + "/") and os.path.isdir(staged)
         os.chmod(directory, stat.S_IMODE(os.stat(staged).st_mode) if inside else 0o755)
     for path in swap.replace:
