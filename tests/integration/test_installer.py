@@ -437,7 +437,7 @@ def test_the_same_payload_natively_and_by_its_own_script(each: Node, archive: st
         found[installer] = (
             files,
             handlers(node),
-            node.paths("/usr/local/bin/*", "/etc/containerd/*", "/etc/containerd/conf.d/*"),
+            " ".join(node.paths("/usr/local/bin/*", "/etc/containerd/*", "/etc/containerd/conf.d/*")),
         )
         for handler in wanted:
             assert "Starting gVisor" in node.pod(handler)
