@@ -12,7 +12,8 @@ import pytest
 
 import payload as testbed_payload
 from ansible_collections.confidential_containers.runtime.tests import sample
-from ansible_collections.confidential_containers.runtime.tests.integration.harness import SUITES, Fleet, Node
+from ansible_collections.confidential_containers.runtime.tests.integration.harness import Fleet, Node
+from images import BY_VERSION
 
 #: Those that most tests run on, in turns.
 VERSIONS = ["1.7", "2.1"]
@@ -68,7 +69,7 @@ def nodes(fleet: Fleet) -> list[Node]:
 @pytest.fixture
 def other_nodes(request: pytest.FixtureRequest, fleet: Fleet) -> list[Node]:
     """Nodes with other versions of containerd: those two whose turn it is, or all."""
-    others = [version for version in SUITES if version not in VERSIONS]
+    others = [version for version in BY_VERSION if version not in VERSIONS]
     turn = sample.chance(request.node.nodeid).sample(others, 2)
     return fleet.get(*(others if sample.is_whole("VERSIONS") else turn))
 

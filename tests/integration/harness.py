@@ -25,6 +25,7 @@ import yaml
 import nodes as testbed_nodes
 import pods as testbed_pods
 import reset as testbed_reset
+from images import BY_VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTBED = [sys.executable, str(ROOT / "tests/nodes/testbed")]
@@ -235,18 +236,6 @@ class Node:
         testbed_pods.remove_all(self.name)
 
 
-#: Version of containerd → suite of the testbed.
-SUITES = {
-    "1.4": "bullseye",
-    "1.6": "bookworm",
-    "1.7": "trixie",
-    "2.1": "forky",
-    "2.2": "trixie-2.2",
-    "2.3": "trixie-2.3",
-    "2.4": "trixie-2.4",
-}
-
-
 class Fleet:
     """The nodes of one process of pytest, by version of containerd; each is started when it is first asked for."""
 
@@ -262,7 +251,7 @@ class Fleet:
         """Return nodes with these versions; those that do not run yet are started all at once."""
         missing = {version: self._name(version) for version in versions if version not in self._nodes}
         if missing:
-            testbed_nodes.up({name: SUITES[version] for version, name in missing.items()})
+            testbed_nodes.up({name: BY_VERSION[version] for version, name in missing.items()})
             self._nodes.update(
                 {version: Node(name, self._factory.mktemp(name), self._ansible) for version, name in missing.items()}
             )
@@ -276,7 +265,7 @@ class Fleet:
     def down(self) -> None:
         """Remove the nodes, half-started ones included."""
         self._ansible.close()
-        testbed_nodes.down([self._name(version) for version in SUITES])
+        testbed_nodes.down([self._name(version) for version in BY_VERSION])
 
     def _name(self, version: str) -> str:
         return f"{self._prefix}-{version.replace('.', '')}"

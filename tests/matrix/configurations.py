@@ -16,17 +16,6 @@ ONE = ("1.4", "1.6", "1.7")
 TWO = ("2.1", "2.2", "2.3", "2.4")
 ALL = (*ONE, *TWO)
 
-#: By version: the suite of the test nodes that has it.
-SUITES = {
-    "1.4": "bullseye",
-    "1.6": "bookworm",
-    "1.7": "trixie",
-    "2.1": "forky",
-    "2.2": "trixie-2.2",
-    "2.3": "trixie-2.3",
-    "2.4": "trixie-2.4",
-}
-
 CRI = 'plugins."io.containerd.grpc.v1.cri"'
 CRI_3 = "plugins.'io.containerd.cri.v1.runtime'"
 RUNC = 'runtime_type = "io.containerd.runc.v2"\n'

@@ -25,9 +25,9 @@ from ansible_collections.confidential_containers.runtime.tests.integration.harne
 from ansible_collections.confidential_containers.runtime.tests.matrix.configurations import (
     CONFIGURATIONS,
     SECRET,
-    SUITES,
     Configuration,
 )
+from images import BY_VERSION
 
 OURS = {"kata-qemu", "kata-clh"}
 #: Tables in which a name stands for a runtime handler.
@@ -55,7 +55,7 @@ def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     directory = tmp_path_factory.mktemp("matrix")
     tests = [item.callspec.params for item in request.session.items if isinstance(item, pytest.Function)]
     selected = [t.cast("Cell", (test["configuration"], test["version"])) for test in tests]
-    suites = {name(version): SUITES[version] for _configuration, version in selected}
+    suites = {name(version): BY_VERSION[version] for _configuration, version in selected}
     testbed_nodes.up(suites)
     try:
         inventory = yaml.safe_load(testbed_nodes.inventory(list(suites), []))

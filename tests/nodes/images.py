@@ -39,6 +39,9 @@ SUITES = {
     "trixie-2.4": Suite("trixie", "2.4.2"),
 }
 
+#: Minor version of containerd → the suite that has it.
+BY_VERSION = {".".join(suite.containerd.split(".")[:2]): name for name, suite in SUITES.items()}
+
 POD_IMAGE = "localhost/testbed/busybox:latest"
 
 
