@@ -70,8 +70,8 @@ class Action(payload_extract.ActionModule):
         done = subprocess.run(cmd, shell=True, capture_output=True, text=True, check=False)
         return {"rc": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
 
-    def _transfer_file(self, path: str, target: str) -> None:
-        shutil.copyfile(path, target)
+    def _transfer_file(self, local_path: str, remote_path: str) -> None:
+        shutil.copyfile(local_path, remote_path)
 
 
 Make = t.Callable[..., Action]

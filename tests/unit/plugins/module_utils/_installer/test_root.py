@@ -26,12 +26,12 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import Entry, directory, file, link, simple
 
 ENGINE = Engine("containerd", (1, 7, 24), "containerd.service", "/x", "/etc/containerd/config.toml", "/s", True)
-IMAGE = [
+IMAGE = (
     file("bin/sh", b"shell", 0o755),
     file("opt/deploy.sh", b"deploy", 0o755),
     file("usr/bin/kubectl", b"kubectl", 0o755),
     directory("work"),
-]
+)
 
 
 class Payload:
