@@ -187,7 +187,7 @@ def test_engine_that_breaks_its_cri(node: Node, archive: str) -> None:
         "mount --bind /etc/containerd /etc/containerd && mount -o remount,ro,bind /etc/containerd",
         (
             "cp -a /etc/containerd /run/full && mount -t tmpfs -o size=16k tmpfs /etc/containerd "
-            "&& cp -a /run/full/. /etc/containerd && { cat /dev/zero > /etc/containerd/ballast; true; } 2>/dev/null"
+            "&& cp -a /run/full/. /etc/containerd && { cat /dev/zero > /etc/containerd/ballast || true; } 2>/dev/null"
         ),
     ],
     ids=["read-only", "full"],
