@@ -21,6 +21,7 @@ import yaml
 from ansible.module_utils.common.validation import check_type_dict
 from ansible.module_utils.parsing.convert_bool import boolean
 
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import flavours
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
 
@@ -238,7 +239,7 @@ KNOWN: Mapping[str, Variable] = {
     "coco_debug": Variable(FLAG),
     "coco_edited_config": Variable(TEXT, "keep", ("keep", "replace")),
     "coco_enable_cri": Variable(FLAG, False),
-    "coco_engine": Variable(TEXT, "auto", ("auto", "containerd")),
+    "coco_engine": Variable(TEXT, "auto", flavours.CHOICES),
     "coco_engine_config": Variable(PATH),
     "coco_engine_socket": Variable(PATH),
     # A run is rolled back if the engine needs longer: too short a limit would undo every run.

@@ -73,10 +73,11 @@ def refuse_snapshotters(driver: Driver, change: Change) -> None:
     wanted = {handler["snapshotter"] for handler in change.handlers.values() if handler.get("snapshotter")}
     missing = sorted(wanted - set(change.proxies) - set(driver.snapshotters())) if wanted else []
     if missing:
+        client = FLAVOURS[driver.engine.name].client
         raise Refusal(
             "snapshotters that the engine has, or coco_proxy_plugins registers",
             ", ".join(missing),
-            "Name another snapshotter in coco_handler_overrides ('ctr plugins ls' lists those that work), or register it in "
+            f"Name another snapshotter in coco_handler_overrides ('{client}' lists those that work), or register it in "
             "coco_proxy_plugins.",
         )
 
