@@ -312,7 +312,9 @@ CONFIGURATIONS = (
         f"version = 2\n{GLOB}{HANDLER}",
         files={"conf.d/mine.toml": f"version = 3\n{HANDLER_3}"},
         on=TWO,
-        refused=_on(("2.1", "2.2"), "look for other CRI sections"),  # these have lost the main file's CRI section already
+        refused=_on(
+            ("2.1", "2.2"), "look for other CRI sections"
+        ),  # these have lost the main file's CRI section already
     ),
     Configuration(
         "a drop-in of a lower version",
