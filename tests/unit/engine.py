@@ -39,6 +39,8 @@ class Played:
         self.starts = starts
         #: Whether systemd refuses to start its unit.
         self.masked = False
+        #: What registries have, by name.
+        self.images: dict[str, Registry] = {}
         #: The handlers that it serves; None: it is down.
         self.loaded: list[str] | None = None
         self.load()
@@ -108,7 +110,7 @@ class Played:
         return []
 
     def registry(self, image: str, access: Access) -> Registry:
-        raise NotImplementedError
+        return self.images[image]
 
     def clean(self) -> None:
         pass

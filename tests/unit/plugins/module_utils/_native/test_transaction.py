@@ -430,6 +430,16 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> tuple
     return running(root, monkeypatch), State(str(root / "state"))
 
 
+def assert_ended(state: State, node: Daemon, before: dict[str, t.Any], number: int) -> None:
+    """Let the next run begin: the node is as asked for, or as before."""
+    recover(state)
+    assert Journal.find(state) is None
+    if state.receipt().handlers:
+        assert node.loaded == ["runc", "kata-qemu"], f"step {number}"
+    else:
+        assert look(node) == before, f"step {number}"
+
+
 @pytest.mark.parametrize("drop_in", [False, True], ids=["in place", "drop-in"])
 @pytest.mark.parametrize(
     "error",
@@ -463,12 +473,7 @@ def test_an_error_at_any_step_is_a_refusal(
                     seen.add("refused")
                 taken = steps()
             assert node.loaded is not None, f"down after step {number}"
-            recover(state)
-            assert Journal.find(state) is None
-            if state.receipt().handlers:
-                assert node.loaded == ["runc", "kata-qemu"], f"step {number}"
-            else:
-                assert look(node) == before, f"step {number}"
+            assert_ended(state, node, before, number)
             if taken < number:
                 break
     assert seen == {"done", "refused"}
@@ -492,12 +497,7 @@ def test_a_process_that_is_killed_at_any_step(
                 with contextlib.suppress(Killed, Refusal):
                     transaction.carry_out(state, journal, node, change, timeout=10, ignore_pods=False)
                 taken = steps()
-            recover(state)
-            assert Journal.find(state) is None
-            if state.receipt().handlers:
-                assert node.loaded == ["runc", "kata-qemu"], f"step {number}"
-            else:
-                assert look(node) == before, f"step {number}"
+            assert_ended(state, node, before, number)
             if taken < number:
                 break
     assert number > 30
