@@ -12,11 +12,11 @@ class ModuleDocFragment:
 options:
   engine:
     description:
-      - The container engine of the node. V(auto) finds it by its systemd unit.
+      - The container engine of the node. V(auto) finds the one that its kubelet uses.
       - To set this option once for all modules, use C(group/confidential_containers.runtime.engine) in C(module_defaults).
     type: str
     default: auto
-    choices: [auto, containerd]
+    choices: [auto, containerd, k3s, rke2, k0s, microk8s]
   engine_config:
     description: The engine's main configuration file. By default, the file with which its daemon runs.
     type: path

@@ -40,7 +40,7 @@ WRONG: Wrong = {
     "misspelt variable": ({"coco_paylod": "x"}, ["Found coco_paylod (did you mean coco_payload?)"]),
     "variable of a later version": ({"coco_drain": True}, ["coco_drain", "later version"]),
     "unknown value": ({"coco_config_mode": "maybe"}, ["coco_config_mode", "auto, drop_in, in_place"]),
-    "unsupported engine": ({"coco_engine": "k3s"}, ["coco_engine", "auto, containerd"]),
+    "unsupported engine": ({"coco_engine": "docker"}, ["coco_engine", "auto, containerd"]),
     "drop-in on 1.x": ({"coco_config_mode": "drop_in"}, ["replace the whole CRI section"]),
     "unknown unit": ({"coco_engine_unit": "nope.service"}, ["no unit nope.service"]),
     "wrong type": (

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import os
 import typing as t
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.cri import Sandbox, Status
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
@@ -39,6 +38,10 @@ class Engine:
     active: bool
     #: Where the engine keeps its data, if its command line says so. Else its configuration says it.
     root: str = ""
+    #: The version of the distribution that brings the engine, as it writes it ("v1.35.3+k3s1"). '' if there is none.
+    release: str = ""
+    #: Whether the unit also runs a control plane of the cluster: then a restart takes that away for some seconds.
+    server: bool = False
 
     @property
     def version_text(self) -> str:
@@ -89,32 +92,19 @@ class InPlace:
     mode: t.ClassVar[str] = "in_place"
     path: str
 
-    @property
-    def waiting(self) -> str:
-        """The directory in which a new file may wait for its rename."""
-        return os.path.dirname(self.path)
-
 
 @dataclass(frozen=True)
 class DropIn:
     """Handlers go into a file of our own.
 
-    ``importer`` is the file whose imports must name ours. If it is '', the engine reads all files of the directory.
+    ``importer`` is the file whose imports must name ours. If it is '', the engine reads the directory without that.
+    ``rendered``: the engine does not read our file, but this one, into which the distribution merges ours.
     """
 
     mode: t.ClassVar[str] = "drop_in"
     path: str
     importer: str = ""
-
-    @property
-    def waiting(self) -> str:
-        """The directory in which a new file may wait for its rename.
-
-        It is the parent if the engine reads the whole directory: a new file there, whatever its name, would be configuration
-        (CRI-O) or an event (k0s).
-        """
-        directory = os.path.dirname(self.path)
-        return directory if self.importer else os.path.dirname(directory)
+    rendered: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,11 +119,6 @@ class Template:
     rendered: str
     base: str
 
-    @property
-    def waiting(self) -> str:
-        """The directory in which a new file may wait for its rename."""
-        return os.path.dirname(self.path)
-
 
 Place = t.Union[InPlace, DropIn, Template]
 
@@ -142,7 +127,8 @@ Place = t.Union[InPlace, DropIn, Template]
 class Facts:
     """What decides about the place: the engine's version, its main file, the schema of that file, and ``coco_config_mode``.
 
-    ``plain``: the file sets nothing for any plugin, and so means the same in every schema.
+    ``plain``: the file sets nothing for any plugin, and so means the same in every schema. ``text`` is the file's text.
+    ``release`` is that of the distribution. ``templates`` are the paths of those templates that exist.
     """
 
     version: Version
@@ -150,6 +136,9 @@ class Facts:
     schema: int
     mode: str = "auto"
     plain: bool = False
+    text: str = field(default="", repr=False)
+    release: str = ""
+    templates: t.Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -162,11 +151,32 @@ class Flavour:
     config: str
     socket: str
     place: t.Callable[[Facts], Place]
+    #: The files that we may write to, given the path of the main file. ``place`` chooses among them.
+    places: t.Callable[[str], list[str]]
     #: Two commands for an admin: ``dump`` shows what the engine makes of its configuration, ``client`` what the engine lacks.
     dump: str
     client: str
+    #: The files that the distribution writes and we never do, given the path and the text of the main file.
+    generated: t.Callable[[str, str], list[str]] = lambda config, text: []
+    #: The admin's file with placeholders from which the distribution makes the main file. It takes the place of that.
+    source: t.Callable[[str], str] = lambda config: config
     kubelet: str = "/var/lib/kubelet"
     apply: Apply = Apply.RESTART
+    #: A distribution that brings a kubelet of its own, which uses this engine.
+    embedded: bool = False
+    #: The program that the distribution's units start, whatever their names.
+    program: str = ""
+    #: The words after that program with which it tells its version.
+    release: tuple[str, ...] = ()
+    #: The name of the directory in which every file counts, whatever its name: a new file must not wait for its rename there.
+    whole: str = ""
+    #: The file that the engine logs to, below its ``root``. '' if it logs to the journal.
+    log: str = ""
+    #: What makes a restart a risk, beside what holds for every engine of the family.
+    doubts: t.Callable[[Engine], t.Iterable[Refusal]] = lambda engine: ()
+    #: The command that restarts the engine, in place of ``systemctl restart``, and what has to surround it.
+    restart: tuple[str, ...] = ()
+    held: t.Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
 
 
 class Configuration(t.Protocol):

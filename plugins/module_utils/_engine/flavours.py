@@ -9,11 +9,21 @@ from __future__ import annotations
 import os
 import typing as t
 
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import kubelet
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import (
+    Apply,
     Driver,
     Engine,
     Flavour,
     Overrides,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import (
+    daemon,
+    execstart,
+    k0s,
+    k3s,
+    microk8s,
+    plain,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import (
     driver as containerd,
@@ -31,18 +41,85 @@ FLAVOURS: t.Mapping[str, Flavour] = {
             units=("containerd.service",),
             config="/etc/containerd/config.toml",
             socket="/run/containerd/containerd.sock",
-            place=containerd.place,
+            place=plain.place,
+            places=plain.places,
             dump="containerd config dump",
             client="ctr plugins ls",
+        ),
+        Flavour(
+            name="k3s",
+            family="containerd",
+            units=("k3s.service", "k3s-agent.service"),
+            config="/var/lib/rancher/k3s/agent/etc/containerd/config.toml",
+            socket="/run/k3s/containerd/containerd.sock",
+            place=k3s.place,
+            places=k3s.places,
+            generated=k3s.generated,
+            dump="/var/lib/rancher/k3s/data/current/bin/containerd config dump",
+            client="k3s ctr plugins ls",
+            embedded=True,
+            program="k3s",
+            release=("--version",),
+            log="containerd.log",
+            doubts=k3s.doubts,
+        ),
+        Flavour(
+            name="rke2",
+            family="containerd",
+            units=("rke2-server.service", "rke2-agent.service"),
+            config="/var/lib/rancher/rke2/agent/etc/containerd/config.toml",
+            socket="/run/k3s/containerd/containerd.sock",
+            place=k3s.place,
+            places=k3s.places,
+            generated=k3s.generated,
+            dump="/var/lib/rancher/rke2/bin/containerd config dump",
+            client="/var/lib/rancher/rke2/bin/ctr plugins ls",
+            embedded=True,
+            program="rke2",
+            release=("--version",),
+            log="containerd.log",
+            doubts=k3s.doubts,
+        ),
+        Flavour(
+            name="k0s",
+            family="containerd",
+            units=("k0sworker.service", "k0scontroller.service"),
+            config="/etc/k0s/containerd.toml",
+            socket="/run/k0s/containerd.sock",
+            place=k0s.place,
+            places=k0s.places,
+            generated=k0s.generated,
+            dump="/var/lib/k0s/bin/containerd config dump",
+            client="k0s ctr plugins ls",
+            kubelet="/var/lib/k0s/kubelet",
+            apply=Apply.WATCHED,
+            embedded=True,
+            program="k0s",
+            release=("version",),
+            whole=k0s.DIRECTORY,
+            doubts=k0s.doubts,
+        ),
+        Flavour(
+            name="microk8s",
+            family="containerd",
+            units=("snap.microk8s.daemon-containerd.service",),
+            config="/var/snap/microk8s/current/args/containerd.toml",
+            socket="/var/snap/microk8s/common/run/containerd.sock",
+            place=microk8s.place,
+            places=microk8s.places,
+            source=microk8s.source,
+            dump="/snap/microk8s/current/bin/containerd config dump",
+            client="microk8s ctr plugins ls",
+            kubelet="/var/snap/microk8s/common/var/lib/kubelet",
+            embedded=True,
+            doubts=microk8s.doubts,
+            restart=microk8s.RESTART,
+            held=microk8s.held,
         ),
     )
 }
 #: The units of engines that this version recognises, but cannot configure.
 OTHERS: t.Mapping[str, tuple[str, ...]] = {
-    "k3s": ("k3s.service", "k3s-agent.service"),
-    "rke2": ("rke2-server.service", "rke2-agent.service"),
-    "k0s": ("k0scontroller.service", "k0sworker.service"),
-    "microk8s": ("snap.microk8s.daemon-containerd.service",),
     "crio": ("crio.service",),
 }
 #: The values of ``coco_engine``.
@@ -52,6 +129,18 @@ _FAMILIES = {"containerd": containerd.Containerd}
 _UNITS = {**{name: flavour.units for name, flavour in FLAVOURS.items()}, **OTHERS}
 
 
+class Candidate(t.NamedTuple):
+    """A unit that may run the engine of the node: the name of its flavour, and systemd's properties of it."""
+
+    flavour: str
+    unit: str
+    shown: systemd.Properties
+
+    @property
+    def is_active(self) -> bool:
+        return "".join(self.shown.get("ActiveState", ())) == "active"
+
+
 def units() -> list[str]:
     """Return the units of all known engines."""
     return [unit for names in _UNITS.values() for unit in names]
@@ -59,7 +148,18 @@ def units() -> list[str]:
 
 def driver(engine: Engine) -> Driver:
     """Return the driver of an engine."""
-    return _FAMILIES[FLAVOURS[engine.name].family](engine)
+    flavour = FLAVOURS[engine.name]
+    return _FAMILIES[flavour.family](engine, flavour)
+
+
+def waiting(engine: Engine, path: str) -> str:
+    """Return the directory in which a new file may wait until it is renamed to ``path``, links resolved.
+
+    It is the parent of a directory in which every file counts: there a new file would be configuration, or an event.
+    """
+    directory = os.path.dirname(os.path.realpath(path))
+    whole = FLAVOURS[engine.name].whole
+    return os.path.dirname(directory) if whole and os.path.basename(directory) == whole else directory
 
 
 def detect(overrides: Overrides, restarting: bool = True) -> Driver:
@@ -74,38 +174,102 @@ def detect(overrides: Overrides, restarting: bool = True) -> Driver:
 
 
 def find(overrides: Overrides) -> tuple[Driver, list[Refusal]]:
-    """Find the engine of this node, and all that makes a restart of it a risk. Refuses a node as :func:`detect` does."""
+    """Find the engine that the kubelet of this node uses, and all that makes a restart of it a risk.
+
+    Refuses a node as :func:`detect` does, and one on which several engines could be the kubelet's.
+    """
     for name, path in (("coco_engine_config", overrides.config), ("coco_engine_socket", overrides.socket)):
         if path and not os.path.isabs(path):
             raise Refusal(f"an absolute path in {name}", repr(path), "Use an absolute path.")
-    flavour, unit, shown = _unit(overrides)
-    return _FAMILIES[flavour.family].find(flavour, unit, shown, overrides)
+    candidates = _candidates(overrides)
+    refusals: list[Refusal] = []
+    found: list[tuple[Candidate, Driver, list[Refusal]]] = []
+    for candidate in candidates:
+        try:
+            flavour = _supported(candidate)
+            found.append(
+                (candidate, *_FAMILIES[flavour.family].find(flavour, candidate.unit, candidate.shown, overrides))
+            )
+        except Refusal as refusal:
+            refusals.append(refusal)
+    if not found:
+        raise refusals[0]
+    number = (
+        choose([(one, driver.engine.socket) for one, driver, _doubts in found], kubelet.socket()) if found[1:] else 0
+    )
+    return found[number][1:]
 
 
-def _unit(overrides: Overrides) -> tuple[Flavour, str, systemd.Properties]:
-    """Return the flavour of the node's engine, its unit, and systemd's properties of the unit."""
+def choose(found: t.Sequence[tuple[Candidate, str]], socket: str) -> int:
+    """Return which of several engines is the kubelet's, or refuse all of them.
+
+    ``found`` has each candidate with the CRI socket of its engine. ``socket`` is the one that a kubelet was told to use.
+    """
+    active = [number for number, (candidate, _own) in enumerate(found) if candidate.is_active]
+    for fitting in (
+        [number for number, (_candidate, own) in enumerate(found) if socket and os.path.realpath(own) == socket],
+        # The kubelet of a distribution uses the engine that the distribution starts.
+        [number for number in active if FLAVOURS[found[number][0].flavour].embedded],
+        active,
+    ):
+        if len(fitting) == 1:
+            return fitting[0]
+    raise Refusal(
+        "one engine on the node, or a kubelet that tells which one it uses",
+        " and ".join(f"{candidate.flavour} ({candidate.unit}, {own})" for candidate, own in found),
+        f"Name the one whose pods need the handlers: coco_engine={found[0][0].flavour}, for example.",
+    )
+
+
+def _candidates(overrides: Overrides) -> list[Candidate]:
+    """Return the units that may run the engine of this node, none of them twice. At least one, or a refusal."""
     named = overrides.unit if not overrides.unit or "." in overrides.unit else f"{overrides.unit}.service"
-    names = sorted({name for family in _FAMILIES.values() for name in family.PROPERTIES})
-    loaded = systemd.loaded([named] if named else units(), names)
-    found = {name: unit for name, candidates in _UNITS.items() for unit in candidates if unit in loaded}
-    first = next(iter(FLAVOURS))
-    if named in loaded:
-        found = {first if overrides.engine == "auto" else overrides.engine: named}
-    if overrides.engine != "auto":
-        found = {name: unit for name, unit in found.items() if name == overrides.engine}
-    unsupported = {name: unit for name, unit in found.items() if name not in FLAVOURS}
-    if unsupported:
+    names = sorted({"ActiveState", "ExecStart", *(name for family in _FAMILIES.values() for name in family.PROPERTIES)})
+    wanted = [named] if named else list(dict.fromkeys([*units(), *_listening()]))
+    unknown = overrides.engine if named and overrides.engine != "auto" else "containerd"
+    found = [
+        Candidate(_flavour_of(unit, shown) or unknown, unit, shown)
+        for unit, shown in systemd.loaded(wanted, names).items()
+    ]
+    found.sort(key=lambda candidate: wanted.index(candidate.unit))
+    fitting = [one for one in found if overrides.engine in ("auto", one.flavour)]
+    if fitting:
+        return fitting
+    expected = FLAVOURS["containerd" if overrides.engine == "auto" else overrides.engine]
+    if found:
+        raise Refusal(
+            f"{expected.name} on the node, which coco_engine names",
+            " and ".join(f"{one.flavour} ({one.unit})" for one in found),
+            "Leave coco_engine out: the engine that the kubelet uses is then found by itself.",
+        )
+    raise Refusal(
+        f"{expected.name} on the node, as a systemd unit",
+        f"no unit {named or expected.units[0]}",
+        f"Install {expected.name} first, or name its unit in coco_engine_unit.",
+    )
+
+
+def _listening() -> list[str]:
+    """Return the units whose processes listen on the CRI sockets of known engines: units may have any name."""
+    pids = [daemon.listener(path) for path in dict.fromkeys(flavour.socket for flavour in FLAVOURS.values())]
+    found = [daemon.units_of(pid) for pid in pids]
+    return [names[-1] for names in found if names and names[-1].endswith(".service")]
+
+
+def _flavour_of(unit: str, shown: systemd.Properties) -> str:
+    """Return the name of a unit's flavour: by the unit's name, else by the program that it starts. '' if neither tells."""
+    for name, known in _UNITS.items():
+        if unit in known:
+            return name
+    program = os.path.basename("".join(execstart.command_line(shown)[:1]))
+    return next((name for name, flavour in FLAVOURS.items() if program and flavour.program == program), "")
+
+
+def _supported(candidate: Candidate) -> Flavour:
+    if candidate.flavour not in FLAVOURS:
         raise Refusal(
             f"an engine that this version supports ({', '.join(FLAVOURS)})",
-            f"{', '.join(unsupported)} ({', '.join(unsupported.values())})",
-            f"Leave this node out, or, if its pods run on a {first} of its own, set coco_engine={first}.",
+            f"{candidate.flavour} ({candidate.unit})",
+            "Leave this node out. If its pods run on another engine, set coco_engine to that one.",
         )
-    if not found:
-        flavour = FLAVOURS[first if overrides.engine == "auto" else overrides.engine]
-        raise Refusal(
-            f"{flavour.name} on the node, as a systemd unit",
-            f"no unit {named or flavour.units[0]}",
-            f"Install {flavour.name} first, or name its unit in coco_engine_unit.",
-        )
-    name, unit = next(iter(found.items()))
-    return FLAVOURS[name], unit, loaded[unit]
+    return FLAVOURS[candidate.flavour]

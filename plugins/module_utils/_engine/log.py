@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
+import time
 import typing as t
 
 #: systemd's ID of the message "Starting …", the same in every language.
 _STARTING = "7d4958e842da4a758f6c1cdc7b36dcc5"
 _MOST_LINES = 10
 _LONGEST_LINE = 500
+#: So many bytes of a log file count.
+_LONGEST_FILE = 1 << 18
+_TIME = re.compile(r'time="(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)')
 
 #: A CRI plugin that fails to load is listed here because to containerd it is only a warning.
 _FATAL = re.compile(r"failed to load plugin.*cri|level=fatal|^containerd: ")
@@ -56,6 +61,25 @@ def telling(logged: t.Sequence[t.Mapping[str, t.Any]], since: float) -> str:
     lines = [line for line in lines if not _CONFIGURATION.search(line)]
     chosen = [line for line in lines if _FATAL.search(line)] or [line for line in lines if not _ORDINARY.search(line)]
     return "\n".join(masked(line)[:_LONGEST_LINE] for line in (chosen or lines)[-_MOST_LINES:])
+
+
+def telling_of_file(path: str, since: float) -> str:
+    """Return the most telling lines of a log file since a time (seconds since the epoch). '' if there are none.
+
+    containerd writes the time of each line in UTC (``time="2026-11-27T06:30:04.1Z"``). Lines without one belong to those before.
+    """
+    first = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(since))
+    try:
+        with open(path, "rb") as stream:
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - _LONGEST_FILE))
+            lines = stream.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    times = [match.group(1) if match else "" for match in map(_TIME.match, lines)]
+    start = next((number for number, when in enumerate(times) if when >= first), len(lines))
+    entries_of_file = [{"MESSAGE": line} for line in lines[start:]]
+    chosen = [entry for entry in entries_of_file if not _ORDINARY.search(entry["MESSAGE"])]
+    return telling(chosen, since)
 
 
 def masked(line: str) -> str:

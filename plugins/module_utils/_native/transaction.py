@@ -17,8 +17,9 @@ import typing as t
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import pods, startable
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Driver, Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Apply, Driver, Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.change import Change, encoded
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.flavours import FLAVOURS, waiting
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import checks
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._native.links import changes
@@ -101,9 +102,11 @@ def carry_out(
             return outcome
         receipt = _receipt(state.receipt(), journal, driver.engine, change)
         config = remember(driver, change, outcome.links, present, timeout)
-        journal.record(config=config, receipt=receipt)
+        # The distribution restarts a watched engine as soon as the files are renamed.
+        watched = FLAVOURS[driver.engine.name].apply is Apply.WATCHED
+        journal.record(config=replace(config, restarting=watched and outcome.restarted), receipt=receipt)
         written = True
-        _write(change, outcome, config.directories)
+        _write(driver.engine, change, outcome, config.directories)
         if outcome.restarted:
             journal.record(config=replace(config, restarting=True))
             outcome.served = driver.apply(outcome.served, timeout)
@@ -251,7 +254,7 @@ def _needed_directories(receipt: Receipt) -> set[str]:
     return needed
 
 
-def _write(change: Change, outcome: ChangeOutcome, directories: t.Sequence[str]) -> None:
+def _write(engine: Engine, change: Change, outcome: ChangeOutcome, directories: t.Sequence[str]) -> None:
     for directory in directories:
         files.make_directories(directory)
     for path, target in outcome.links.items():
@@ -261,4 +264,4 @@ def _write(change: Change, outcome: ChangeOutcome, directories: t.Sequence[str])
             files.remove_file(file.path)
             files.fsync_directory(os.path.dirname(file.path))
         else:
-            files.write_atomically(file.path, file.content)
+            files.write_atomically(file.path, file.content, waiting=waiting(engine, file.path))

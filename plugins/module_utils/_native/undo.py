@@ -15,12 +15,13 @@ import typing as t
 from dataclasses import replace
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import cri, flavours
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Driver
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Apply, Driver
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.change import (
     Change,
     decoded,
     encoded,
 )
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.flavours import FLAVOURS
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.probe import PATIENCE
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.files import (
@@ -54,11 +55,13 @@ def remember(
     engine's files now.
     """
     files: dict[str, str | None] = {}
+    modified: dict[str, int] = {}
     for file in change.files:
         files[file.path] = None
         if os.path.exists(file.path):
             with open(file.path, "rb") as stream:
                 files[file.path] = encoded(stream.read())
+                modified[file.path] = os.fstat(stream.fileno()).st_mtime_ns
     directories = [
         directory
         for path in [file.path for file in change.files if file.content is not None] + [p for p in links if links[p]]
@@ -66,6 +69,7 @@ def remember(
     ]
     return ConfigUndo(
         files=files,
+        modified=modified,
         written={file.path: _digest(file.content) for file in change.files},
         links={path: os.readlink(path) if os.path.islink(path) else None for path in links},
         linked=dict(links),
@@ -113,13 +117,17 @@ def _files_back(config: ConfigUndo) -> dict[str, str]:
     decisions = {}
     for path, content in config.files.items():
         before = decoded(content)
-        remove_file(temporary(os.path.realpath(path)))
+        wait = flavours.waiting(config.engine, path)
+        remove_file(temporary(os.path.realpath(path), wait))
         decisions[path] = decide(_found(path), _digest(before), config.written.get(path))
         if decisions[path] == "put back":
             if before is None:
                 remove_file(path)
             else:
-                write_atomically(path, before)
+                write_atomically(path, before, waiting=wait)
+                if path in config.modified:
+                    # By its time one sees whether a template was changed since a distribution has rendered it.
+                    os.utime(path, ns=(config.modified[path], config.modified[path]))
     return decisions
 
 
@@ -150,6 +158,8 @@ def _must_apply(driver: Driver, config: ConfigUndo, new: t.Collection[str], want
 
     It must when it may still run with what this run had written, or when it does not serve what it should.
     """
+    if FLAVOURS[config.engine.name].apply is Apply.WATCHED:
+        return True  # what this run has written there is an event: the engine ends, even if it is as before again
     start = driver.start()
     untouched = start == config.invocation if config.invocation else not _has_loaded(driver, config, new)
     if not untouched and start == config.back:

@@ -164,15 +164,15 @@ def require_room(directory: str, least: int, what: str, remedy: str = "Make room
         )
 
 
-def temporary(path: str) -> str:
-    """Return the name under which a new ``path`` is made.
+def temporary(path: str, waiting: str = "") -> str:
+    """Return the name under which a new ``path`` is made: beside it, or in the directory ``waiting``.
 
     The name is always the same, so that the next process finds what a killed one has left.
     """
-    return os.path.join(os.path.dirname(path), f".{os.path.basename(path)}{TEMPORARY}")
+    return os.path.join(waiting or os.path.dirname(path), f".{os.path.basename(path)}{TEMPORARY}")
 
 
-def write_atomically(path: str, data: bytes, mode: int = 0o644) -> None:
+def write_atomically(path: str, data: bytes, mode: int = 0o644, waiting: str = "") -> None:
     """Replace ``path`` (or the file that a link of that name points to) with a file that holds ``data``, durably.
 
     The new file gets owner, mode and extended attributes (the SELinux label is one) of the file that it replaces. A file

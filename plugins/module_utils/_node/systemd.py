@@ -54,12 +54,15 @@ def state(unit: str) -> str:
     return process.run(["systemctl", "is-active", "--", unit]).stdout.strip()
 
 
-def restart(unit: str, timeout: float) -> None:
-    """Restart a unit within ``timeout`` seconds, or refuse with what systemd says. Afterwards its invocation is a new one."""
+def restart(unit: str, timeout: float, command: t.Sequence[str] = ()) -> None:
+    """Restart a unit within ``timeout`` seconds, or refuse with what systemd says. Afterwards its invocation is a new one.
+
+    ``command``: what restarts it in place of ``systemctl restart``.
+    """
     before = invocation(unit)
     # Earlier starts and failures must not count against the unit's start limit.
     process.run(["systemctl", "reset-failed", "--", unit])
-    done = process.run(["systemctl", "restart", "--", unit], timeout=timeout)
+    done = process.run(command or ["systemctl", "restart", "--", unit], timeout=timeout)
     if done.returncode != 0:
         raise Refusal(f"{unit} to restart", done.stderr.strip(), f"See 'journalctl -u {unit}'.")
     if invocation(unit) == before:

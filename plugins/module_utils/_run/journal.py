@@ -92,7 +92,7 @@ class ConfigUndo:
     """What a rollback of the engine's configuration needs.
 
     By path: ``files`` has the old bytes (base64), ``written`` the digests of what the run writes, ``links`` the old targets and
-    ``linked`` the targets that the run sets. ``directories`` are those that the run makes. ``served`` are the handlers that the
+    ``linked`` the targets that the run sets. ``modified`` are the times of the old files (nanoseconds). ``directories`` are those that the run makes. ``served`` are the handlers that the
     engine served before. ``invocation`` names the start of the engine that had read the old files. ``back`` names the start
     that we found when the old files were back (None: they are not back). ``restarting``: the files are written, and the engine
     is being restarted. ``timeout``: seconds that a restart may take.
@@ -108,6 +108,7 @@ class ConfigUndo:
     timeout: float
     written: t.Mapping[str, str] = field(default_factory=dict)
     linked: t.Mapping[str, str | None] = field(default_factory=dict)
+    modified: t.Mapping[str, int] = field(default_factory=dict)
     invocation: str = ""
     restarting: bool = False
     back: str | None = None

@@ -28,7 +28,7 @@ Version = tuple[int, ...]
 class Found:
     """What a node has.
 
-    ``version`` is that of its engine, ``dump`` what the engine makes of its configuration, ``main`` the main file's path.
+    ``flavour`` names its engine, ``version`` is the engine's and ``release`` the distribution's. ``dump`` is what the engine makes of its configuration, ``main`` the main file's path.
     ``files`` has the text of every file concerned: what the engine reads, our drop-in, and all that we have edited.
 
     ``before`` has the text to go back to, for each file that is still as we left it. A file that is not in it was edited since,
@@ -47,6 +47,8 @@ class Found:
     proxies: Tables = field(default_factory=dict)
     written: Tables = field(default_factory=dict)
     disabled: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
+    flavour: str = "containerd"
+    release: str = ""
 
     @classmethod
     def read(cls, found: t.Mapping[str, t.Any]) -> Found:
@@ -62,6 +64,8 @@ class Found:
             proxies=found["proxy_plugins"],
             written=found["builtin"],
             disabled=found["disabled"],
+            flavour=found["engine"]["name"],
+            release=found["engine"]["release"],
         )
 
 

@@ -58,14 +58,33 @@ def _daemon(pid: int, proc: str) -> Daemon | None:
         return None
     # If a package was upgraded since, the kernel marks the old file as deleted. The next start runs the new file.
     program = program[: -len(_DELETED)] if program.endswith(_DELETED) else program
-    name = os.path.basename(program)
     options = execstart.options(words[1:], directory)
-    if "containerd" not in name or "shim" in name or not words or options.command:
+    names = {os.path.basename(program), *map(os.path.basename, words[:1])}
+    if not words or options.command or not any("containerd" in name and "shim" not in name for name in names):
         return None
-    # Prefer the name in the command line: it may be a link, which an upgrade sets to another program.
-    named = os.path.isabs(words[0]) and "containerd" in os.path.basename(words[0]) and os.path.isfile(words[0])
     plain = all(word and not re.search(r"\s", word) for word in words)
-    return Daemon(pid, program, words[0] if named else program, options, plain)
+    return Daemon(pid, program, _binary(words[0], program), options, plain)
+
+
+def _binary(named: str, program: str) -> str:
+    """Return the path by which to start the program again.
+
+    We prefer the name in the command line: it may be a link, which an upgrade sets to another program. k3s is one program that
+    is containerd only if it is started by a link of that name.
+    """
+    if os.path.isabs(named) and "containerd" in os.path.basename(named) and os.path.isfile(named):
+        return named
+    beside = os.path.join(os.path.dirname(program), "containerd")
+    return beside if "containerd" not in os.path.basename(program) and os.path.isfile(beside) else program
+
+
+def started(pid: int, proc: str = "/proc") -> float:
+    """Return when a process was started, in seconds of the kernel's clock CLOCK_BOOTTIME. 0 if there is no such process."""
+    try:
+        with open(f"{proc}/{pid}/stat", encoding="utf-8", errors="replace") as stream:
+            return int(stream.read().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def _members(group: str, proc: str) -> list[int]:
@@ -93,11 +112,18 @@ def _parent(pid: int, proc: str) -> int:
 def stranger(address: str, daemon: Daemon | None, unit: str, proc: str = "/proc") -> str:
     """Return which other unit's process listens on a socket. '' if it is the unit's own process, or if we cannot tell."""
     pid = listener(address)
-    # 0: the process is in another PID namespace. systemd may listen in place of any unit.
-    if pid in (0, _INIT) or (daemon and daemon.pid == pid):
+    if daemon and daemon.pid == pid:
         return ""
-    parts = [part for path in _groups(pid, proc) for part in path.split("/") if part.endswith((".service", ".scope"))]
-    return f"{parts[-1]} (process {pid})" if parts and unit not in parts else ""
+    units = units_of(pid, proc)
+    return f"{units[-1]} (process {pid})" if units and unit not in units else ""
+
+
+def units_of(pid: int, proc: str = "/proc") -> list[str]:
+    """Return the units that a process belongs to, the innermost last. None for a process that we cannot see, and for systemd."""
+    # 0: the process is in another PID namespace. systemd may listen in place of any unit.
+    if pid in (0, _INIT):
+        return []
+    return [part for path in _groups(pid, proc) for part in path.split("/") if part.endswith((".service", ".scope"))]
 
 
 def listener(address: str) -> int:

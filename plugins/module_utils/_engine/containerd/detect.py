@@ -29,6 +29,8 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._n
 PROPERTIES = ("ActiveState", "MainPID", "ControlGroup", "NeedDaemonReload", *execstart.PROPERTIES)
 
 _BINARY = "/usr/bin/containerd"
+#: The commands of distributions' programs that run a control plane.
+_SERVERS = ("server", "controller")
 
 
 def find(flavour: Flavour, unit: str, shown: systemd.Properties, overrides: Overrides) -> tuple[Engine, list[Refusal]]:
@@ -37,6 +39,12 @@ def find(flavour: Flavour, unit: str, shown: systemd.Properties, overrides: Over
     running = daemon.find(int("".join(shown.get("MainPID", ())) or 0), group)
     planned = execstart.planned(shown)
     options = running.options if running else planned.options
+    if flavour.embedded and not running:
+        raise Refusal(
+            f"the containerd that {unit} starts",
+            "no process of containerd in it",
+            f"Start {unit} first. If its pods run on an engine of another unit, name that engine in coco_engine.",
+        )
     if options is None and not overrides.config:
         raise Refusal(
             f"to know which configuration containerd gets from {unit}",
@@ -45,7 +53,8 @@ def find(flavour: Flavour, unit: str, shown: systemd.Properties, overrides: Over
         )
     options = options or execstart.Options()
     binary = (running.binary if running else planned.binary) or _BINARY
-    config = overrides.config or options.config or flavour.config
+    _refuse_contradiction(flavour, unit, overrides, [running.options if running else None, planned.options])
+    config = overrides.config or _steady(options.config, flavour) or flavour.config
     if os.path.exists(config) and not os.path.isfile(config):
         raise Refusal(
             f"a file at {config}, where {unit} reads its configuration",
@@ -61,10 +70,40 @@ def find(flavour: Flavour, unit: str, shown: systemd.Properties, overrides: Over
         overrides.socket or options.address,
         "".join(shown["ActiveState"]) == "active",
         options.root,
+        *_distribution(flavour, shown),
     )
     if not engine.socket:
         engine = replace(engine, socket=_configured_socket(engine) or flavour.socket)
-    return engine, list(_doubts(flavour, engine, overrides, shown, running, planned))
+    return engine, [*_doubts(flavour, engine, overrides, shown, running, planned), *flavour.doubts(engine)]
+
+
+def _distribution(flavour: Flavour, shown: systemd.Properties) -> tuple[str, bool]:
+    """Return the version of the distribution that starts containerd, and whether it also runs a control plane."""
+    words = execstart.command_line(shown)
+    if not flavour.program or not words:
+        return "", False
+    said = process.run([words[0], *flavour.release]).stdout if flavour.release else ""
+    release = re.search(r"\bv?\d+\.\d+\.\d+\S*", said)
+    return release.group() if release else "", bool(set(words[1:2]) & set(_SERVERS))
+
+
+def _refuse_contradiction(
+    flavour: Flavour, unit: str, overrides: Overrides, known: t.Sequence[execstart.Options | None]
+) -> None:
+    """Refuse a file in coco_engine_config that the daemon neither reads now nor would read after a restart."""
+    read = [options.config or flavour.config for options in known if options]
+    if overrides.config and read and os.path.realpath(overrides.config) not in map(os.path.realpath, read):
+        raise Refusal(
+            f"coco_engine_config to name the file that the containerd of {unit} reads: {read[0]}",
+            overrides.config,
+            "Leave coco_engine_config out, or let the unit start containerd with that file.",
+        )
+
+
+def _steady(config: str, flavour: Flavour) -> str:
+    """Return the path of a main file: the flavour's own one if it leads to the same file. A snap's own path outlives refreshes."""
+    both = flavour.embedded and os.path.exists(config) and os.path.exists(flavour.config)
+    return flavour.config if both and os.path.samefile(config, flavour.config) else config
 
 
 def _doubts(
@@ -99,7 +138,7 @@ def _doubts(
                     "The unit, or a file of its variables, was changed since: restart the unit first"
                     + (f", or say in {variable} what counts." if variable else "."),
                 )
-    stranger = "" if overrides.socket else daemon.stranger(engine.socket, running, unit)
+    stranger = daemon.stranger(engine.socket, running, unit)
     if stranger:
         yield Refusal(
             f"{unit} to listen on {engine.socket}",

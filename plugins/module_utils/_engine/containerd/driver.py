@@ -13,21 +13,21 @@ import typing as t
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import cri, log, probe, toml_text
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import (
     Access,
-    DropIn,
+    Apply,
     Engine,
     Facts,
     Flavour,
-    InPlace,
     Overrides,
-    Place,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import (
     client,
     detect,
     dump,
     imports,
+    k0s,
     pull,
     schemas,
+    watched,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.dump import Dump
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
@@ -37,22 +37,15 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._n
 _OWN = "containerd"
 
 
-def place(facts: Facts) -> Place:
-    """Return where handlers go: see ``schemas.ROWS``."""
-    target = schemas.decide(facts.version, facts.schema, facts.mode, facts.plain)
-    if target.mode == schemas.DROP_IN:
-        return DropIn(schemas.drop_in_path(facts.config), importer=facts.config)
-    return InPlace(facts.config)
-
-
 class Containerd:
     """One containerd on its node."""
 
     #: The properties of its unit that detection reads.
     PROPERTIES: t.ClassVar[tuple[str, ...]] = detect.PROPERTIES
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, flavour: Flavour) -> None:
         self.engine = engine
+        self._flavour = flavour
 
     @classmethod
     def find(
@@ -60,22 +53,31 @@ class Containerd:
     ) -> tuple[Containerd, list[Refusal]]:
         """Return the engine that a unit runs, and all that makes a restart of it a risk."""
         engine, doubts = detect.find(flavour, unit, shown, overrides)
-        return cls(engine), doubts
+        return cls(engine, flavour), doubts
 
     def facts(self, mode: str) -> Facts:
+        config = self._flavour.source(self.engine.config)
         try:
-            with open(self.engine.config, encoding="utf-8", errors="replace") as stream:
+            with open(config, encoding="utf-8", errors="replace") as stream:
                 text = stream.read()
         except FileNotFoundError:
             text = ""  # without a file, the engine takes its defaults
-        plain = not toml_text.sets_plugins(text) and not toml_text.declares_version(text)
-        return Facts(self.engine.version, self.engine.config, toml_text.schema_of(text), mode, plain)
+        return Facts(
+            self.engine.version,
+            config,
+            toml_text.schema_of(text),
+            mode,
+            not toml_text.sets_plugins(text) and not toml_text.declares_version(text),
+            text,
+            self.engine.release,
+            [path for path in self.places() if os.path.exists(path)],
+        )
 
     def files(self) -> dict[str, bytes]:
         return imports.read(self.engine.config)
 
     def places(self) -> list[str]:
-        return [self.engine.config, schemas.drop_in_path(self.engine.config)]
+        return self._flavour.places(self.engine.config)
 
     def territory(self) -> list[str]:
         found: list[str] = []
@@ -102,12 +104,20 @@ class Containerd:
             raise self.no_answer(error) from error
 
     def start(self) -> str:
-        return systemd.invocation(self.engine.unit)
+        return watched.start(self.engine) if self._watched() else systemd.invocation(self.engine.unit)
 
     def apply(self, handlers: t.Collection[str], timeout: float) -> list[str]:
         deadline = time.monotonic() + timeout
-        systemd.restart(self.engine.unit, timeout)
-        return self.serving(handlers, deadline - time.monotonic())
+        with self._flavour.held():
+            if self._watched():
+                watched.await_restart(self.engine, self._watched(), timeout)
+            else:
+                systemd.restart(self.engine.unit, timeout, self._flavour.restart)
+            return self.serving(handlers, deadline - time.monotonic())
+
+    def _watched(self) -> str:
+        """Return the directory whose changes make the distribution restart the engine. '' if we have to do that."""
+        return k0s.watched(self.engine) if self._flavour.apply is Apply.WATCHED else ""
 
     def serving(self, handlers: t.Collection[str], timeout: float) -> list[str]:
         return probe.wait(self, handlers, timeout)
@@ -121,7 +131,9 @@ class Containerd:
         return {name: state for name, state in (client.cri_plugins(self.engine) or {}).items() if state != "ok"}
 
     def last_words(self, since: float) -> str:
-        return log.telling(log.entries(systemd.logged(self.engine.unit, since)), since)
+        said = log.telling(log.entries(systemd.logged(self.engine.unit, since)), since)
+        path = os.path.join(self.engine.root, self._flavour.log) if self._flavour.log else ""
+        return "\n".join(filter(None, (log.telling_of_file(path, since), said))) if path else said
 
     def snapshotters(self) -> list[str]:
         return client.snapshotters(self.engine)

@@ -33,6 +33,7 @@ _OPTIONS = {
     "log-level": "log-level",
     "l": "log-level",
 }
+_ARGV = re.compile(r"argv\[\]=(.*?) ; (?:ignore_errors|flags)=")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)\}|\$\$")
 _WORD = re.compile(r"\$([A-Za-z_]\w*)")
 _ASSIGNMENT = re.compile(r"\s*([A-Za-z_]\w*)\s*=(.*)")
@@ -81,23 +82,28 @@ def options(words: t.Sequence[str], directory: str = "/") -> Options:
     )
 
 
+def command_line(properties: t.Mapping[str, t.Sequence[str]]) -> list[str]:
+    """Return the command line of a unit as it is written there, without the expansion of variables."""
+    match = _ARGV.search("".join(properties.get("ExecStart", ())[-1:]))
+    return match.group(1).split() if match else []
+
+
 def planned(properties: t.Mapping[str, t.Sequence[str]]) -> Planned:
     """Return what systemd would start now. ``properties`` are as ``systemd.loaded`` returns them: name → lines."""
-    match = re.search(r"argv\[\]=(.*?) ; (?:ignore_errors|flags)=", "".join(properties.get("ExecStart", ())[-1:]))
-    if not match:
+    if not _ARGV.search("".join(properties.get("ExecStart", ())[-1:])):
         return Planned(why="it has no ExecStart")
-    words, unknown = expanded(match.group(1).split(), environment(properties))
-    position = _daemon_at(words)
+    line, unknown = expanded(command_line(properties), environment(properties))
+    position = _daemon_at(line)
     if position is None:
-        return Planned(why=f"its ExecStart begins with {words[0]}" if words else "its ExecStart is empty")
-    binary = words[position] if os.path.isabs(words[position]) else shutil.which(words[position], path=os.defpath)
+        return Planned(why=f"its ExecStart begins with {line[0]}" if line else "its ExecStart is empty")
+    binary = line[position] if os.path.isabs(line[position]) else shutil.which(line[position], path=os.defpath)
     if unknown:
         known = binary if binary and os.path.isfile(binary) else ""
         return Planned(known, None, f"its ExecStart uses {', '.join(unknown)}, which it does not set itself")
     directory = "".join(properties.get("WorkingDirectory", ())[-1:]).lstrip("!-") or "/"
     if not os.path.isabs(directory):
         return Planned(binary or "", None, f"its WorkingDirectory is {directory}")
-    return Planned(binary or "", options(words[position + 1 :], directory))
+    return Planned(binary or "", options(line[position + 1 :], directory))
 
 
 def _daemon_at(words: t.Sequence[str]) -> int | None:

@@ -17,6 +17,9 @@ Path = t.Tuple[str, ...]
 
 IN_PLACE, DROP_IN = "in_place", "drop_in"
 
+#: The name of our drop-in, in whatever directory. It is read last.
+DROP_IN_NAME = "99-confidential-containers.toml"
+
 #: The table of runtime handlers: in files without a version, in schema 2, and from schema 3 on.
 _V1: Path = ("plugins", "cri", "containerd", "runtimes")
 V2: Path = ("plugins", "io.containerd.grpc.v1.cri", "containerd", "runtimes")
@@ -147,7 +150,7 @@ def works(key: str, version: Version) -> bool:
 
 def drop_in_path(main: str) -> str:
     """Return the path of our drop-in for a main file."""
-    return os.path.join(os.path.dirname(main), "conf.d", "99-confidential-containers.toml")
+    return os.path.join(os.path.dirname(main), "conf.d", DROP_IN_NAME)
 
 
 def drop_in_glob(main: str) -> str:

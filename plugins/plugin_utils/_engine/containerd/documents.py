@@ -12,11 +12,16 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine import toml
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine.api import Texts
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine.containerd import template
 
 
 def parsed(texts: Texts) -> dict[str, dict[str, t.Any]]:
-    """Return the values of those files that exist, by path."""
-    return {path: toml.parse(text, path) for path, text in texts.items() if text is not None}
+    """Return the values of those files that exist, by path. Templates are no TOML yet."""
+    return {
+        path: toml.parse(text, path)
+        for path, text in texts.items()
+        if text is not None and not template.is_template(path)
+    }
 
 
 def texts_in(document: t.Mapping[str, t.Any], key: str) -> list[str]:

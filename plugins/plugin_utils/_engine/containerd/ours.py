@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import schemas
@@ -15,6 +16,7 @@ from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._e
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine.containerd import (
     documents,
     tables,
+    template,
 )
 
 
@@ -25,8 +27,10 @@ def without(path: str, found: Found) -> str | None:
         return found.before[path]
     if text is None or not (found.ours or found.proxies):
         return text
-    drop_in = schemas.drop_in_path(found.main)
-    if path not in {found.main, drop_in, *found.edited}:
+    if template.is_template(path):
+        return template.without(text, path)
+    is_drop_in = os.path.basename(path) == schemas.DROP_IN_NAME
+    if not is_drop_in and path not in {found.main, *found.edited}:
         return _without_copies(path, text, found)
     document = toml.parse(text, path)
     headers = tables.headers(found.ours, found.proxies)
@@ -40,7 +44,7 @@ def without(path: str, found: Found) -> str | None:
         text = toml.add_item(text, "disabled_plugins", plugin, path)
     if path == found.main and path in found.edited:  # in any other file, the import is the user's own
         return toml.remove_item(text, "imports", schemas.drop_in_glob(found.main), path)
-    if path == drop_in and not set(toml.parse(text, path)) - {"version"}:
+    if is_drop_in and not set(toml.parse(text, path)) - {"version"}:
         return None
     return text
 

@@ -7,13 +7,22 @@
 from __future__ import annotations
 
 import typing as t
+from dataclasses import dataclass, replace
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import schemas
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.dump import Dump
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.schemas import (
-    DROP_IN,
-    Target,
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import (
+    DropIn,
+    Facts,
+    InPlace,
+    Place,
+    Template,
 )
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import (
+    rendering,
+    schemas,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.dump import Dump
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.schemas import Target
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.flavours import FLAVOURS
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine import toml
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine.api import (
@@ -30,6 +39,7 @@ from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._e
     ours,
     room,
     tables,
+    template,
 )
 
 
@@ -55,69 +65,125 @@ class Containerd:
 
 def plan(found: Found, wanted: Wanted, trial: str) -> Plan:
     """Plan the edits that bring an engine's files to exactly what is wanted. ``trial`` is the directory of the trial."""
+    sources = Sources.of(found)
+    found = sources.found
     clean = {path: ours.without(path, found) for path in found.files}
     new: dict[str, str | None] = dict(clean)
     builtin: Tables = {}
     disabled: dict[str, list[str]] = {}
-    drop_in = schemas.drop_in_path(found.main)
-    place, mode = found.main, ""
+    place: Place = InPlace(found.main)
     if wanted.handlers:
         read = documents.read_by_engine(found.main, clean)
-        target = _target(found, wanted, clean)
-        mode = target.mode
-        room.make(read, new, wanted, set(Dump(found.dump).handlers()) - set(found.ours))
-        disabled = room.enable_cri(read, new, wanted)
+        facts = _facts(found, wanted.mode, clean)
+        target = _target(facts)
+        place = FLAVOURS[found.flavour].place(facts)
+        room.make(read, new, wanted, set(Dump(found.dump).handlers()) - set(found.ours), sources.generated)
+        disabled = room.enable_cri(read, new, wanted, sources.generated)
         if not target.declared:
             new[found.main] = toml.declare(new[found.main] or "", target.schema, found.main)
-        if mode == DROP_IN:
-            place = drop_in
-            new[place] = new[place] or f"{toml.MARK}\nversion = {target.schema}\n"
-        elif target.forgetful:
-            place, target = _last_with_cri(found, read, new, target)
-        text = new[place] or ""
-        builtin = _builtin(toml.parse(text, place), target, found, {*found.ours, *wanted.handlers})
-        new[place] = toml.add_tables(
-            text, tables.written(target, {**builtin, **wanted.handlers}, wanted, found.version), place
-        )
-        if mode == DROP_IN and place not in documents.read_by_engine(found.main, new):
-            new[found.main] = toml.add_item(
-                new[found.main] or "", "imports", schemas.drop_in_glob(found.main), found.main
-            )
+        if isinstance(place, InPlace) and target.forgetful:
+            path, target = _last_with_cri(found, read, new, target)
+            place = InPlace(path)
+        builtin = _write(place, target, found, wanted, new)
     back = ours.returned(found, wanted, new)
+    changes = _edits(found, wanted, clean, new, sources.generated, {place.path: builtin}, disabled)
+    if changes and found.version >= (1, 5):
+        documents.refuse_missing_imports(found.main, new)
+    mode = place.mode if wanted.handlers else ""
+    return Plan(changes, _trial(sources, new, changes, trial) if changes else {}, mode, back)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What we may edit. ``found`` has, as its main file, the file that the admin edits.
+
+    ``rendered`` is the main file that the engine reads, ``generated`` are the files that only the distribution writes.
+    """
+
+    found: Found
+    rendered: str
+    generated: t.Collection[str]
+
+    @classmethod
+    def of(cls, found: Found) -> Sources:
+        """Tell the files of a node apart, as its flavour has them."""
+        flavour = FLAVOURS[found.flavour]
+        main = flavour.source(found.main)
+        generated = set(flavour.generated(found.main, found.files.get(found.main) or ""))
+        return cls(replace(found, main=main), found.main, generated | ({found.main} - {main}))
+
+
+def _write(place: Place, target: Target, found: Found, wanted: Wanted, new: dict[str, str | None]) -> Tables:
+    """Write our tables in the texts of ``new``. Return the engine's own handlers that are written out beside them."""
+    rendered = "" if isinstance(place, InPlace) else place.rendered
+    reads = rendered or place.path
+    if isinstance(place, DropIn):
+        new[place.path] = new[place.path] or f"{toml.MARK}\nversion = {target.schema}\n"
+    builtin = _builtin(toml.parse(new[reads] or "", reads), target, found, {*found.ours, *wanted.handlers})
+    written = tables.written(target, {**builtin, **wanted.handlers}, wanted, found.version)
+    if rendered:
+        new[rendered] = toml.add_tables(new[rendered] or "", written, rendered)
+    if isinstance(place, Template):
+        new[place.path] = template.with_tables(new[place.path], place.base, written, place.path)
+    else:
+        new[place.path] = toml.add_tables(new[place.path] or "", written, place.path)
+    importer = place.importer if isinstance(place, DropIn) else ""
+    if importer and place.path not in documents.read_by_engine(found.main, new):
+        new[importer] = toml.add_item(new[importer] or "", "imports", schemas.drop_in_glob(importer), importer)
+    return builtin
+
+
+def _edits(
+    found: Found,
+    wanted: Wanted,
+    clean: Texts,
+    new: Texts,
+    generated: t.Collection[str],
+    builtin: t.Mapping[str, Tables],
+    disabled: t.Mapping[str, t.Sequence[str]],
+) -> tuple[Edit, ...]:
+    """Return the edits that change something, in a safe order."""
+    last = [schemas.drop_in_path(found.main), found.main]
+    # Files of another coco_engine_config come first. Then the drop-in: it must exist before it is imported.
+    paths = [*sorted(set(found.files) - {*last}), *last]
     edits = [
         Edit(
             path,
             now,
             _unless_same_meaning(path, now, new[path]),
             clean[path],
-            builtin if path == place else {},
+            builtin.get(path, {}),
             disabled.get(path, ()),
         )
-        # Files of another coco_engine_config come first. Then the drop-in: it must exist before it is imported.
-        for path in [*sorted(set(found.files) - {drop_in, found.main}), drop_in, found.main]
+        for path in paths
+        if path in found.files and path not in generated
         for now in [found.files[path]]
     ]
     if not wanted.handlers:
         edits.reverse()  # and it must be removed after its import
-    changes = tuple(edit for edit in edits if edit.changes)
-    if changes and found.version >= (1, 5):
-        documents.refuse_missing_imports(found.main, new)
-    return Plan(changes, _trial(found, new, changes, trial) if changes else {}, mode, back)
+    return tuple(edit for edit in edits if edit.changes)
 
 
-def _target(found: Found, wanted: Wanted, clean: Texts) -> Target:
-    document = toml.parse(clean[found.main] or "", found.main)
-    schema = documents.schema_of(document)
-    if schema == 1 and found.version >= (2, 0) and toml.lookup(document, schemas.V2[:2]):
-        raise Refusal(
-            f"a version in {found.main} that fits its tables",
-            f"no version, which means 1, and {'.'.join(schemas.V2[:2])}, as it is called since version = 2",
-            "Put 'version = 2' at the top of the file, restart containerd and check that its pods still start.",
-        )
+def _facts(found: Found, mode: str, clean: Texts) -> Facts:
+    text = clean[found.main] or ""
+    document = toml.parse(text, found.main)
     plain = not set(document) & {"version", "plugins", "proxy_plugins", "timeouts"} and set(
         documents.texts_in(document, "disabled_plugins")
     ) <= set(schemas.CRI_PLUGINS)
-    return schemas.decide(found.version, schema, wanted.mode, plain)
+    there = [path for path, content in clean.items() if content is not None]
+    schema = documents.schema_of(document)
+    return Facts(found.version, found.main, schema, mode, plain, text, found.release, there)
+
+
+def _target(facts: Facts) -> Target:
+    document = toml.parse(facts.text, facts.config)
+    if facts.schema == 1 and facts.version >= (2, 0) and toml.lookup(document, schemas.V2[:2]):
+        raise Refusal(
+            f"a version in {facts.config} that fits its tables",
+            f"no version, which means 1, and {'.'.join(schemas.V2[:2])}, as it is called since version = 2",
+            "Put 'version = 2' at the top of the file, restart containerd and check that its pods still start.",
+        )
+    return schemas.decide(facts.version, facts.schema, plain=facts.plain)
 
 
 def _last_with_cri(found: Found, read: t.Sequence[str], new: Texts, target: Target) -> tuple[str, Target]:
@@ -157,7 +223,7 @@ def _builtin(
 
 def _unless_same_meaning(path: str, now: str | None, new: str | None) -> str | None:
     """Return the text as it is now, if the new text would only move things around and change no value."""
-    if now is None or new is None or now == new:
+    if now is None or new is None or now == new or template.is_template(path):
         return new
     glob = schemas.drop_in_glob(path)
 
@@ -170,18 +236,23 @@ def _unless_same_meaning(path: str, now: str | None, new: str | None) -> str | N
     return now if toml.same(meaning(now), meaning(new)) else new
 
 
-def _trial(found: Found, new: Texts, changes: t.Sequence[Edit], directory: str) -> dict[str, str]:
+def _trial(sources: Sources, new: Texts, changes: t.Sequence[Edit], directory: str) -> dict[str, str]:
     """Return the files of a trial, by name.
 
     The main file imports, each by its path, all files that the real one will import. Files that change, or that import others,
     are replaced by copies without imports: their imports would bring in the real files once more.
     """
+    found = sources.found
     read = documents.read_by_engine(found.main, new)[1:]
     values = documents.parsed({path: new[path] for path in read})
-    changed = {edit.path for edit in changes}
+    changed = {*(edit.path for edit in changes), *sources.generated}
     copied = [path for path in read if path in changed or "imports" in values[path]]
     stand_in = {path: f"{directory}/{number}.toml" for number, path in enumerate(copied)}
-    main = toml.with_imports(new[found.main] or "", [stand_in.get(path, path) for path in read], found.main)
+    text = new[found.main] or ""
+    if found.main != sources.rendered:
+        known = rendering.values(found.files[found.main] or "", found.files[sources.rendered] or "")
+        text = rendering.render(text, known)
+    main = toml.with_imports(text, [stand_in.get(path, path) for path in read], found.main)
     return {
         "config.toml": main,
         **{stand_in[path].rpartition("/")[2]: toml.with_imports(new[path] or "", [], path) for path in copied},

@@ -18,8 +18,17 @@ from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._e
 )
 
 
-def make(read: t.Sequence[str], new: dict[str, str | None], wanted: Wanted, configured: t.Collection[str]) -> None:
-    """Set aside, in the texts of ``new``, the user's handlers and proxy plugins that have a name of ours; or refuse them."""
+def make(
+    read: t.Sequence[str],
+    new: dict[str, str | None],
+    wanted: Wanted,
+    configured: t.Collection[str],
+    generated: t.Collection[str],
+) -> None:
+    """Set aside, in the texts of ``new``, the user's handlers and proxy plugins that have a name of ours; or refuse them.
+
+    Those in files that the distribution has ``generated`` can only be refused.
+    """
     headers = tables.headers(wanted.handlers, wanted.proxies)
     taken: dict[str, list[toml.Header]] = {}
     for path, document in documents.parsed({path: new[path] for path in read}).items():
@@ -34,12 +43,18 @@ def make(read: t.Sequence[str], new: dict[str, str | None], wanted: Wanted, conf
             ", ".join(unknown),
             "Leave these names out of coco_handlers and coco_handler_overrides.",
         )
+    fixed = {path: here for path, here in taken.items() if path in generated}
+    if fixed:
+        raise Refusal(
+            "no handler or proxy plugin with the name of one of ours in what the distribution renders",
+            _shown(fixed),
+            "Rename or remove yours where it is rendered from (a template, or a drop-in of your own), or leave these names out of "
+            "coco_handlers. coco_conflicts=keep_aside cannot change such a file.",
+        )
     if taken and not wanted.keep_aside:
         raise Refusal(
             "no handler or proxy plugin of your own with the name of one of ours",
-            "; ".join(
-                f"{', '.join(sorted({header[-1] for header in here}))} in {path}" for path, here in taken.items()
-            ),
+            _shown(taken),
             "Rename or remove yours, leave these names out of coco_handlers, or set coco_conflicts=keep_aside: yours come "
             "back when ours are uninstalled.",
         )
@@ -47,14 +62,21 @@ def make(read: t.Sequence[str], new: dict[str, str | None], wanted: Wanted, conf
         new[path] = toml.set_aside(new[path] or "", here, path)
 
 
-def enable_cri(read: t.Sequence[str], new: dict[str, str | None], wanted: Wanted) -> dict[str, list[str]]:
+def _shown(taken: t.Mapping[str, t.Sequence[toml.Header]]) -> str:
+    """Return names and where they stand, for a message."""
+    return "; ".join(f"{', '.join(sorted({header[-1] for header in here}))} in {path}" for path, here in taken.items())
+
+
+def enable_cri(
+    read: t.Sequence[str], new: dict[str, str | None], wanted: Wanted, generated: t.Collection[str]
+) -> dict[str, list[str]]:
     """Take the CRI out of ``disabled_plugins`` in the texts of ``new``, or refuse. Return what was taken out, by path."""
     disabled: dict[str, list[str]] = {}
     for path, document in documents.parsed({path: new[path] for path in read}).items():
         here = [plugin for plugin in schemas.CRI_PLUGINS if plugin in documents.texts_in(document, "disabled_plugins")]
         if here:
             disabled[path] = here
-    if disabled and not wanted.enable_cri:
+    if disabled and (not wanted.enable_cri or set(disabled) & set(generated)):
         raise Refusal(
             "an engine whose CRI is enabled",
             "; ".join(f"{', '.join(here)} in disabled_plugins of {path}" for path, here in disabled.items()),

@@ -279,7 +279,7 @@ def test_whose_socket_it_is(node: Node, monkeypatch: pytest.MonkeyPatch, pid: in
     _engine, doubts = node.find()
     assert [stranger] == ["".join(doubts) and stranger]
     assert not stranger or f"Found that {stranger} does" in doubts[0]
-    assert node.find(socket=SOCKET)[1] == []
+    assert node.find(socket=SOCKET)[1] == doubts
 
 
 def test_who_listens(tmp_path: Path) -> None:

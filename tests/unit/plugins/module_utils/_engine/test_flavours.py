@@ -1,0 +1,236 @@
+# Copyright: (c) 2026, the confidential_containers.runtime authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which engine the kubelet of a node uses, among those that the node has."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import flavours, kubelet
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Engine, Overrides
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import daemon
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import process
+
+K3S = "/var/lib/rancher/k3s/data/abc/bin/k3s"
+K3S_CONFIG = "/var/lib/rancher/k3s/agent/etc/containerd/config.toml"
+K3S_SOCKET = "/run/k3s/containerd/containerd.sock"
+PLAIN, PLAIN_SOCKET = "/usr/bin/containerd", "/run/containerd/containerd.sock"
+
+
+class Node:
+    """A node: its units with what they start, its processes, and who listens where."""
+
+    def __init__(self, proc: Path) -> None:
+        self.proc = proc
+        self.units: dict[str, dict[str, str]] = {}
+        self.listeners: dict[str, int] = {}
+
+    def unit(self, name: str, command: str, daemon: int = 0, state: str = "active") -> None:
+        """Add a unit, with a daemon of that process ID in its control group."""
+        start = f"{{ path=x ; argv[]={command} ; ignore_errors=no ; pid=0 }}"
+        group = f"/system.slice/{name}"
+        self.units[name] = {"ActiveState": state, "ExecStart": start, "ControlGroup": group, "MainPID": str(daemon)}
+
+    def process(self, pid: int, program: str, *words: str, unit: str = "", socket: str = "") -> None:
+        at = self.proc / str(pid)
+        at.mkdir()
+        (at / "exe").symlink_to(program)
+        (at / "cwd").symlink_to("/")
+        (at / "cmdline").write_text("".join(f"{word}\0" for word in words))
+        (at / "cgroup").write_text(f"0::/system.slice/{unit}\n")
+        (at / "stat").write_text(f"{pid} (x) S 1 1 1")
+        if socket:
+            self.listeners[socket] = pid
+
+    def plain(self, pid: int = 20, state: str = "active") -> None:
+        self.unit("containerd.service", PLAIN, pid, state)
+        self.process(pid, PLAIN, PLAIN, unit="containerd.service", socket=PLAIN_SOCKET)
+
+    def k3s(self, pid: int = 30, name: str = "k3s.service", command: str = "server", socket: str = K3S_SOCKET) -> None:
+        self.unit(name, f"/usr/local/bin/k3s {command}")
+        self.process(pid, K3S, "containerd", "-c", K3S_CONFIG, "-a", socket, unit=name, socket=socket)
+
+    def run(self, argv: t.Sequence[str], timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
+        words, output = list(argv), ""
+        if words[0] == "systemctl":
+            blocks = [
+                "".join(f"{key}={value}\n" for key, value in {"Id": unit, "LoadState": "loaded", **shown}.items())
+                for unit, shown in self.units.items()
+                if unit in words
+            ]
+            output = "\n".join(blocks)
+        elif words == ["/usr/local/bin/k3s", "--version"]:
+            output = "k3s version v1.34.1+k3s1 (abc)\ngo version go1.24\n"
+        elif words[1:] == ["--version"]:
+            output = "containerd github.com/k3s-io/containerd v2.1.4-k3s2 abc\n"
+        return subprocess.CompletedProcess(words, 0, output, "")
+
+    def found(self, **overrides: str) -> tuple[str, str]:
+        driver, _doubts = flavours.find(Overrides(**overrides))
+        return driver.engine.name, driver.engine.unit
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
+    node = Node(tmp_path)
+    monkeypatch.setattr(process, "run", node.run)
+    for name in ("find", "stranger", "units_of"):
+        monkeypatch.setattr(daemon, name, functools.partial(getattr(daemon, name), proc=str(tmp_path)))
+    monkeypatch.setattr(daemon, "listener", lambda address: node.listeners.get(address, 0))
+    monkeypatch.setattr(kubelet, "socket", functools.partial(kubelet.socket, proc=str(tmp_path)))
+    return node
+
+
+def test_k3s(node: Node) -> None:
+    node.k3s()
+    driver, doubts = flavours.find(Overrides())
+    assert driver.engine == Engine(
+        "k3s", (2, 1, 4), "k3s.service", K3S, K3S_CONFIG, K3S_SOCKET, True, "", "v1.34.1+k3s1", True
+    )
+    assert doubts == []
+
+
+@pytest.mark.parametrize(
+    ("name", "command", "found"),
+    [
+        ("k3s-agent.service", "/usr/local/bin/k3s agent", ("k3s", False)),
+        ("k3s-edge.service", "/usr/local/bin/k3s server --x", ("k3s", True)),
+        ("mine.service", "/opt/rke2/bin/rke2 agent", ("rke2", False)),
+        ("k0scontroller.service", "/usr/local/bin/k0s controller --single", ("k0s", True)),
+        ("mine.service", "/opt/containerd/containerd", ("containerd", False)),
+    ],
+)
+def test_a_unit_of_any_name_is_found_by_the_socket(
+    node: Node, name: str, command: str, found: tuple[str, bool]
+) -> None:
+    node.unit(name, command)
+    socket = flavours.FLAVOURS[found[0]].socket
+    node.process(30, PLAIN, "containerd", "-c", "/x.toml", "-a", socket, unit=name, socket=socket)
+    driver, _doubts = flavours.find(Overrides())
+    assert (driver.engine.name, driver.engine.unit, driver.engine.server) == (found[0], name, found[1])
+
+
+@pytest.mark.parametrize(
+    ("kubelet_words", "found"),
+    [
+        ((), ("k3s", "k3s.service")),  # its kubelet is in its own process
+        (("--container-runtime-endpoint", f"unix://{PLAIN_SOCKET}"), ("containerd", "containerd.service")),
+        ((f"--container-runtime-endpoint=unix://{K3S_SOCKET}",), ("k3s", "k3s.service")),
+    ],
+)
+def test_plain_containerd_beside_k3s(node: Node, kubelet_words: tuple[str, ...], found: tuple[str, str]) -> None:
+    node.plain()
+    node.k3s()
+    if kubelet_words:
+        node.process(40, "/usr/bin/kubelet", "/usr/bin/kubelet", *kubelet_words, unit="kubelet.service")
+    assert node.found() == found
+    assert node.found(engine="containerd") == ("containerd", "containerd.service")
+
+
+def test_k3s_that_uses_the_containerd_of_another_unit(node: Node) -> None:
+    node.plain()
+    node.unit(
+        "k3s.service", "/usr/local/bin/k3s server --container-runtime-endpoint unix:///run/containerd/containerd.sock"
+    )
+    assert node.found() == ("containerd", "containerd.service")
+
+
+def test_an_engine_that_is_stopped_beside_one_that_runs(node: Node) -> None:
+    node.plain(state="inactive")
+    node.unit("mine.service", "/opt/containerd -a /run/x", 50)
+    node.process(
+        50,
+        PLAIN,
+        "containerd",
+        "-a",
+        "/run/k0s/containerd.sock",
+        unit="mine.service",
+        socket="/run/k0s/containerd.sock",
+    )
+    assert node.found() == ("containerd", "mine.service")
+
+
+def test_two_engines_of_which_neither_is_the_kubelet_s(node: Node) -> None:
+    node.k3s()
+    node.unit("k0sworker.service", "/usr/local/bin/k0s worker")
+    node.process(
+        50,
+        PLAIN,
+        "containerd",
+        "-a",
+        "/run/k0s/containerd.sock",
+        unit="k0sworker.service",
+        socket="/run/k0s/containerd.sock",
+    )
+    with pytest.raises(Refusal, match=r"k3s \(k3s.service, .*k0s \(k0sworker.service, .*coco_engine="):
+        node.found()
+    assert node.found(engine="k0s") == ("k0s", "k0sworker.service")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"engine": "k0s"}, "k0s on the node, which coco_engine names. Found k3s (k3s.service)"),
+        ({"engine": "containerd", "unit": "k3s"}, "containerd on the node, which coco_engine names. Found k3s"),
+        ({"config": "/etc/containerd/config.toml"}, f"that the containerd of k3s.service reads: {K3S_CONFIG}"),
+        ({"unit": "absent"}, "no unit absent.service"),
+    ],
+)
+def test_a_variable_that_contradicts_what_runs(node: Node, overrides: dict[str, str], words: str) -> None:
+    node.k3s()
+    with pytest.raises(Refusal) as refused:
+        node.found(**overrides)
+    assert words in str(refused.value)
+
+
+def test_k3s_that_does_not_run(node: Node) -> None:
+    node.unit("k3s.service", "/usr/local/bin/k3s server", state="inactive")
+    with pytest.raises(Refusal, match="Start k3s"):
+        node.found()
+
+
+@pytest.mark.parametrize(
+    ("words", "config", "socket"),
+    [
+        (("--container-runtime-endpoint=unix:///run/a.sock",), "", "/run/a.sock"),
+        (("--container-runtime-endpoint", "/run/a.sock"), "", "/run/a.sock"),
+        (("--config=F",), "containerRuntimeEndpoint: unix:///run/a.sock\n", "/run/a.sock"),
+        (("--config", "F"), 'kind: x\ncontainerRuntimeEndpoint: "unix:///run/a.sock" # x\n', "/run/a.sock"),
+        (("--config", "F"), "kind: x\n", ""),
+        (("--config", "/absent"), "", ""),
+        (("--container-runtime-endpoint=npipe:////x",), "", ""),
+        ((), "", ""),
+    ],
+)
+def test_what_a_kubelet_was_told(tmp_path: Path, words: tuple[str, ...], config: str, socket: str) -> None:
+    file = tmp_path / "config"
+    file.write_text(config)
+    node = Node(tmp_path / "proc")
+    node.proc.mkdir()
+    node.process(9, "/x", "/usr/bin/kubelet", *(word.replace("F", str(file)) for word in words))
+    assert kubelet.socket(str(node.proc)) == socket
+
+
+def test_no_kubelet(tmp_path: Path) -> None:
+    assert kubelet.socket(str(tmp_path)) == ""
+
+
+@pytest.mark.parametrize(
+    ("engine", "path", "directory"),
+    [
+        ("containerd", "/etc/containerd/conf.d/x.toml", "/etc/containerd/conf.d"),
+        ("k0s", "/etc/k0s/containerd.d/x.toml", "/etc/k0s"),
+        ("k0s", "/etc/k0s/containerd.toml", "/etc/k0s"),
+        ("k3s", "/d/config-v3.toml.d/x.toml", "/d/config-v3.toml.d"),
+    ],
+)
+def test_where_a_new_file_waits(engine: str, path: str, directory: str) -> None:
+    assert flavours.waiting(Engine(engine, (2, 0, 0), "", "", "", "", True), path) == directory
