@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Puts a node back to what it was when it came up, whatever a test has done to it.
 
-``keep`` remembers the node's files, ``put-back`` restores them, and the engine with them. This program runs in the node, beside
-snapshot.py, so it imports nothing but the standard library.
+``keep`` remembers the node's files, and what it is told of the engine; ``put-back`` restores both. This program runs in the
+node, beside snapshot.py, so it imports nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ import shutil
 import subprocess
 import sys
 import time
+import typing as t
 from pathlib import Path
 
 import snapshot
 
 HOME = Path(__file__).resolve().parent
-ENGINE = "containerd.service"
-#: What the engine reads when it starts.
-READ_BY_ENGINE = ("/etc/containerd",)
 UNITS = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd")
 #: Where tests and what they test leave files, and a copy is kept.
 KEPT = ("/etc", "/home", "/mnt", "/opt", "/root", "/run/systemd/system", "/srv", "/usr/local")
 #: Of these, what comes is removed; nothing there is expected to change or to go.
 WATCHED = ("/run/confidential-containers", "/run/confidential-containers.trial", "/var/lib")
+#: What "plain-containerd" starts beside a distribution's engine.
+BESIDE = "containerd.service"
 #: Docker binds these into the node: they are no files of the node's own.
 BOUND = {"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"}
 
@@ -36,8 +36,9 @@ def sh(*argv: str) -> str:
     return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def look() -> snapshot.Manifest:
-    return {path: entry for path, entry in snapshot.manifest((*KEPT, *WATCHED)).items() if path not in BOUND}
+def look(engine: dict[str, t.Any]) -> snapshot.Manifest:
+    roots = (*KEPT, *WATCHED, *engine["kept"])
+    return {path: entry for path, entry in snapshot.manifest(roots).items() if path not in BOUND}
 
 
 def mounts() -> list[str]:
@@ -45,31 +46,41 @@ def mounts() -> list[str]:
     return [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
 
 
-def keep() -> None:
-    for root in filter(os.path.isdir, KEPT):
-        shutil.copytree(root, f"{HOME}/kept{root}", symlinks=True, dirs_exist_ok=True)
-    (HOME / "baseline.json").write_text(json.dumps({"files": look(), "mounts": mounts()}))
+def keep(facts: str) -> None:
+    engine = json.loads(facts)
+
+    def excluded(directory: str, names: list[str]) -> list[str]:
+        return [name for name in names if os.path.join(directory, name) in snapshot.EXCLUDED]
+
+    for root in filter(os.path.isdir, (*KEPT, *engine["kept"])):
+        shutil.copytree(root, f"{HOME}/kept{root}", symlinks=True, dirs_exist_ok=True, ignore=excluded)
+    (HOME / "baseline.json").write_text(json.dumps({"engine": engine, "files": look(engine), "mounts": mounts()}))
 
 
 def put_back() -> None:
     baseline = json.loads((HOME / "baseline.json").read_text())
+    engine = baseline["engine"]
     subprocess.run(["systemctl", "stop", "confidential-containers*"], check=True)
+    if engine["unit"] != BESIDE:
+        subprocess.run(["systemctl", "stop", BESIDE], check=False, stderr=subprocess.DEVNULL)
     for place in reversed([place for place in mounts() if place not in baseline["mounts"]]):
-        if place.startswith((*KEPT, *WATCHED)) and not place.startswith("/var/lib/containerd/"):
+        if place.startswith((*KEPT, *WATCHED)) and not place.startswith(
+            tuple(f"{path}/" for path in snapshot.EXCLUDED)
+        ):
             sh("umount", place)
-    found = look()
+    found = look(engine)
     changed = changes(baseline["files"], found)
     for path in changed:
         restore(path, baseline["files"].get(path))
-    left = changes(baseline["files"], look()) if changed else []
+    left = changes(baseline["files"], look(engine)) if changed else []
     if left:
         raise SystemExit(f"not as when the node came up: {', '.join(left)}")
     units = any(path.startswith(UNITS) for path in changed)
     if units:
         sh("systemctl", "daemon-reload")
-    if units or not engine_is_as_ever():
-        subprocess.run(["systemctl", "reset-failed", ENGINE], check=False)
-        sh("systemctl", "restart", ENGINE)
+    if units or not engine_is_as_ever(engine):
+        subprocess.run(["systemctl", "reset-failed", engine["unit"]], check=False)
+        sh("systemctl", "restart", engine["unit"])
         print("restarted")
 
 
@@ -99,17 +110,22 @@ def restore(path: str, entry: dict[str, object] | None) -> None:
         os.chmod(path, status.st_mode & 0o7777)
 
 
-def engine_is_as_ever() -> bool:
+def engine_is_as_ever(engine: dict[str, t.Any]) -> bool:
     """Tell whether the engine runs, and has read its files as they are now."""
     properties = ("ActiveState", "NeedDaemonReload", "ExecMainStartTimestampMonotonic")
     told = dict(
-        line.split("=") for line in sh("systemctl", "show", f"--property={','.join(properties)}", ENGINE).split()
+        line.split("=")
+        for line in sh("systemctl", "show", f"--property={','.join(properties)}", engine["unit"]).split()
     )
     if (told["ActiveState"], told["NeedDaemonReload"]) != ("active", "no"):
         return False
     started = time.time() - time.monotonic() + int(told["ExecMainStartTimestampMonotonic"]) / 1e6
-    return all(os.lstat(path).st_ctime < started for path in snapshot.manifest(READ_BY_ENGINE))
+    read = snapshot.manifest(engine["reads"]).keys() - set(engine["renders"])
+    return all(os.lstat(path).st_ctime < started for path in read)
 
 
 if __name__ == "__main__":
-    {"keep": keep, "put-back": put_back}[sys.argv[1]]()
+    if sys.argv[1] == "keep":
+        keep(sys.argv[2])
+    else:
+        put_back()

@@ -3,41 +3,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Node images: a Debian suite with systemd, sshd and containerd, its own or a compiled one, and the image of the pods on it.
 
-Three layers of caching, each an image whose tag carries the digest of what it was made of:
-the bootstrapped suite (slow, rarely changes), the node on top, the pods' image.
+Layers of caching, each an image whose tag carries the digest of what it was made of: the bootstrapped suite (slow, rarely
+changes), the node on top, the distribution on top of that, the pods' image.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import shutil
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import bases
 import engine
 import golang
 from host import HERE, Failure, cache_dir, fingerprint, lock, log
-
-
-@dataclasses.dataclass(frozen=True)
-class Suite:
-    debian: str
-    containerd: str  # what this suite is here for: Debian's minor version, or a whole one that is compiled
-    config_mode: str = "0644"  # of /etc/containerd/config.toml
-
-    @property
-    def compiled(self) -> bool:
-        return self.containerd.count(".") == 2
-
-
-SUITES = {
-    "bullseye": Suite("bullseye", "1.4", config_mode="0640"),
-    "bookworm": Suite("bookworm", "1.6"),
-    "trixie": Suite("trixie", "1.7"),
-    "forky": Suite("forky", "2.1"),
-    "trixie-2.2": Suite("trixie", "2.2.9"),
-    "trixie-2.3": Suite("trixie", "2.3.7"),
-    "trixie-2.4": Suite("trixie", "2.4.2"),
-}
+from kinds import DISTRIBUTIONS, KINDS, SUITES, Distribution, suite
 
 #: Minor version of containerd → the suite that has it.
 BY_VERSION = {".".join(suite.containerd.split(".")[:2]): name for name, suite in SUITES.items()}
@@ -45,46 +26,79 @@ BY_VERSION = {".".join(suite.containerd.split(".")[:2]): name for name, suite in
 POD_IMAGE = "localhost/testbed/busybox:latest"
 
 
-def node_tag(suite: str) -> str:
-    parts = (HERE / "image", HERE / "config" / f"{suite}.toml")
-    base = bases.tag(SUITES[suite].debian)
-    return f"coco-test-node:{suite}-{fingerprint(base, repr(SUITES[suite]), *parts)}"
+DISTRIBUTION_FILES = HERE / "distributions"
 
 
-def pod_tag(suite: str) -> str:
-    debian = SUITES[suite].debian
+def node_tag(kind: str) -> str:
+    if kind in DISTRIBUTIONS:
+        facts = DISTRIBUTIONS[kind]
+        made_of = fingerprint(node_tag(facts.suite), facts.family, facts.release, DISTRIBUTION_FILES)
+    else:
+        parts = (HERE / "image", HERE / "config" / f"{kind}.toml")
+        made_of = fingerprint(bases.tag(SUITES[kind].debian), repr(SUITES[kind]), *parts)
+    return f"coco-test-node:{kind}-{made_of}"
+
+
+def kind_of(tag: str) -> str:
+    """The kind that an image of a node is of."""
+    return tag.partition(":")[2].rpartition("-")[0]
+
+
+def pod_tag(kind: str) -> str:
+    debian = SUITES[suite(kind)].debian
     return f"coco-test-pod:{debian}-{fingerprint(bases.tag(debian), HERE / 'image')}"
 
 
-def check(suite: str) -> str:
-    if suite not in SUITES:
-        raise Failure(f"there is no suite {suite!r}, only {', '.join(SUITES)}")
-    return suite
+def check(kind: str) -> str:
+    if kind not in KINDS:
+        raise Failure(f"there is no kind of node {kind!r}, only {', '.join(KINDS)}")
+    return kind
 
 
-def ensure(*suites: str) -> None:
-    wanted = [check(suite) for suite in dict.fromkeys(suites)]
+def ensure(*kinds: str) -> None:
+    wanted = [check(kind) for kind in dict.fromkeys(kinds)]
     engine.ensure()
     with ThreadPoolExecutor(max_workers=2) as workers:  # bootstrapping keeps about one core busy
-        list(workers.map(_ensure, wanted))
+        list(workers.map(_ensure_suite, dict.fromkeys(map(suite, wanted))))
+    for kind in wanted:
+        if kind in DISTRIBUTIONS:
+            _ensure_distribution(kind, DISTRIBUTIONS[kind])
 
 
-def _ensure(suite: str) -> None:
-    facts = SUITES[suite]
+def _ensure_suite(name: str) -> None:
+    facts = SUITES[name]
     image = HERE / "image"
     with lock(f"image-{facts.debian}"):
         base = bases.ensure(facts.debian)
-        if not engine.image_id(pod_tag(suite)):
-            engine.build(pod_tag(suite), image, image / "pod.Dockerfile", base=base)
-        if engine.image_id(node_tag(suite)):
+        if not engine.image_id(pod_tag(name)):
+            engine.build(pod_tag(name), image, image / "pod.Dockerfile", base=base)
+        if engine.image_id(node_tag(name)):
             return
         if facts.compiled:
             base = _with_containerd(base, facts.containerd)
-        log(f"building the {suite} node")
+        log(f"building the {name} node")
         engine.build(
-            node_tag(suite), HERE, image / "node.Dockerfile",
-            base=base, suite=suite, config_mode=facts.config_mode,
+            node_tag(name), HERE, image / "node.Dockerfile",
+            base=base, suite=name, config_mode=facts.config_mode,
         )  # fmt: skip
+
+
+def _ensure_distribution(kind: str, facts: Distribution) -> None:
+    """The node of a suite, with a distribution in the place of its containerd's unit."""
+    with lock(f"image-{facts.family}"):
+        if engine.image_id(node_tag(kind)):
+            return
+        program = DISTRIBUTION_FILES / "program"
+        out = cache_dir("programs", f"distribution-{fingerprint(program)}")
+        golang.build(program, out, {"distribution": "."})
+        log(f"building the {kind} node")
+        with tempfile.TemporaryDirectory() as work:
+            shutil.copytree(DISTRIBUTION_FILES, work, dirs_exist_ok=True)
+            shutil.copy(out / "distribution", work)
+            engine.build(
+                node_tag(kind), Path(work), DISTRIBUTION_FILES / "distribution.Dockerfile",
+                base=node_tag(facts.suite), family=facts.family, release=facts.release,
+            )  # fmt: skip
 
 
 def _with_containerd(base: str, version: str) -> str:

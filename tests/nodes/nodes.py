@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import os
@@ -16,11 +17,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import images
+import kinds
 from host import HERE, Failure, cache, lock, log, need, run
 
 LABEL = "coco-test-node"  # marks the containers that are ours to remove
 READY = "/run/testbed-ready"  # in a node that came all the way up
 BASELINE = "/var/cache/testbed"  # in a node: what it was when it came up, and the program that puts it back
+DATA = "/data"  # in a node: a volume, for an engine whose data a test wants elsewhere; overlayfs does not stack on overlayfs
 
 # What a command in a node finds around itself: nothing of the host's.
 ENVIRONMENT = (
@@ -45,10 +48,16 @@ def pid(name: str) -> int:
     """The process ID of a node's init, the way into its namespaces."""
     node = inspect(name)
     if not node:
-        raise Failure(f"there is no node {name}: testbed up {name}=SUITE makes one")
+        raise Failure(f"there is no node {name}: testbed up {name}=KIND makes one")
     if not node["State"]["Running"]:
-        raise Failure(f"node {name} is not running: testbed up {name}=SUITE makes a new one")
+        raise Failure(f"node {name} is not running: testbed up {name}=KIND makes a new one")
     return int(node["State"]["Pid"])
+
+
+def engine(name: str) -> kinds.Engine:
+    """How to reach the containerd of a node."""
+    node = inspect(name)
+    return kinds.engine(images.kind_of(node["Config"]["Image"])) if node else kinds.PLAIN
 
 
 def enter(name: str, *command: str) -> list[str]:
@@ -73,7 +82,7 @@ def snapshot_of(name: str) -> str:
 
 
 def up(wanted: dict[str, str]) -> None:
-    """Have these nodes (name: suite) run."""
+    """Have these nodes (name: kind) run."""
     for name in wanted:
         if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,50}[a-z0-9])?", name):
             raise Failure(f"{name!r} is no name for a host: lower-case letters, digits and hyphens")
@@ -85,28 +94,28 @@ def up(wanted: dict[str, str]) -> None:
         list(workers.map(lambda name: _up(name, wanted[name], key), wanted))
 
 
-def _up(name: str, suite: str, key: Path) -> None:
+def _up(name: str, kind: str, key: Path) -> None:
     started = time.monotonic()
     with lock(f"node-{name}"):
         node = inspect(name)
-        if node and _is_ready(node, suite):
+        if node and _is_ready(node, kind):
             log(f"{name} runs already")
             return
         if node:
             log(f"{name} is stopped, half-made or of another image: removed")
             _remove(node["Id"])
-        _start(name, suite)
-        _prepare(name, suite, key)
-    log(f"{name} ({suite}) is up after {time.monotonic() - started:.0f} s")
+        _start(name, kind)
+        _prepare(name, kind, key)
+    log(f"{name} ({kind}) is up after {time.monotonic() - started:.0f} s")
 
 
-def _is_ready(node: dict[str, t.Any], suite: str) -> bool:
+def _is_ready(node: dict[str, t.Any], kind: str) -> bool:
     state = node["State"]
-    newest = node["Config"]["Image"] == images.node_tag(suite)
+    newest = node["Config"]["Image"] == images.node_tag(kind)
     return newest and state["Running"] and Path(f"/proc/{state['Pid']}/root{READY}").exists()
 
 
-def _start(name: str, suite: str) -> None:
+def _start(name: str, kind: str) -> None:
     # On a host with hybrid cgroups, systemd gets the version 2 tree.
     cgroups = next(p for p in (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup")) if p.is_dir())
     kvm = ["--device=/dev/kvm"] if Path("/dev/kvm").exists() else []
@@ -117,12 +126,12 @@ def _start(name: str, suite: str) -> None:
         *(f"--security-opt={what}=unconfined" for what in ("seccomp", "apparmor", "systempaths")),
         "--cgroupns=host", f"--volume={cgroups}:/sys/fs/cgroup",
         "--tmpfs=/run", "--tmpfs=/tmp", "--env=container=docker",
-        "--volume=/var/lib/containerd",  # overlayfs does not stack on overlayfs
-        *kvm, images.node_tag(suite), "/sbin/init",
+        *(f"--volume={place}" for place in dict.fromkeys((kinds.PLAIN.root, kinds.engine(kind).root, DATA))),
+        *kvm, images.node_tag(kind), "/sbin/init",
     )  # fmt: skip
 
 
-def _prepare(name: str, suite: str, key: Path) -> None:
+def _prepare(name: str, kind: str, key: Path) -> None:
     """Wait for what nodes are used through: systemd, ssh, CRI; and give pods their image."""
     _eventually(name, "systemd is not up", lambda: _booted(name))
     execute(name, "sh", "-c", "test -e /dev/kvm || mknod -m 0660 /dev/kvm c 10 232")
@@ -132,7 +141,7 @@ def _prepare(name: str, suite: str, key: Path) -> None:
         execute(name, "sh", "-c", f"cat > {keys} && chmod 0600 {keys} && chown {user}: {keys}", stdin=public)
     _eventually(name, "sshd does not answer", lambda: _ssh_answers(name))
     wait_for_cri(name)
-    _import_pod_image(name, suite)
+    give_pod_image(name, kind)
     _keep_baseline(name)
     execute(name, "touch", READY)
 
@@ -145,7 +154,8 @@ def _keep_baseline(name: str) -> None:
     for program in ("baseline.py", "snapshot.py"):
         path = f"{BASELINE}/{program}"
         execute(name, "sh", "-c", f"mkdir -p {BASELINE} && cat > {path}", stdin=(HERE / program).read_bytes())
-    execute(name, "python3", f"{BASELINE}/baseline.py", "keep")
+    facts = json.dumps(dataclasses.asdict(engine(name)))
+    execute(name, "python3", f"{BASELINE}/baseline.py", "keep", facts)
 
 
 def _eventually(name: str, otherwise: str, holds: t.Callable[[], bool], timeout: float = 90) -> None:
@@ -174,29 +184,30 @@ def _ssh_answers(name: str) -> bool:
 
 
 def _cri_is_ok(name: str) -> bool:
-    rows = execute(name, "ctr", "plugins", "ls", "id==cri").splitlines()
+    rows = execute(name, *engine(name).ctr, "plugins", "ls", "id==cri").splitlines()
     return any(row.split()[-1] == "ok" for row in rows[1:])
 
 
-def _import_pod_image(name: str, suite: str) -> None:
+def give_pod_image(name: str, kind: str) -> None:
     """The pods' image, under its own name and under that of the sandbox image, which no registry can give."""
-    archive = cache(f"pod-{images.pod_tag(suite).replace(':', '-')}.tar")
+    ctr = (*engine(name).ctr, "--namespace=k8s.io")
+    archive = cache(f"pod-{images.pod_tag(kind).replace(':', '-')}.tar")
     with lock("pod-image"):  # one name for the images of all suites
         if not archive.exists():
-            run("docker", "tag", images.pod_tag(suite), images.POD_IMAGE)
+            run("docker", "tag", images.pod_tag(kind), images.POD_IMAGE)
             run("docker", "save", f"--output={archive}", images.POD_IMAGE)
-    execute(name, "ctr", "--namespace=k8s.io", "images", "import", "-", stdin=archive.read_bytes())
-    configuration = execute(name, "containerd", "config", "dump")
+    execute(name, *ctr, "images", "import", "-", stdin=archive.read_bytes())
+    configuration = execute(name, *engine(name).containerd, "config", "dump")
     sandbox = re.search(r"""^\s*sandbox(_image)?\s*=\s*["'](.+)["']""", configuration, re.MULTILINE)  # "_image": on 1.x
     if not sandbox:
         raise Failure(f"node {name}: containerd names no sandbox image")
-    execute(name, "ctr", "--namespace=k8s.io", "images", "tag", "--force", images.POD_IMAGE, sandbox[2])
+    execute(name, *ctr, "images", "tag", "--force", images.POD_IMAGE, sandbox[2])
     for image in (images.POD_IMAGE, sandbox[2]):  # CRI learns of new images by and by
         _eventually(name, f"CRI does not know {image}", functools.partial(_cri_knows, name, image))
 
 
 def _cri_knows(name: str, image: str) -> bool:
-    listed = execute(name, "ctr", "--namespace=k8s.io", "images", "ls", f"name=={image}")
+    listed = execute(name, *engine(name).ctr, "--namespace=k8s.io", "images", "ls", f"name=={image}")
     return "io.cri-containerd.image=managed" in listed
 
 

@@ -17,7 +17,6 @@ import nodes
 from host import Failure
 from images import POD_IMAGE
 
-SOCKET = "/run/containerd/containerd.sock"
 LABELS = {"testbed": "pod"}  # ours to remove
 # Who asks while an engine restarts asks again at once.
 RECONNECT = [(f"grpc.{which}_reconnect_backoff_ms", 100) for which in ("initial", "max")]
@@ -33,7 +32,9 @@ class Cri:
             raise Failure("pods need the packages of tests/nodes/requirements.txt") from None
         self._rpc_error = grpc.RpcError
         # The node's file system as its init sees it, so that no port has to be opened.
-        channel = grpc.insecure_channel(f"unix:///proc/{nodes.pid(name)}/root{SOCKET}", options=RECONNECT)
+        channel = grpc.insecure_channel(
+            f"unix:///proc/{nodes.pid(name)}/root{nodes.engine(name).socket}", options=RECONNECT
+        )
         self.api: t.Any = None
         for api, services in _versions():
             self.api, self._runtime = api, services.RuntimeServiceStub(channel)

@@ -17,11 +17,16 @@ import typing as t
 
 Manifest = dict[str, dict[str, t.Any]]
 
-ROOTS = ("/etc", "/opt", "/usr/local", "/var/lib")
+ROOTS = ("/etc", "/opt", "/usr/local", "/var/lib", "/var/snap")
 
 # What changes on a node that nobody touches, or that is only used. A directory stands for all below it.
 EXCLUDED = {
     "/var/lib/containerd",  # images, snapshots and pods: the engine's own state
+    "/var/lib/rancher/k3s/agent/containerd",
+    "/var/lib/rancher/rke2/agent/containerd",
+    "/var/lib/k0s/containerd",
+    "/var/snap/microk8s/common/var/lib/containerd",
+    "/var/snap/microk8s/common/run",
     "/var/lib/systemd",  # stamps of timers, the random seed
     "/var/lib/dbus",  # the machine's ID, made at first boot
     "/var/lib/apt",  # lists and logs of package runs; what is installed is dpkg's, and compared
