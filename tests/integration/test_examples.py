@@ -27,7 +27,7 @@ ORDER = (
     *("modules/runtime_info", "modules/status_table", "filter/status_table", "modules/engine_config"),
     *("modules/payload_archive", "modules/payload_extract", "modules/runtime_handlers", "modules/payload_artifacts"),
     *("modules/node_state", "modules/payload_command", "modules/node_state"),
-    *("filter/play_keyword", "filter/ccruntime_variables"),
+    *("filter/play_keyword", "filter/rollout", "filter/ccruntime_variables"),
 )
 
 #: Tasks that are left out, by their names, and why.

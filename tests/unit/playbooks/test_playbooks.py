@@ -124,6 +124,65 @@ def test_behind_a_node_that_fails_no_further_batch_starts(play: t.Callable[..., 
     assert "Not started on three: the rollout stopped at one." in run.output
 
 
+def looked(*servers: str) -> dict[str, t.Any]:
+    """Return a play that stands in for the look at the nodes, and finds these servers."""
+    found = {"name": "k3s", "server": f"{{{{ inventory_hostname in {list(servers)} }}}}"}
+    tasks = [{"ansible.builtin.set_fact": {"_coco_node": {"engine": found}}}]
+    return {"hosts": "coco_nodes", "gather_facts": False, "tasks": tasks}
+
+
+def in_batches(*steps: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return a play with the batches of our playbooks."""
+    batch = [{"ansible.builtin.import_tasks": str(ROOT / "playbooks/tasks/batch.yml")}]
+    keywords = {"hosts": "{{ _coco_rollout.hosts }}", "serial": "{{ _coco_rollout.serial }}"}
+    files = [str(ROOT / "playbooks/vars/rollout.yml")]
+    return {**keywords, "vars_files": files, "gather_facts": False, "pre_tasks": batch, "tasks": list(steps)}
+
+
+def test_servers_go_last_and_one_at_a_time(play: t.Callable[..., Run]) -> None:
+    say = {"ansible.builtin.debug": {"msg": "Together: {{ ansible_play_batch | join(' ') }}"}, "run_once": True}
+    ours = [looked("one", "two"), in_batches(say)]
+    run = play(ours, "-e", "coco_serial=5", inventory={"coco_nodes": {"hosts": dict.fromkeys(["one", "two", *"abc"])}})
+    assert run.status == 0, run.output
+    assert "Now: a, b, c. If all goes well: one, two. Servers go last, one at a time, " in run.output
+    assert "server away for some seconds: one, two." in run.output
+    assert re.findall("Together: ([a-z ]*)", run.output) == ["a b c", "one", "two"]
+    assert "Now: two. No others follow." in run.output
+
+    run = play(ours, *LIMITED)
+    assert "Now: two. No others follow." in run.output
+    assert re.findall("Together: ([a-z ]*)", run.output) == ["two"]
+
+
+def test_behind_a_server_that_fails_no_other_server_follows(play: t.Callable[..., Run]) -> None:
+    step = {"ansible.builtin.assert": {"that": "inventory_hostname != 'one'"}}
+    run = play([looked("one", "two"), in_batches(step)])
+    assert run.status != 0
+    assert "Now: three. If all goes well: one, two." in run.output
+    assert "Now: one. If all goes well: two." in run.output
+    assert "Now: two" not in run.output
+
+
+def test_before_the_batches_all_nodes_are_looked_at_and_none_is_lost(play: t.Callable[..., Run]) -> None:
+    """Nodes that are away are missed in their own batch, not before."""
+    run = play("uninstall")
+    before, after = run.output.split("PLAY [Uninstall the Confidential Containers runtime]", 1)
+    assert before.count("...ignoring") == 3
+    assert "Now: one. If all goes well: two, three." in after
+    assert "...ignoring" not in after
+    alone = play("uninstall", *LIMITED).output.split("PLAY [Uninstall", 1)[0]
+    assert "UNREACHABLE" not in alone
+
+
+def test_a_play_of_one_s_own_must_not_restart_two_servers_at_once(play: t.Callable[..., Run]) -> None:
+    ours = {"hosts": "coco_nodes", "gather_facts": False, "roles": ["confidential_containers.runtime.install"]}
+    run = play([looked("one", "three"), ours], *GOOD)
+    assert run.status != 0
+    assert "Expected one server at a time" in run.output
+    assert "Found one, three in one batch. Write serial: 1 into the play" in run.output
+    assert "UNREACHABLE" not in run.output
+
+
 def with_vars(group: str, **variables: t.Any) -> dict[str, t.Any]:
     """Return the inventory with variables of one of its groups."""
     return {**NODES, group: {**NODES.get(group, {}), "vars": variables}}
