@@ -14,6 +14,9 @@ description:
   - Runs the installer of a payload image that M(confidential_containers.runtime.payload_extract) keeps on the node as a whole.
     The installer runs as root, as a service of the node's systemd. The image is its root file system, and the volumes of the
     contract are mounted. Both C(nsenter) and C(systemctl) over the mounted bus reach the node's systemd.
+  - On nodes of k3s, RKE2, k0s, MicroK8s and CRI-O, the known installers find the directory of the engine's configuration where
+    they look for it, and the stub of C(kubectl) tells them the engine. An installer that could not configure the engine is
+    refused.
   - Before the command runs, the module records the engine's configuration, the prefixes of payloads, C(/etc/systemd/system),
     and the writable volumes in C(/etc), C(/opt) and C(/usr/local). Everything that changes there while the command runs counts
     as changed by the command.
@@ -200,7 +203,7 @@ def main() -> t.NoReturn:
             if missing:
                 module.warn(missing)
                 return {"changed": bool(recovered), "recovered": recovered}
-            requested = command.requested(params, state)
+            requested = command.requested(params, state, driver.engine)
             if not transaction.is_done(state.receipt(), requested, driver):
                 transaction.check(state, driver, requested, params["ignore_running_pods"])
                 result.update(command.foreseen(requested))

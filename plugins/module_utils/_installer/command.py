@@ -16,6 +16,7 @@ import json
 import typing as t
 from dataclasses import dataclass, field
 
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import contracts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer.kept import Kept, find
@@ -88,13 +89,13 @@ def missing(arguments: Arguments, state: State) -> str:
     return ""
 
 
-def requested(arguments: Arguments, state: State) -> Command:
+def requested(arguments: Arguments, state: State, engine: Engine) -> Command:
     """Return the command to run. Each part is what the user says now, else what they said at the installation, else the contract's."""
     name = arguments["command"]
     done = _before(name, state)
     digest = arguments["digest"] or done.digest
     kept = find(state, digest) if digest else None
-    contract = _contract(name, kept)
+    contract = contract_of(name, kept)
     known = _known(arguments, done)
     commands = {**(contract.commands if contract else {}), **known["commands"]}
     if name not in commands and kept:
@@ -103,8 +104,8 @@ def requested(arguments: Arguments, state: State) -> Command:
         name=name,
         digest=digest,
         argv=[str(word) for word in commands.get(name, ())],
-        volumes=_given(known["volumes"], contract.volumes() if contract else None) or [],
-        mounts=_given(known["mounts"], contract.mounts() if contract else None) or [],
+        volumes=_given(known["volumes"], contract.volumes(engine) if contract else None) or [],
+        mounts=_given(known["mounts"], contract.mounts(engine) if contract else None) or [],
         environment={str(key): str(value) for key, value in (known["environment"] or {}).items()},
         kubectl=known["kubectl"],
         finished=arguments["done"],
@@ -121,7 +122,8 @@ def _before(name: str, state: State) -> CommandDone:
     return next((runs[other] for other in _OF_THE_PAYLOAD if other in runs), CommandDone(""))
 
 
-def _contract(name: str, kept: Kept | None) -> contracts.Contract | None:
+def contract_of(name: str, kept: Kept | None) -> contracts.Contract | None:
+    """Return the contract that a command of this name follows; None for an installer that nobody here knows."""
     # The operator runs the same scripts in every hook, whatever else its image holds.
     if name not in _OF_THE_PAYLOAD:
         return contracts.HOOKS

@@ -2,16 +2,21 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""The table of installers that payloads bring, and how to run each: its contract.
+"""The table of installers that payloads bring, and how to run each: its contract. And what they expect of each engine.
 
-Source: the operator's published samples for releases 0.2 to 0.8 of Confidential Containers, and those of enclave-cc.
+Sources: the operator's published samples for releases 0.2 to 0.8 of Confidential Containers, and those of enclave-cc; for engines,
+the scripts themselves, and the overlays of tools/packaging/kata-deploy in kata-containers/kata-containers.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import typing as t
 from dataclasses import dataclass
+
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Engine
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
 Volume = t.Dict[str, t.Any]
 
@@ -24,7 +29,7 @@ class Contract:
 
     An image follows the contract if it has the path ``script`` and the directory ``root`` of its artifacts ('': any).
     ``commands`` maps the names of commands to argv. ``directories`` maps each mount path to the directory or socket on the node
-    and to the type of its volume.
+    and to the type of its volume; the engine's own directory is not among them. ``engines`` are those that the installer knows.
     """
 
     name: str
@@ -32,20 +37,107 @@ class Contract:
     root: str
     commands: t.Mapping[str, t.Sequence[str]]
     directories: t.Mapping[str, tuple[str, str]]
+    engines: t.Collection[str] = ("containerd",)
 
-    def volumes(self) -> list[Volume]:
+    def volumes(self, engine: Engine) -> list[Volume]:
         """Return the volumes in the structure of a CcRuntime manifest."""
         return [
-            {"name": _name(path), "hostPath": {"path": path, "type": kind}} for path, kind in self.directories.values()
+            {"name": _name(mount), "hostPath": {"path": path, "type": kind}}
+            for mount, (path, kind) in self._mounted(engine).items()
         ]
 
-    def mounts(self) -> list[Volume]:
+    def mounts(self, engine: Engine) -> list[Volume]:
         """Return the volume mounts in the structure of a CcRuntime manifest."""
-        return [{"name": _name(path), "mountPath": mount} for mount, (path, _kind) in self.directories.items()]
+        return [{"name": _name(mount), "mountPath": mount} for mount in self._mounted(engine)]
+
+    def _mounted(self, engine: Engine) -> dict[str, tuple[str, str]]:
+        mount = surroundings(engine).mount
+        own = {mount: (of_distribution(engine) or mount, "")} if self.directories else {}
+        return {**own, **self.directories}
+
+    def runs(self, argv: t.Iterable[str]) -> bool:
+        """Tell whether a command is one of this contract, and not a program of the user's own."""
+        words = {word for command in self.commands.values() for word in command if word.startswith("/opt/")}
+        return any(word in argument for word in words for argument in argv)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What installers expect of a node with some engine.
+
+    They look for the directory of its configuration at ``mount``. They ask kubectl for the engine's version, and compare it with
+    ``version``; ``labelled`` is the answer when they ask for MicroK8s' label. They restart one of ``units`` (none: any). They write to
+    a file that the engine does not read if there is an ``unless`` in the directory.
+    """
+
+    version: str
+    units: t.Sequence[str] = ()
+    mount: str = "/etc/containerd"
+    labelled: str = ""
+    unless: str = ""
+
+
+#: By the name of the engine's flavour.
+SURROUNDINGS: t.Mapping[str, Surroundings] = {
+    "containerd": Surroundings("containerd://{version}"),
+    # They know these two by the ending of the version. Releases of 2026 call it otherwise, but a stub of kubectl still says it so.
+    "k3s": Surroundings(
+        "containerd://{version}-k3s1", ("k3s.service", "k3s-agent.service"), unless="config-v3.toml.tmpl"
+    ),
+    "rke2": Surroundings(
+        "containerd://{version}-k3s1", ("rke2-server.service", "rke2-agent.service"), unless="config-v3.toml.tmpl"
+    ),
+    "k0s": Surroundings("containerd://{version}", ("k0scontroller.service", "k0sworker.service")),
+    "microk8s": Surroundings("containerd://{version}", ("snap.microk8s.daemon-containerd.service",), labelled="true"),
+    "crio": Surroundings("cri-o://{version}", ("crio.service",), mount="/etc/crio"),
+}
+_PLAIN = "containerd"
+
+
+def surroundings(engine: Engine) -> Surroundings:
+    """Return what installers expect of a node with this engine."""
+    return SURROUNDINGS[engine.name]
+
+
+def of_distribution(engine: Engine) -> str:
+    """Return the directory in which a distribution keeps its engine's configuration; '' for an engine of its own."""
+    return "" if engine.name == _PLAIN else os.path.dirname(engine.config)
+
+
+def refuse(contract: Contract, engine: Engine, mounted: t.Mapping[str, str]) -> None:
+    """Refuse an engine that the program of a contract could not configure. ``mounted``: mount path → path on the node."""
+    own, found = of_distribution(engine), surroundings(engine)
+    if not own:
+        return
+    remedy = "Set coco_installer=native: this collection then configures the engine itself."
+    if contract is HOOKS:
+        remedy = (
+            "Write coco_pre_install={} and coco_post_uninstall={}: the hooks are for a containerd of the node's own."
+        )
+    if engine.name not in contract.engines:
+        known = ", ".join(contract.engines)
+        raise Refusal(f"an engine that the payload's own program knows ({known})", engine.name, remedy)
+    if engine.unit not in found.units:
+        raise Refusal(
+            f"{' or '.join(found.units)}, because the payload's installer restarts no other unit", engine.unit, remedy
+        )
+    if found.unless and os.path.exists(os.path.join(own, found.unless)):
+        raise Refusal(
+            f"no {found.unless} in {own}, because {engine.name} then does not read what the payload's installer writes",
+            "this file",
+            remedy,
+        )
+    source = mounted.get(found.mount, "")
+    if not source or os.path.realpath(source) != os.path.realpath(own):
+        raise Refusal(
+            f"{own} at {found.mount}, where the payload's installer looks for the configuration of {engine.name}",
+            source or "nothing there",
+            f"Write path: {own} for it in coco_installer_volumes, or in installerVolumes of the manifest.",
+        )
 
 
 def _name(path: str) -> str:
-    return path.strip("/").replace("/", "-").replace("_", "-") or "host"
+    return path.strip("/").replace("/", "-").replace("_", "-")
 
 
 def _same(*paths: str) -> dict[str, tuple[str, str]]:
@@ -81,10 +173,11 @@ CONTRACTS = (
         root="opt/kata-artifacts/opt/confidential-containers",
         commands=_deploy(_KATA),
         directories={
-            **_same("/etc/containerd", "/usr/local/bin"),
+            **_same("/usr/local/bin"),
             **_SYSTEMD,
             "/opt/confidential-containers": ("/opt/confidential-containers", "DirectoryOrCreate"),
         },
+        engines=("containerd", "k3s", "rke2", "crio"),
     ),
     Contract(
         name="kata",
@@ -92,11 +185,12 @@ CONTRACTS = (
         root="opt/kata-artifacts/opt/kata",
         commands=_deploy(_KATA),
         directories={
-            **_same("/etc/containerd", "/usr/local/bin"),
+            **_same("/usr/local/bin"),
             **_SYSTEMD,
             "/opt/kata": ("/opt/kata", "DirectoryOrCreate"),
             "/host": ("/", ""),
         },
+        engines=tuple(SURROUNDINGS),
     ),
     Contract(
         name="enclave-cc",
@@ -104,7 +198,7 @@ CONTRACTS = (
         root="",
         commands=_deploy(_ENCLAVE),
         directories={
-            **_same("/etc/containerd", "/usr/local/bin"),
+            **_same("/usr/local/bin"),
             **_SYSTEMD,
             "/etc/enclave-cc": ("/etc/enclave-cc", "DirectoryOrCreate"),
             "/opt/confidential-containers": ("/opt/confidential-containers", "DirectoryOrCreate"),

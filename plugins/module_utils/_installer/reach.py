@@ -9,9 +9,11 @@ Nobody can tell who wrote to a file. So a place where others write is left out i
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Driver
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import contracts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer.volumes import Bind
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import places
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._payload import layouts
@@ -32,9 +34,18 @@ def recorded(driver: Driver, binds: t.Iterable[Bind]) -> list[str]:
     writable = [bind.source for bind in binds if not bind.read_only]
     volumes = [path for path in writable if path.startswith(_INSTALLED) and f"{path.rstrip('/')}/" not in _INSTALLED]
     shared = [path for path in _SHARED if any(f"{path}/".startswith(f"{source.rstrip('/')}/") for source in writable)]
-    return [*driver.territory(), UNITS, *_PREFIXES, *shared, *volumes]
+    return [*_configuration(driver), UNITS, *_PREFIXES, *shared, *volumes]
 
 
 def configures(driver: Driver, path: str) -> bool:
     """Tell whether a path belongs to the engine's configuration."""
-    return any(f"{path}/".startswith(f"{place}/") for place in driver.territory())
+    return any(f"{path}/".startswith(f"{place}/") for place in _configuration(driver))
+
+
+def _configuration(driver: Driver) -> list[str]:
+    """Return the places of the engine's configuration, links resolved and not.
+
+    Installers write to more files of a distribution's directory than the engine itself reads.
+    """
+    own = contracts.of_distribution(driver.engine)
+    return list(dict.fromkeys([*driver.territory(), *filter(None, [own, os.path.realpath(own) if own else ""])]))

@@ -44,7 +44,8 @@ _KUBECONFIG = "/run/confidential-containers.kubeconfig"
 _STUB = """\
 #!/bin/sh
 case "$*" in
-*containerRuntimeVersion*) echo "containerd://{version}" ;;
+*containerRuntimeVersion*) echo "{version}" ;;
+*microk8s*cluster*) echo "{labelled}" ;;
 *Ready*) echo True ;;
 esac
 echo "kubectl (stub of confidential_containers.runtime): nothing was done about: $*" >&2
@@ -109,6 +110,7 @@ def _stub(root: str, places: t.Sequence[str], binds: t.Sequence[Bind], engine: E
     """Replace each kubectl that the command would find by one that does nothing."""
     # A kubectl that a volume brings is the node's own: it must not be replaced.
     paths = [path for path in (f"{place}/kubectl" for place in places) if not _mounted(path, binds)]
+    told = contracts.surroundings(engine)
     present = [path for path in paths if os.path.lexists(rootfs.resolve(root, path))]
     for path in present or paths[:1]:
         # If it is a link, replace the link and not its target, which may be more than a kubectl.
@@ -116,5 +118,5 @@ def _stub(root: str, places: t.Sequence[str], binds: t.Sequence[Bind], engine: E
         remove_file(place)
         make_directories(os.path.dirname(place))
         with open(place, "x", encoding="utf-8") as stream:
-            stream.write(_STUB.format(version=engine.version_text))
+            stream.write(_STUB.format(version=told.version.format(version=engine.version_text), labelled=told.labelled))
             os.fchmod(stream.fileno(), 0o755)

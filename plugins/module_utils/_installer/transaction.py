@@ -27,6 +27,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.probe import PATIENCE
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal, as_refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import (
+    contracts,
     reach,
     record,
     root,
@@ -37,6 +38,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._i
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer.command import (
     Command,
     CommandOutcome,
+    contract_of,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer.kept import Kept, find
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, systemd
@@ -89,6 +91,10 @@ def check(state: State, driver: Driver, command: Command, ignore_pods: bool) -> 
         )
     binds = volumes.bound(command.volumes, command.mounts, _working(state))
     volumes.missing(binds)
+    contract = contract_of(command.name, find(state, command.digest))
+    # What is installed can go, whatever became of the engine.
+    if contract and contract.runs(command.argv) and command.name not in ("uninstall", "cleanup"):
+        contracts.refuse(contract, driver.engine, {bind.target: bind.source for bind in binds})
     # Without a CRI there are no pods, and nobody to ask.
     if driver.served() and command.name == "uninstall":
         pods.refuse(driver, set(receipt.handlers), ignore_pods)

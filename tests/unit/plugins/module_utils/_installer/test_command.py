@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._installer import command, contracts
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files
@@ -23,6 +24,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._r
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.state import State
 
 DIGEST, OTHER = "sha256:" + "1" * 64, "sha256:" + "2" * 64
+ENGINE = Engine("containerd", (1, 7, 24), "containerd.service", "/x", "/etc/containerd/config.toml", "/s", True)
 KATA = contracts.by_name("kata")
 assert KATA is not None
 VOLUMES = [{"name": "host", "hostPath": {"path": "/srv"}}]
@@ -55,10 +57,10 @@ def ran(state: State, **done: CommandDone) -> None:
 
 def test_an_installer_that_is_known_is_run_as_its_contract_says(state: State) -> None:
     keep(state, DIGEST, "kata")
-    found = command.requested(arguments("install", digest=DIGEST), state)
+    found = command.requested(arguments("install", digest=DIGEST), state, ENGINE)
     assert KATA is not None
     assert (found.name, found.digest, found.argv) == ("install", DIGEST, KATA.commands["install"])
-    assert (found.volumes, found.mounts) == (KATA.volumes(), KATA.mounts())
+    assert (found.volumes, found.mounts) == (KATA.volumes(ENGINE), KATA.mounts(ENGINE))
     assert (found.kubectl, found.environment, found.finished) == ("none", {}, "")
 
 
@@ -74,7 +76,7 @@ def test_what_the_user_says_comes_first_and_is_remembered(state: State) -> None:
         "handlers": ["kata-qemu"],
         "timeout": 60,
     }
-    found = command.requested(arguments("install", digest=DIGEST, **said), state)
+    found = command.requested(arguments("install", digest=DIGEST, **said), state, ENGINE)
     assert (found.argv, found.volumes, found.mounts) == (["/bin/deploy", "1"], VOLUMES, MOUNTS)
     assert (found.environment, found.kubectl) == ({"NODE": "7"}, "stub")
     assert (found.finished, found.handlers, found.timeout) == ("/run/done", ["kata-qemu"], 60)
@@ -89,7 +91,7 @@ DONE = CommandDone(DIGEST, "f", {"uninstall": ["/bin/remove"]}, VOLUMES, MOUNTS,
 def test_later_commands_are_run_as_the_first_one(state: State, name: str, before: str) -> None:
     keep(state, DIGEST, "kata")
     ran(state, **{before: DONE})
-    found = command.requested(arguments(name), state)
+    found = command.requested(arguments(name), state, ENGINE)
     assert KATA is not None
     assert found.argv == {"uninstall": ["/bin/remove"], "cleanup": KATA.commands["cleanup"]}[name]
     assert (found.digest, found.volumes, found.mounts) == (DIGEST, VOLUMES, MOUNTS)
@@ -99,7 +101,7 @@ def test_later_commands_are_run_as_the_first_one(state: State, name: str, before
 def test_an_empty_list_is_said_too(state: State) -> None:
     keep(state, DIGEST, "kata")
     ran(state, install=DONE)
-    found = command.requested(arguments("uninstall", volumes=[], volume_mounts=[], environment="{}"), state)
+    found = command.requested(arguments("uninstall", volumes=[], volume_mounts=[], environment="{}"), state, ENGINE)
     assert (found.volumes, found.mounts, found.environment) == ([], [], {})
 
 
@@ -107,7 +109,7 @@ def test_an_empty_list_is_said_too(state: State) -> None:
 def test_an_installation_and_hooks_take_nothing_over(state: State, name: str) -> None:
     keep(state, OTHER, "kata")
     ran(state, install=DONE, pre_install=DONE)
-    found = command.requested(arguments(name, digest=OTHER), state)
+    found = command.requested(arguments(name, digest=OTHER), state, ENGINE)
     assert (found.digest, found.environment, found.kubectl) == (OTHER, {}, "none")
     assert found.argv == (contracts.HOOKS if name != "install" else contracts.CONTRACTS[1]).commands[name]
 
@@ -116,13 +118,13 @@ def test_an_installation_and_hooks_take_nothing_over(state: State, name: str) ->
 def test_an_installer_that_nobody_knows_has_to_be_told(state: State, name: str) -> None:
     keep(state, DIGEST, "")
     with pytest.raises(Refusal, match=f"none in coco_{name}_cmd"):
-        command.requested(arguments(name, digest=DIGEST), state)
-    assert command.requested(arguments(name, digest=DIGEST, commands={name: ["/x"]}), state).argv == ["/x"]
+        command.requested(arguments(name, digest=DIGEST), state, ENGINE)
+    assert command.requested(arguments(name, digest=DIGEST, commands={name: ["/x"]}), state, ENGINE).argv == ["/x"]
 
 
 def test_a_payload_that_is_not_on_the_node_yet(state: State) -> None:
     """In check mode: its command is known when it is there."""
-    found = command.requested(arguments("install", digest=DIGEST), state)
+    found = command.requested(arguments("install", digest=DIGEST), state, ENGINE)
     assert found.argv == []
     assert "run install of the payload, known when it is on the node\n" in command.foreseen(found)["diff"]["prepared"]
 

@@ -87,3 +87,15 @@ def test_what_others_change_meanwhile_is_not_the_command_s(tmp_path: Path) -> No
     assert (etc / "x.toml").readlink() == Path("real.toml")
     assert sorted(path.name for path in etc.iterdir()) == ["new", "passwd", "real.toml", "x.toml"]
     assert (etc / "passwd").read_text() == "with a new user"
+
+
+def test_the_directory_of_a_distribution_is_its_configuration(tmp_path: Path) -> None:
+    """Whatever an installer writes there, below a link, too: MicroK8s' "current" leads to the revision of its snap."""
+    (tmp_path / "7229/args").mkdir(parents=True)
+    (tmp_path / "current").symlink_to("7229")
+    found = flavours.driver(
+        Engine("microk8s", (1, 7, 24), "x.service", "/x", f"{tmp_path}/current/args/containerd.toml", "/s", True)
+    )
+    assert {f"{tmp_path}/{link}/args" for link in ("current", "7229")} <= set(reach.recorded(found, []))
+    for link in ("current", "7229"):
+        assert reach.configures(found, f"{tmp_path}/{link}/args/containerd-template.toml.bak")

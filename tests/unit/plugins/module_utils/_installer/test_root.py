@@ -47,9 +47,11 @@ class Payload:
             state = State(str(node / "state"))
             self.kept = kept_module.keep(state, source, image, "the payload", Limits(), lambda done: None)
 
-    def prepared(self, *argv: str, binds: t.Sequence[Bind] = (), **more: t.Any) -> service.Program:
+    def prepared(
+        self, *argv: str, binds: t.Sequence[Bind] = (), engine: Engine = ENGINE, **more: t.Any
+    ) -> service.Program:
         command = replace(Command("install", "sha256:1", list(argv), [], []), **more)
-        return root.prepared(str(self.root), self.kept, command, ENGINE, binds)
+        return root.prepared(str(self.root), self.kept, command, engine, binds)
 
 
 @pytest.fixture
@@ -112,15 +114,28 @@ def test_a_dollar_sign_in_the_program_s_path_stays_one(payload: Payload) -> None
     assert payload.prepared("/host/a$$b", binds=[bind]).argv == ["/host/a$$b"]
 
 
-def test_a_stub_answers_for_kubectl(payload: Payload) -> None:
-    payload.prepared("/bin/sh", kubectl="stub")
+@pytest.mark.parametrize(
+    ("name", "version", "label"),
+    [
+        ("containerd", "containerd://1.7.24", ""),
+        ("k3s", "containerd://1.7.24-k3s1", ""),
+        ("rke2", "containerd://1.7.24-k3s1", ""),
+        ("k0s", "containerd://1.7.24", ""),
+        ("microk8s", "containerd://1.7.24", "true"),
+        ("crio", "cri-o://1.7.24", ""),
+    ],
+)
+def test_a_stub_answers_for_kubectl(payload: Payload, name: str, version: str, label: str) -> None:
+    """The questions by which kata-deploy.sh tells engines from each other: "cri-o", the label, then "containerd.*-k3s"."""
+    payload.prepared("/bin/sh", kubectl="stub", engine=replace(ENGINE, name=name))
     stub = payload.root / "usr/bin/kubectl"
 
     def ask(*words: str) -> str:
-        return subprocess.run([stub, *words], capture_output=True, text=True, check=True).stdout
+        return subprocess.run([stub, *words], capture_output=True, text=True, check=True).stdout.strip()
 
-    assert ask("get", "node", "-o", "jsonpath={.status.nodeInfo.containerRuntimeVersion}") == "containerd://1.7.24\n"
-    assert ask("get", "node", "Ready") == "True\n"
+    assert ask("get", "node", "n1", "-o", "jsonpath={.status.nodeInfo.containerRuntimeVersion}") == version
+    assert ask("get", "node", "n1", "-o", r"jsonpath={.metadata.labels.microk8s\.io\/cluster}") == label
+    assert ask("get", "node", "n1", "-o", "jsonpath={.status.conditions[?(@.type=='Ready')].status}") == "True"
     assert ask("label", "node", "x=y") == ""
 
 

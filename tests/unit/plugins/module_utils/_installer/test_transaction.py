@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import typing as t
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -188,3 +189,30 @@ def test_a_run_that_was_opened_and_no_more_is_closed(tmp_path: Path, engine: Idl
     assert recover(state) == ("rolled back", [])
     assert Journal.find(state) is None
     assert engine.starts == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "argv", "refused"),
+    [
+        ("install", "/opt/enclave-cc-artifacts/scripts/enclave-cc-deploy.sh", True),
+        ("uninstall", "/opt/enclave-cc-artifacts/scripts/enclave-cc-deploy.sh", False),
+        ("install", "/opt/mine.sh", False),
+        ("pre_install", "/opt/confidential-containers-pre-install-artifacts/scripts/pre-install.sh", True),
+        ("pre_install", "/bin/true", False),
+    ],
+)
+def test_a_program_that_does_not_know_the_engine_is_not_run(
+    tmp_path: Path, engine: Idle, name: str, argv: str, refused: bool
+) -> None:
+    state = State(str(tmp_path / "state"))
+    directory = tmp_path / "state/payload/x-image"
+    directory.mkdir(parents=True)
+    record = {"reference": "the payload", "contract": "enclave-cc", "layers": [], "chain": {"sha256:1": "manifest"}}
+    files.write_json(str(directory / "payload.json"), record)
+    engine.engine = replace(engine.engine, name="k3s")
+    asked = command.Command(name, "sha256:1", [argv, "install"], [], [])
+    if not refused:
+        transaction.check(state, engine, asked, False)
+        return
+    with pytest.raises(Refusal, match="Found k3s"):
+        transaction.check(state, engine, asked, False)
