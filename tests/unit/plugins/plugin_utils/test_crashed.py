@@ -42,3 +42,20 @@ def summary(message: str) -> t.Any:
 )
 def test_reason(result: dict[str, t.Any], says: str) -> None:
     assert _crashed.reason("a_module", result) == says
+
+
+@pytest.mark.parametrize(
+    ("shell", "python"),
+    [
+        ("/bin/sh: 1: /usr/bin/python3: not found\n", "/usr/bin/python3"),
+        ("bash: line 1: /opt/python/bin/python3.11: No such file or directory\r\n", "/opt/python/bin/python3.11"),
+    ],
+)
+def test_a_node_without_python(shell: str, python: str) -> None:
+    """ansible-core 2.17 advises to set the interpreter, and to read stderr."""
+    result = {"rc": 127, "msg": "The module failed to execute correctly.", "module_stderr": shell}
+    assert _crashed.reason("a_module", result).startswith(
+        f"Expected Python 3.9 or a later version on the node, where modules run. Found no {python}. Install it"
+    )
+    assert python in _crashed.reason("a_module", {**result, "module_stdout": shell, "module_stderr": ""})
+    assert "Expected" not in _crashed.reason("a_module", {**result, "rc": 1})
