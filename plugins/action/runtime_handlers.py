@@ -17,6 +17,8 @@ from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils import _arguments
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import startable
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Apply
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.flavours import FLAVOURS
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import places
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.files import sha256
@@ -117,8 +119,10 @@ class ActionModule(RuntimeAction):
                 **engine_options,
             )
         result = _result(found, plan.mode, wanted.handlers, applied)
+        if wanted.handlers and found["remarks"] and not self._task.check_mode:
+            result["warnings"] = list(found["remarks"])
         if result["changed"] and self._task.diff:
-            result["diff"] = _diff(plan, applied, found["engine"]["unit"])
+            result["diff"] = _diff(plan, applied, found["engine"])
         return result
 
 
@@ -176,7 +180,7 @@ def _file(edit: Edit) -> dict[str, t.Any]:
     }
 
 
-def _diff(plan: Plan, applied: dict[str, t.Any], unit: str) -> list[dict[str, str]]:
+def _diff(plan: Plan, applied: dict[str, t.Any], engine: t.Mapping[str, t.Any]) -> list[dict[str, str]]:
     """Return a diff for humans: files without their secrets, links, and the restart."""
     diffs = [
         {
@@ -189,5 +193,6 @@ def _diff(plan: Plan, applied: dict[str, t.Any], unit: str) -> list[dict[str, st
     ]
     lines = [f"+ {path} -> {target}\n" if target else f"- {path}\n" for path, target in applied["links"].items()]
     if applied["restarted"]:
-        lines.append(f"restart {unit}\n")
+        watched = FLAVOURS[engine["name"]].apply is Apply.WATCHED
+        lines.append(f"{engine['unit']} restarts containerd\n" if watched else f"restart {engine['unit']}\n")
     return [*diffs, {"prepared": "".join(lines)}] if lines else diffs

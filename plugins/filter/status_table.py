@@ -102,6 +102,7 @@ def _remarks(info: t.Mapping[str, t.Any]) -> list[str]:
     }
     return [
         *info["problems"],
+        *(info["remarks"] if info["receipt"].get("handlers") else []),
         *(f"{words}: {_some(names)}" for words, names in named.items() if names),
         *(f"left out: {name} {reason}" for name, reason in info["excluded"].items()),
         *(

@@ -168,6 +168,11 @@ served:
   returned: success, unless O(state=restored)
   type: list
   elements: str
+remarks:
+  description: What an admin has to know about handlers of this collection on this engine.
+  returned: O(state=read)
+  type: list
+  elements: str
 restarted:
   description: Whether the engine was (or would be) restarted.
   returned: O(state=applied)

@@ -128,6 +128,11 @@ waiting:
   returned: success
   type: dict
   sample: {"sha256:2f18...": {path: /opt/.confidential-containers/2f18, bytes: 851443712}}
+remarks:
+  description: What an admin has to know about handlers of this collection on this engine, for example before an upgrade.
+  returned: success
+  type: list
+  elements: str
 interrupted:
   description: Whether a run was interrupted, so that the next run must roll it back or finish it.
   returned: success

@@ -174,6 +174,8 @@ class Flavour:
     log: str = ""
     #: What makes a restart a risk, beside what holds for every engine of the family.
     doubts: t.Callable[[Engine], t.Iterable[Refusal]] = lambda engine: ()
+    #: What an admin has to know about our handlers on this engine.
+    remarks: t.Callable[[Engine], list[str]] = lambda engine: []
     #: The command that restarts the engine, in place of ``systemctl restart``, and what has to surround it.
     restart: tuple[str, ...] = ()
     held: t.Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import typing as t
+from dataclasses import replace
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import kubelet
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import kubelet, unsupported
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import (
     Apply,
     Driver,
@@ -98,6 +99,7 @@ FLAVOURS: t.Mapping[str, Flavour] = {
             release=("version",),
             whole=k0s.DIRECTORY,
             doubts=k0s.doubts,
+            remarks=k0s.remarks,
         ),
         Flavour(
             name="microk8s",
@@ -139,6 +141,10 @@ class Candidate(t.NamedTuple):
     @property
     def is_active(self) -> bool:
         return "".join(self.shown.get("ActiveState", ())) == "active"
+
+    @property
+    def seen(self) -> unsupported.Unit:
+        return unsupported.Unit(self.unit, self.flavour, execstart.command_line(self.shown))
 
 
 def units() -> list[str]:
@@ -182,9 +188,13 @@ def find(overrides: Overrides) -> tuple[Driver, list[Refusal]]:
         if path and not os.path.isabs(path):
             raise Refusal(f"an absolute path in {name}", repr(path), "Use an absolute path.")
     candidates = _candidates(overrides)
+    socket = kubelet.socket()
+    seen = unsupported.look(overrides.engine, socket, [one.seen for one in candidates if one.is_active])
+    unsupported.refuse(seen)
+    _refuse_none(candidates, overrides)
     refusals: list[Refusal] = []
     found: list[tuple[Candidate, Driver, list[Refusal]]] = []
-    for candidate in candidates:
+    for candidate in _fitting(candidates, overrides):
         try:
             flavour = _supported(candidate)
             found.append(
@@ -222,8 +232,8 @@ def choose(found: t.Sequence[tuple[Candidate, str]], socket: str) -> int:
 
 
 def _candidates(overrides: Overrides) -> list[Candidate]:
-    """Return the units that may run the engine of this node, none of them twice. At least one, or a refusal."""
-    named = overrides.unit if not overrides.unit or "." in overrides.unit else f"{overrides.unit}.service"
+    """Return the units that may run the engine of this node, none of them twice."""
+    named = _named(overrides)
     names = sorted({"ActiveState", "ExecStart", *(name for family in _FAMILIES.values() for name in family.PROPERTIES)})
     wanted = [named] if named else list(dict.fromkeys([*units(), *_listening()]))
     unknown = overrides.engine if named and overrides.engine != "auto" else "containerd"
@@ -231,20 +241,32 @@ def _candidates(overrides: Overrides) -> list[Candidate]:
         Candidate(_flavour_of(unit, shown) or unknown, unit, shown)
         for unit, shown in systemd.loaded(wanted, names).items()
     ]
-    found.sort(key=lambda candidate: wanted.index(candidate.unit))
-    fitting = [one for one in found if overrides.engine in ("auto", one.flavour)]
-    if fitting:
-        return fitting
+    return sorted(found, key=lambda candidate: wanted.index(candidate.unit))
+
+
+def _named(overrides: Overrides) -> str:
+    """Return the unit in coco_engine_unit, with its ending. '' if there is none."""
+    return overrides.unit if not overrides.unit or "." in overrides.unit else f"{overrides.unit}.service"
+
+
+def _fitting(candidates: t.Sequence[Candidate], overrides: Overrides) -> list[Candidate]:
+    return [one for one in candidates if overrides.engine in ("auto", one.flavour)]
+
+
+def _refuse_none(candidates: t.Sequence[Candidate], overrides: Overrides) -> None:
+    """Refuse a node on which no unit runs what the user asks for."""
+    if _fitting(candidates, overrides):
+        return
     expected = FLAVOURS["containerd" if overrides.engine == "auto" else overrides.engine]
-    if found:
+    if candidates:
         raise Refusal(
             f"{expected.name} on the node, which coco_engine names",
-            " and ".join(f"{one.flavour} ({one.unit})" for one in found),
+            " and ".join(f"{one.flavour} ({one.unit})" for one in candidates),
             "Leave coco_engine out: the engine that the kubelet uses is then found by itself.",
         )
     raise Refusal(
         f"{expected.name} on the node, as a systemd unit",
-        f"no unit {named or expected.units[0]}",
+        f"no unit {_named(overrides) or expected.units[0]}",
         f"Install {expected.name} first, or name its unit in coco_engine_unit.",
     )
 

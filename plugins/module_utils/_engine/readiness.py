@@ -22,12 +22,14 @@ def look(overrides: Overrides, config_mode: str, enable_cri: bool) -> tuple[dict
         "cri": {"ready": False, "reason": ""},
         "served": [],
         "pods": {},
+        "remarks": [],
     }
     problems: list[Refusal] = []
     disabled = True
     try:
         driver, doubts = flavours.find(overrides)
         facts["engine"] = driver.engine.facts()
+        facts["remarks"] = flavours.FLAVOURS[driver.engine.name].remarks(driver.engine)
         problems += doubts
         wanted = driver.facts(config_mode)
         facts["config_schema"] = wanted.schema

@@ -12,6 +12,7 @@ import typing as t
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import startable
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Configuration, Driver
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.change import encoded
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.flavours import FLAVOURS
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.files import sha256
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._run.receipt import Receipt
@@ -46,6 +47,7 @@ def read(state: State, driver: Driver) -> dict[str, t.Any]:
             }
         ),
         "served": driver.served(),
+        "remarks": FLAVOURS[driver.engine.name].remarks(driver.engine),
     }
 
 

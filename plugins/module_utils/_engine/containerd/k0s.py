@@ -69,6 +69,17 @@ def doubts(engine: Engine) -> t.Iterator[Refusal]:
     yield from rendering.doubts(engine, [os.path.join(directory, name) for name in names], merged)
 
 
+def remarks(engine: Engine) -> list[str]:
+    """Return what stands in the way of an upgrade: k0s 1.36 does not start with a drop-in of schema 2."""
+    text = _text(engine.config)
+    if not is_managed(text) or toml_text.schema_of(text) > 2:
+        return []
+    return [
+        f"{_drop_in(engine.config)} keeps k0s 1.36 from starting. Before you upgrade k0s to it, run the playbook "
+        "confidential_containers.runtime.prepare_upgrade, and afterwards install again."
+    ]
+
+
 def watched(engine: Engine) -> str:
     """Return the directory whose changes make k0s restart containerd. '' if it does not do that."""
     managed = is_managed(_text(engine.config))

@@ -27,6 +27,7 @@ CLEAN: dict[str, t.Any] = {
     "interrupted": False,
     "installed": False,
     "problems": [],
+    "remarks": ["before an upgrade …"],
 }
 INSTALLED: dict[str, t.Any] = {
     **CLEAN,
@@ -34,6 +35,7 @@ INSTALLED: dict[str, t.Any] = {
     "remembers": True,
     "served": ["kata-qemu", "runc"],
     "pods": {"": ["kube-system/proxy"], "kata-qemu": ["default/a", "default/b"], "other": ["default/c"]},
+    "remarks": [],
     "receipt": {"handlers": ["kata-qemu"], "payload": {"digest": "sha256:0123456789abcdef0123"}},
 }
 DIGEST = "sha256:0123456789ab"
@@ -63,6 +65,7 @@ WAITING = {"sha256:0123456789abcdef0123": {"path": "/opt/x", "bytes": 5 << 20}}
             id="a payload waits",
         ),
         pytest.param(INSTALLED, GOOD, [], id="installed"),
+        pytest.param({**INSTALLED, "remarks": ["before x"]}, GOOD, ["before x"], id="what to know of the engine"),
         pytest.param({**INSTALLED, "served": ["runc"]}, BAD, ["not served: kata-qemu"], id="not served"),
         pytest.param(
             {**INSTALLED, "excluded": {"kata-fc": "needs x"}}, GOOD, ["left out: kata-fc needs x"], id="left out"

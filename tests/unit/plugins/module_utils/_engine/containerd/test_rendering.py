@@ -61,6 +61,9 @@ def test_a_drop_in_that_k0s_has_not_merged(tmp_path: Path) -> None:
     write(config, 0, f'# k0s_managed=true\nversion = 2\nimports = ["{merged}"]\n')
     assert [f"{tmp_path}/containerd.d/broken.toml" in str(doubt) for doubt in k0s.doubts(engine(config))] == [True]
     assert k0s.watched(engine(config)) == f"{tmp_path}/containerd.d"
+    assert ["prepare_upgrade" in remark for remark in k0s.remarks(engine(config))] == [True]
+    write(config, 0, "# k0s_managed=true\nversion = 3\n")
+    assert k0s.remarks(engine(config)) == []
     write(config, 0, f'version = 2\nimports = ["{merged}"]\n')
     assert list(k0s.doubts(engine(config))) == []
     assert k0s.watched(engine(config)) == ""
