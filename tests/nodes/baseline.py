@@ -26,8 +26,6 @@ UNITS = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd")
 KEPT = ("/etc", "/home", "/mnt", "/opt", "/root", "/run/systemd/system", "/srv", "/usr/local")
 #: Of these, what comes is removed; nothing there is expected to change or to go.
 WATCHED = ("/run/confidential-containers", "/run/confidential-containers.trial", "/var/lib")
-#: What "plain-containerd" starts beside a distribution's engine.
-BESIDE = "containerd.service"
 #: Docker binds these into the node: they are no files of the node's own.
 BOUND = {"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"}
 
@@ -61,8 +59,6 @@ def put_back() -> None:
     baseline = json.loads((HOME / "baseline.json").read_text())
     engine = baseline["engine"]
     subprocess.run(["systemctl", "stop", "confidential-containers*"], check=True)
-    if engine["unit"] != BESIDE:
-        subprocess.run(["systemctl", "stop", BESIDE], check=False, stderr=subprocess.DEVNULL)
     for place in reversed([place for place in mounts() if place not in baseline["mounts"]]):
         if place.startswith((*KEPT, *WATCHED)) and not place.startswith(
             tuple(f"{path}/" for path in snapshot.EXCLUDED)
@@ -70,6 +66,9 @@ def put_back() -> None:
             sh("umount", place)
     found = look(engine)
     changed = changes(baseline["files"], found)
+    services = [path for path in changed if path not in baseline["files"] and is_service(path)]
+    if services:
+        sh("systemctl", "stop", *map(os.path.basename, services))
     for path in changed:
         restore(path, baseline["files"].get(path))
     left = changes(baseline["files"], look(engine)) if changed else []
@@ -82,6 +81,10 @@ def put_back() -> None:
         subprocess.run(["systemctl", "reset-failed", engine["unit"]], check=False)
         sh("systemctl", "restart", engine["unit"])
         print("restarted")
+
+
+def is_service(path: str) -> bool:
+    return path.startswith(UNITS) and path.endswith(".service") and os.path.isfile(path) and not os.path.islink(path)
 
 
 def changes(before: snapshot.Manifest, now: snapshot.Manifest) -> list[str]:
