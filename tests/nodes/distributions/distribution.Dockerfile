@@ -15,4 +15,4 @@ COPY plain-containerd.sh /usr/local/sbin/plain-containerd
 ARG FAMILY
 COPY distribution ${FAMILY} /usr/local/src/
 ARG RELEASE
-RUN cd /usr/local/src && sh -eu install.sh && rm -r /usr/local/src/*
+RUN cd /usr/local/src && ./install.sh && rm -r /usr/local/src/*

@@ -1,8 +1,10 @@
+#!/bin/sh
 # Copyright: (c) 2026, the confidential_containers.runtime authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # microk8s: the directories of one revision of the snap, and a "snap" that knows no other snap.
+set -eu
 revision=8511
 snap=/snap/microk8s/$revision data=/var/snap/microk8s/$revision
 install -d \
