@@ -192,22 +192,26 @@ def find(overrides: Overrides) -> tuple[Driver, list[Refusal]]:
     seen = unsupported.look(overrides.engine, socket, [one.seen for one in candidates if one.is_active])
     unsupported.refuse(seen)
     _refuse_none(candidates, overrides)
+    found = _engines(_fitting(candidates, overrides), overrides)
+    number = choose([(one, driver.engine.socket) for one, driver, _doubts in found], socket) if found[1:] else 0
+    _candidate, driver, doubts = found[number]
+    unsupported.refuse(replace(seen, config=driver.engine.config))
+    return driver, doubts
+
+
+def _engines(candidates: t.Sequence[Candidate], overrides: Overrides) -> list[tuple[Candidate, Driver, list[Refusal]]]:
+    """Return the engines that units run, each with what makes a restart of it a risk. Refuses units of which none runs one."""
     refusals: list[Refusal] = []
     found: list[tuple[Candidate, Driver, list[Refusal]]] = []
-    for candidate in _fitting(candidates, overrides):
+    for one in candidates:
         try:
-            flavour = _supported(candidate)
-            found.append(
-                (candidate, *_FAMILIES[flavour.family].find(flavour, candidate.unit, candidate.shown, overrides))
-            )
+            flavour = _supported(one)
+            found.append((one, *_FAMILIES[flavour.family].find(flavour, one.unit, one.shown, overrides)))
         except Refusal as refusal:
             refusals.append(refusal)
     if not found:
         raise refusals[0]
-    number = (
-        choose([(one, driver.engine.socket) for one, driver, _doubts in found], kubelet.socket()) if found[1:] else 0
-    )
-    return found[number][1:]
+    return found
 
 
 def choose(found: t.Sequence[tuple[Candidate, str]], socket: str) -> int:

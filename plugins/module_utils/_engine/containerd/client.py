@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import typing as t
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Engine
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import process
 
+#: Distributions that bring ctr only as a command of their own program.
+_WITHIN: t.Mapping[str, tuple[str, ...]] = {"k0s": ("k0s", "ctr")}
 #: The plugin that Kubernetes talks to. On 2.x, other plugins do its work.
 _CRI = "io.containerd.grpc.v1.cri"
 
@@ -24,7 +27,8 @@ def command(engine: Engine, *words: str) -> list[str]:
     """
     directories = [os.path.dirname(path) for path in (engine.binary, os.path.realpath(engine.binary))]
     path = os.pathsep.join([*directories, process.search_path()])
-    return [shutil.which("ctr", path=path) or "ctr", "--address", engine.socket, *words]
+    program, *before = _WITHIN.get(engine.name, ("ctr",))
+    return [shutil.which(program, path=path) or program, *before, "--address", engine.socket, *words]
 
 
 def is_up(engine: Engine) -> bool:

@@ -114,7 +114,7 @@ def stranger(address: str, daemon: Daemon | None, unit: str, proc: str = "/proc"
     pid = listener(address)
     if daemon and daemon.pid == pid:
         return ""
-    units = units_of(pid, proc)
+    units = units_of(pid, proc=proc)
     return f"{units[-1]} (process {pid})" if units and unit not in units else ""
 
 

@@ -72,12 +72,11 @@ def doubts(engine: Engine) -> t.Iterator[Refusal]:
 def remarks(engine: Engine) -> list[str]:
     """Return what stands in the way of an upgrade: k0s 1.36 does not start with a drop-in of schema 2."""
     text = _text(engine.config)
-    if not is_managed(text) or toml_text.schema_of(text) > 2:
-        return []
-    return [
+    remark = (
         f"{_drop_in(engine.config)} keeps k0s 1.36 from starting. Before you upgrade k0s to it, run the playbook "
         "confidential_containers.runtime.prepare_upgrade, and afterwards install again."
-    ]
+    )
+    return [remark] if is_managed(text) and toml_text.schema_of(text) <= 2 else []
 
 
 def watched(engine: Engine) -> str:

@@ -24,7 +24,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.schemas import Target
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.flavours import FLAVOURS
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine import toml
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine import kata, toml
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine.api import (
     Edit,
     Found,
@@ -86,7 +86,11 @@ def plan(found: Found, wanted: Wanted, trial: str) -> Plan:
             place = InPlace(path)
         builtin = _write(place, target, found, wanted, new)
     back = ours.returned(found, wanted, new)
-    changes = _edits(found, wanted, clean, new, sources.generated, {place.path: builtin}, disabled)
+    drop_ins = kata.edits(found, wanted.handlers, FLAVOURS[found.flavour].kubelet)
+    changes = (
+        *drop_ins,
+        *_edits(found, wanted, clean, new, sources.generated, {place.path: builtin}, disabled),
+    )
     if changes and found.version >= (1, 5):
         documents.refuse_missing_imports(found.main, new)
     mode = place.mode if wanted.handlers else ""
@@ -156,7 +160,7 @@ def _edits(
             disabled.get(path, ()),
         )
         for path in paths
-        if path in found.files and path not in generated
+        if path in found.files and path not in generated and not kata.is_ours(path)
         for now in [found.files[path]]
     ]
     if not wanted.handlers:

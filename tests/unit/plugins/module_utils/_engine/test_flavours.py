@@ -13,7 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import flavours, kubelet
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import (
+    flavours,
+    kubelet,
+    unsupported,
+)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Engine, Overrides
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import daemon
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
@@ -217,6 +221,21 @@ def test_what_a_kubelet_was_told(tmp_path: Path, words: tuple[str, ...], config:
     node.proc.mkdir()
     node.process(9, "/x", "/usr/bin/kubelet", *(word.replace("F", str(file)) for word in words))
     assert kubelet.socket(str(node.proc)) == socket
+
+
+def test_an_engine_that_cannot_be_configured(node: Node, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    node.plain()
+    node.process(40, "/x", "/usr/bin/kubelet", "--container-runtime-endpoint=unix:///run/cri-dockerd.sock")
+    with pytest.raises(Refusal, match="Docker, through cri-dockerd"):
+        node.found()
+    (tmp_path / "40/cmdline").write_text("")
+    flatcar = unsupported.Seen(system="flatcar")
+    monkeypatch.setattr(unsupported, "look", lambda *_args: flatcar)
+    assert node.found() == ("containerd", "containerd.service")
+    node.unit("containerd.service", f"{PLAIN} --config /usr/share/containerd/config.toml", state="inactive")
+    node.listeners.clear()
+    with pytest.raises(Refusal, match="the containerd of Flatcar"):
+        node.found()
 
 
 def test_no_kubelet(tmp_path: Path) -> None:

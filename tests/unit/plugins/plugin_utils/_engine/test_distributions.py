@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 import typing as t
 
@@ -35,6 +34,7 @@ V2_BASE = f'version = 2\n\n[{R2}.runc]\n  runtime_type = "io.containerd.runc.v2"
 V3_BASE = f'version = 3\n\n[{R3}.runc]\n  runtime_type = "io.containerd.runc.v2"\n'
 IMPORTING = f'imports = ["{RANCHER}/config-v3.toml.d/*.toml"]\n'
 
+KATA = "/x/config.d/22-confidential-containers.toml"
 K0S = "/etc/k0s/containerd.toml"
 MERGED = "/run/k0s/containerd-cri.toml"
 K0S_2 = f'# k0s_managed=true\nversion = 2\nimports = [\n  "{MERGED}",\n]\n'
@@ -237,7 +237,7 @@ def test_k0s_that_merges_drop_ins() -> None:
     drop_in = "/etc/k0s/containerd.d/99-confidential-containers.toml"
     node = Node("k0s", OLD, K0S, {K0S: K0S_2, MERGED: f"version = 2\n{runc}"})
     plan = node.run({"kata-qemu": QEMU})
-    assert ([edit.path for edit in plan.edits], plan.mode) == ([drop_in], "drop_in")
+    assert ([edit.path for edit in plan.edits], plan.mode) == ([KATA, drop_in], "drop_in")
     assert node.files[drop_in] == f"{toml.MARK}\nversion = 2\n\n{QEMU_2}"
     # The trial has our handler where k0s will merge it into.
     trial = {name: tomllib.loads(text) for name, text in plan.trial.items()}
@@ -254,16 +254,16 @@ def test_k0s_that_merges_drop_ins() -> None:
 def test_k0s_that_imports_drop_ins() -> None:
     drop_in = "/etc/k0s/containerd.d/99-confidential-containers.toml"
     node = Node("k0s", (2, 3, 3), K0S, {K0S: K0S_3})
-    assert [edit.path for edit in node.run({"kata-qemu": QEMU}).edits] == [drop_in]
+    assert [edit.path for edit in node.run({"kata-qemu": QEMU}).edits] == [KATA, drop_in]
     assert node.files[drop_in] == f"{toml.MARK}\nversion = 3\n\n{QEMU_3}"
-    assert [edit.path for edit in node.run({}).edits] == [drop_in]
+    assert [edit.path for edit in node.run({}).edits] == [KATA, drop_in]
 
 
 def test_k0s_whose_main_file_is_the_admin_s() -> None:
     node = Node("k0s", OLD, K0S, {K0S: V2_BASE})
     plan = node.run({"kata-qemu": QEMU})
-    assert ([edit.path for edit in plan.edits], plan.mode) == ([K0S], "in_place")
-    assert [edit.path for edit in node.run({}).edits] == [K0S]
+    assert ([edit.path for edit in plan.edits], plan.mode) == ([KATA, K0S], "in_place")
+    assert [edit.path for edit in node.run({}).edits] == [KATA, K0S]
     assert node.files[K0S] == V2_BASE
 
 
@@ -279,7 +279,7 @@ def test_the_template_of_microk8s(version: tuple[int, ...]) -> None:
     path, main = f"{SNAP}/containerd-template.toml", f"{SNAP}/containerd.toml"
     node = Node("microk8s", version, main, {path: SNAP_TEMPLATE, main: SNAP_RENDERED})
     plan = node.run({"kata-qemu": QEMU})
-    assert ([edit.path for edit in plan.edits], plan.mode) == ([path], "in_place")
+    assert ([edit.path for edit in plan.edits], plan.mode) == ([KATA, path], "in_place")
     assert node.files[path] == f"{SNAP_TEMPLATE}\n{toml.MARK}\n{QEMU_2}"
     # Placeholders stay in the template. The trial has their values.
     assert plan.trial == {"config.toml": f"{SNAP_RENDERED}\n{toml.MARK}\n{QEMU_2}"}
@@ -294,4 +294,20 @@ def test_the_handler_that_the_snap_brings() -> None:
     node = Node("microk8s", OLD, main, {path: SNAP_TEMPLATE, main: SNAP_RENDERED})
     with pytest.raises(Refusal, match=f"kata in {path}"):
         node.run({"kata": QEMU})
-    assert os.path.basename(path) in node.run({"kata": QEMU}, keep_aside=True).edits[0].path
+    assert node.run({"kata": QEMU}, keep_aside=True).edits[-1].path == path
+
+
+def test_where_the_kubelet_keeps_volumes() -> None:
+    text = f'{toml.MARK}\n[runtime]\nkubelet_root_dir = "/var/lib/k0s/kubelet"\n'
+    node = Node("k0s", (2, 3, 3), K0S, {K0S: K0S_3})
+    node.run({"kata-qemu": QEMU, "kata-clh": CLH})
+    assert node.files[KATA] == text
+    assert node.run({"kata-qemu": QEMU, "kata-clh": CLH}).edits == ()
+    # The next prefix has a file of its own, and the last one goes.
+    moved = {**QEMU, "options": {"ConfigPath": "/y/configuration-qemu.toml"}}
+    node.run({"kata-qemu": moved})
+    assert (node.files[KATA], node.files["/y/config.d/22-confidential-containers.toml"]) == (None, text)
+    # The user's edit stays.
+    node.files["/y/config.d/22-confidential-containers.toml"] = "# mine\n"
+    node.run({})
+    assert node.files["/y/config.d/22-confidential-containers.toml"] == "# mine\n"

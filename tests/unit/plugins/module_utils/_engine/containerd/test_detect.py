@@ -302,6 +302,9 @@ def test_the_client_beside_the_daemon(tmp_path: Path, monkeypatch: pytest.Monkey
     for binary in (real / "containerd", tmp_path / "containerd"):
         engine = Engine("containerd", (1, 7, 24), "containerd.service", str(binary), DEFAULT, "/s", True)
         assert client.command(engine, "version") == [str(real / "ctr"), "--address", "/s", "version"]
+    k0s = Engine("k0s", (1, 7, 24), "k0sworker.service", "/var/lib/k0s/bin/containerd", DEFAULT, "/s", True)
+    assert client.command(k0s, "version")[-4:] == ["ctr", "--address", "/s", "version"]
+    assert client.command(k0s)[0].endswith("k0s")
 
 
 def test_what_a_journal_of_before_says_of_an_engine() -> None:
