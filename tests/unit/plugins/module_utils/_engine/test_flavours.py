@@ -232,8 +232,7 @@ def test_an_engine_that_cannot_be_configured(node: Node, monkeypatch: pytest.Mon
     flatcar = unsupported.Seen(system="flatcar")
     monkeypatch.setattr(unsupported, "look", lambda *_args: flatcar)
     assert node.found() == ("containerd", "containerd.service")
-    node.unit("containerd.service", f"{PLAIN} --config /usr/share/containerd/config.toml", state="inactive")
-    node.listeners.clear()
+    (tmp_path / "20/cmdline").write_text(f"{PLAIN}\0--config\0/usr/share/containerd/config.toml\0")
     with pytest.raises(Refusal, match="the containerd of Flatcar"):
         node.found()
 
