@@ -135,7 +135,8 @@ def carry_out(
         program = root.prepared(_root(state), kept, command, driver.engine, binds)
         invocation = driver.start()
         outcome = running.run(driver, command, program, before - owned)
-        _settle(driver, command, outcome, before - owned, invocation, timeout)
+        unread = driver.start() == invocation and _must_start(driver, record.changes(_store(state)))
+        _settle(driver, command, outcome, before - owned, invocation, unread, timeout)
         return outcome
 
     def result(outcome: CommandOutcome, changed: record.Changes) -> Receipt:
@@ -156,6 +157,8 @@ def restore_left(
     def work(before: set[str]) -> CommandOutcome:
         del before
         bring_back(state)
+        if _must_start(driver, receipt.installer.left):
+            return CommandOutcome(restarted=True, served=driver.apply((), timeout))
         configured = _configured(driver)
         restarted = not _serves(driver, configured)
         return CommandOutcome(restarted=restarted, served=driver.apply(configured, timeout) if restarted else ())
@@ -358,10 +361,29 @@ def _serves(driver: Driver, handlers: t.Collection[str]) -> bool:
     return status.ready and set(status.handlers) == set(handlers)
 
 
+def _must_start(driver: Driver, changed: t.Iterable[str]) -> bool:
+    """Tell whether only a start of the engine shows what changed paths mean.
+
+    A distribution makes the file that its engine reads when it starts the engine: until then that file is the one of before.
+    """
+    return bool(contracts.of_distribution(driver.engine)) and any(reach.configures(driver, path) for path in changed)
+
+
 def _settle(
-    driver: Driver, command: Command, outcome: CommandOutcome, foreign: set[str], invocation: str, timeout: float
+    driver: Driver,
+    command: Command,
+    outcome: CommandOutcome,
+    foreign: set[str],
+    invocation: str,
+    unread: bool,
+    timeout: float,
 ) -> None:
-    """Make the engine serve what it is configured with now. Raises a refusal when that is not what the command should achieve."""
+    """Make the engine serve what it is configured with now. Raises a refusal when that is not what the command should achieve.
+
+    ``unread``: what the command has configured is known when the engine has started.
+    """
+    if unread:
+        driver.apply(foreign, timeout)
     configured = _configured(driver)
     try:
         now = set(driver.status().handlers)

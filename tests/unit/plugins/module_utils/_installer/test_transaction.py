@@ -216,3 +216,33 @@ def test_a_program_that_does_not_know_the_engine_is_not_run(
         return
     with pytest.raises(Refusal, match="Found k3s"):
         transaction.check(state, engine, asked, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "must"),
+    [
+        ("k3s", ["/etc/x/config.toml.tmpl"], True),
+        ("k3s", ["/opt/kata", "/opt/kata/bin"], False),
+        ("k3s", [], False),
+        ("containerd", ["/etc/x/config.toml"], False),
+    ],
+)
+def test_what_a_distribution_makes_of_a_change_is_known_after_a_start(
+    name: str, changed: list[str], must: bool
+) -> None:
+    engine = Idle(Path("/etc/x/config.toml"))
+    engine.engine = replace(engine.engine, name=name)
+    assert transaction._must_start(engine, changed) is must
+
+
+def test_an_engine_is_started_for_what_it_has_not_read_yet(tmp_path: Path, engine: Idle) -> None:
+    """The scripts' own uninstallation leaves the restart to their cleanup. The file that k3s has rendered is then still the old one."""
+    asked, outcome, starts = (
+        command.Command("uninstall", "sha256:1", ["/x"], [], []),
+        command.CommandOutcome(),
+        engine.starts,
+    )
+    transaction._settle(engine, asked, outcome, set(), engine.start(), False, 10)
+    assert engine.starts == starts
+    transaction._settle(engine, asked, outcome, set(), engine.start(), True, 10)
+    assert engine.starts == starts + 1
