@@ -16,7 +16,7 @@ options:
       - To set this option once for all modules, use C(group/confidential_containers.runtime.engine) in C(module_defaults).
     type: str
     default: auto
-    choices: [auto, containerd, k3s, rke2, k0s, microk8s]
+    choices: [auto, containerd, k3s, rke2, k0s, microk8s, crio]
   engine_config:
     description: The engine's main configuration file. By default, the file with which its daemon runs.
     type: path

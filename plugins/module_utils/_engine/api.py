@@ -42,6 +42,8 @@ class Engine:
     release: str = ""
     #: Whether the unit also runs a control plane of the cluster: then a restart takes that away for some seconds.
     server: bool = False
+    #: The directory whose files the engine reads after its main file, if its command line names one (CRI-O).
+    drop_ins: str = ""
 
     @property
     def version_text(self) -> str:

@@ -69,6 +69,11 @@ class Change:
         )
 
 
+def configuration_of(table: t.Mapping[str, t.Any]) -> str:
+    """Return the path of Kata's configuration in a handler's table, '' without one: each family has it in another key."""
+    return str(table.get("runtime_config_path") or table.get("options", {}).get("ConfigPath") or "")
+
+
 def encoded(content: bytes | None) -> str | None:
     """Return bytes as JSON can hold them; None stays None."""
     return None if content is None else base64.b64encode(content).decode()

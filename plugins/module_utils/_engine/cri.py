@@ -42,6 +42,7 @@ class Sandbox:
     namespace: str
     handler: str
     ready: bool
+    id: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -63,15 +64,26 @@ def sandboxes(address: str, timeout: float = 10.0) -> list[Sandbox]:
     return _call(address, "ListPodSandbox", b"", timeout, _read_sandboxes)
 
 
+def sandbox_information(address: str, sandbox: str, timeout: float = 10.0) -> dict[str, str]:
+    """Return what an engine says of a sandbox beyond what the CRI knows, by name: mostly JSON."""
+    request = b"\x0a" + bytes([len(sandbox)]) + sandbox.encode() + b"\x10\x01"
+    return _call(address, "PodSandboxStatus", request, timeout, _read_information)
+
+
+def _read_information(answer: Message) -> dict[str, str]:
+    return {_text(entry, 1): _text(entry, 2) for entry in map(_decode, _messages(answer, 2))}
+
+
 def _read_status(answer: Message) -> Status:
     ready, reason = False, "the engine reports no RuntimeReady condition"
     for condition in (_decode(raw) for part in _messages(answer, 1) for raw in _messages(_decode(part), 1)):
         if _text(condition, 1) == "RuntimeReady":
             ready = bool(condition.get(2, [0])[0])
             reason = _text(condition, 4) or _text(condition, 3)
-    info = {_text(entry, 1): _text(entry, 2) for entry in map(_decode, _messages(answer, 2))}
-    runtimes = json.loads(info.get("config", "{}")).get("containerd", {}).get("runtimes") or {}
-    return Status(ready, reason, tuple(sorted(runtimes)))
+    runtimes = json.loads(_read_information(answer).get("config", "{}")).get("containerd", {}).get("runtimes") or {}
+    # The default handler has an entry without a name, too.
+    listed = {_text(handler, 1) for handler in map(_decode, _messages(answer, 3))} - {""}
+    return Status(ready, reason, tuple(sorted(runtimes or listed)))
 
 
 def _read_sandboxes(answer: Message) -> list[Sandbox]:
@@ -80,7 +92,7 @@ def _read_sandboxes(answer: Message) -> list[Sandbox]:
         metadata = _decode(_messages(sandbox, 2)[0]) if sandbox.get(2) else {}
         # State 0 (ready) is proto3's default, and proto3 leaves out a field with the default.
         ready = not sandbox.get(3, [0])[0]
-        found.append(Sandbox(_text(metadata, 1), _text(metadata, 3), _text(sandbox, 7), ready))
+        found.append(Sandbox(_text(metadata, 1), _text(metadata, 3), _text(sandbox, 7), ready, _text(sandbox, 1)))
     return found
 
 

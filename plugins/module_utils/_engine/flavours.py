@@ -29,6 +29,12 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import (
     driver as containerd,
 )
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.crio import (
+    driver as crio,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.crio import (
+    keys as crio_keys,
+)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import systemd
 
@@ -118,17 +124,28 @@ FLAVOURS: t.Mapping[str, Flavour] = {
             restart=microk8s.RESTART,
             held=microk8s.held,
         ),
+        Flavour(
+            name="crio",
+            family="crio",
+            units=("crio.service", "cri-o.service"),
+            config="/etc/crio/crio.conf",
+            socket="/run/crio/crio.sock",
+            place=crio_keys.place,
+            places=crio_keys.places,
+            dump="crio config",
+            client="crio status config",
+            program="crio",
+            whole=crio_keys.DIRECTORY,
+        ),
     )
-}
-#: The units of engines that this version recognises, but cannot configure.
-OTHERS: t.Mapping[str, tuple[str, ...]] = {
-    "crio": ("crio.service",),
 }
 #: The values of ``coco_engine``.
 CHOICES = ("auto", *FLAVOURS)
 
-_FAMILIES = {"containerd": containerd.Containerd}
-_UNITS = {**{name: flavour.units for name, flavour in FLAVOURS.items()}, **OTHERS}
+_FAMILIES: t.Mapping[str, type[containerd.Containerd | crio.Crio]] = {
+    "containerd": containerd.Containerd,
+    "crio": crio.Crio,
+}
 
 
 class Candidate(t.NamedTuple):
@@ -149,7 +166,7 @@ class Candidate(t.NamedTuple):
 
 def units() -> list[str]:
     """Return the units of all known engines."""
-    return [unit for names in _UNITS.values() for unit in names]
+    return [unit for flavour in FLAVOURS.values() for unit in flavour.units]
 
 
 def driver(engine: Engine) -> Driver:
@@ -164,7 +181,7 @@ def waiting(engine: Engine, path: str) -> str:
     It is the parent of a directory in which every file counts: there a new file would be configuration, or an event.
     """
     directory = os.path.dirname(os.path.realpath(path))
-    whole = FLAVOURS[engine.name].whole
+    whole = os.path.basename(engine.drop_ins) or FLAVOURS[engine.name].whole
     return os.path.dirname(directory) if whole and os.path.basename(directory) == whole else directory
 
 
@@ -205,7 +222,7 @@ def _engines(candidates: t.Sequence[Candidate], overrides: Overrides) -> list[tu
     found: list[tuple[Candidate, Driver, list[Refusal]]] = []
     for one in candidates:
         try:
-            flavour = _supported(one)
+            flavour = FLAVOURS[one.flavour]
             found.append((one, *_FAMILIES[flavour.family].find(flavour, one.unit, one.shown, overrides)))
         except Refusal as refusal:
             refusals.append(refusal)
@@ -284,18 +301,8 @@ def _listening() -> list[str]:
 
 def _flavour_of(unit: str, shown: systemd.Properties) -> str:
     """Return the name of a unit's flavour: by the unit's name, else by the program that it starts. '' if neither tells."""
-    for name, known in _UNITS.items():
-        if unit in known:
+    for name, flavour in FLAVOURS.items():
+        if unit in flavour.units:
             return name
     program = os.path.basename("".join(execstart.command_line(shown)[:1]))
     return next((name for name, flavour in FLAVOURS.items() if program and flavour.program == program), "")
-
-
-def _supported(candidate: Candidate) -> Flavour:
-    if candidate.flavour not in FLAVOURS:
-        raise Refusal(
-            f"an engine that this version supports ({', '.join(FLAVOURS)})",
-            f"{candidate.flavour} ({candidate.unit})",
-            "Leave this node out. If its pods run on another engine, set coco_engine to that one.",
-        )
-    return FLAVOURS[candidate.flavour]

@@ -16,6 +16,7 @@ import struct
 import subprocess
 import typing as t
 
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.change import configuration_of
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 
 #: Seconds that a shim has to print its version.
@@ -60,7 +61,7 @@ def refuse(handlers: t.Mapping[str, t.Mapping[str, t.Any]], links: t.Mapping[str
     for path, names in _users((name, table.get("runtime_path")) for name, table in handlers.items()).items():
         for shim in [path] if path else linked:
             _refuse(names, shim, _flaw(shim) or _failure(shim))
-    configurations = ((name, table.get("options", {}).get("ConfigPath")) for name, table in handlers.items())
+    configurations = ((name, configuration_of(table)) for name, table in handlers.items())
     for configuration, names in _users(configurations).items():
         for path in _hypervisors(configuration, prefix):
             _refuse(names, path, _flaw(path))

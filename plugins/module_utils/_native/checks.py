@@ -16,11 +16,15 @@ import re
 import typing as t
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Driver, Engine
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.change import Change
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.change import (
+    Change,
+    configuration_of,
+)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.flavours import FLAVOURS
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import places
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.files import (
+    make_directories,
     remove_tree,
     sha256_file,
     write_atomically,
@@ -58,7 +62,7 @@ def refuse_missing_artifacts(change: Change, artifacts: Swap | None) -> None:
     """Refuse handlers whose shim or configuration is missing, or is removed by this run (``artifacts`` of its journal)."""
     going = {os.path.join(artifacts.prefix, path) for path in artifacts.remove} if artifacts else set()
     for name, handler in change.handlers.items():
-        for path in (handler.get("runtime_path"), handler.get("options", {}).get("ConfigPath"), *change.links.values()):
+        for path in (handler.get("runtime_path"), configuration_of(handler), *change.links.values()):
             if path and (path in going or not os.path.isfile(path)):
                 raise Refusal(
                     f"the files of handler {name} on the node",
@@ -140,7 +144,9 @@ def _trial(files: t.Mapping[str, bytes]) -> t.Iterator[str]:
     os.mkdir(places.TRIAL, 0o700)
     try:
         for name, content in files.items():
-            write_atomically(os.path.join(places.TRIAL, name), content, mode=0o600)
+            path = os.path.join(places.TRIAL, name)
+            make_directories(os.path.dirname(path), mode=0o700)
+            write_atomically(path, content, mode=0o600)
         yield os.path.join(places.TRIAL, "config.toml")
     finally:
         remove_tree(places.TRIAL)

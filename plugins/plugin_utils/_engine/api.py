@@ -49,6 +49,8 @@ class Found:
     disabled: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
     flavour: str = "containerd"
     release: str = ""
+    #: The directory whose files the engine reads after its main file, if its command line names one.
+    drop_ins: str = ""
 
     @classmethod
     def read(cls, found: t.Mapping[str, t.Any]) -> Found:
@@ -66,6 +68,7 @@ class Found:
             disabled=found["disabled"],
             flavour=found["engine"]["name"],
             release=found["engine"]["release"],
+            drop_ins=found["engine"]["drop_ins"],
         )
 
 

@@ -11,8 +11,9 @@ import typing as t
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.flavours import FLAVOURS
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine.api import Planner
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine.containerd.plan import Containerd
+from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine.crio.plan import Crio
 
-_FAMILIES: t.Mapping[str, Planner] = {"containerd": Containerd()}
+_FAMILIES: t.Mapping[str, Planner] = {"containerd": Containerd(), "crio": Crio()}
 
 
 def planner_of(engine: str) -> Planner:

@@ -90,7 +90,7 @@ def parse(text: str, path: str) -> dict[str, t.Any]:
         raise Refusal(
             f"{path} to be TOML",
             f"a mistake in line {place.group(1)}" if place else "a mistake at its end, or none that can be placed",
-            "Write it as TOML there: containerd reads the file at its next start, too."
+            "Write it as TOML there: the engine reads the file at its next start, too."
             + ("" if HAS_TOMLLIB else " If it is right: Ansible on Python 3.11 or newer reads tables in any order."),
         ) from None
 

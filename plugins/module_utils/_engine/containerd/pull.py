@@ -175,7 +175,7 @@ class Registry:
                     stdin=terminal,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
-                    env={**os.environ, **_proxies(self._engine), "LC_ALL": "C.UTF-8"},
+                    env={**os.environ, **proxies(self._engine), "LC_ALL": "C.UTF-8"},
                     start_new_session=True,
                 )
             )
@@ -317,7 +317,7 @@ def _plain(quoted: str) -> str:
         return quoted
 
 
-def _proxies(engine: Engine) -> dict[str, str]:
+def proxies(engine: Engine) -> dict[str, str]:
     """Return the proxy variables of the daemon."""
     try:
         with open(

@@ -31,15 +31,15 @@ WRONG: dict[str, tuple[dict[str, object], str]] = {
     "payload_archive": ({"pull": "often"}, "value of pull must be one of: always, missing, never, got: often"),
     "payload_command": (
         {"engine": "docker", "environment": {"TOKEN": "{{ secret }}"}},
-        "value of engine must be one of: auto, containerd, k3s, rke2, k0s, microk8s, got: docker",
+        "value of engine must be one of: auto, containerd, k3s, rke2, k0s, microk8s, crio, got: docker",
     ),
     "payload_extract": (
         {"engine": "docker", "registry_password": "{{ secret }}"},
-        "value of engine must be one of: auto, containerd, k3s, rke2, k0s, microk8s, got: docker",
+        "value of engine must be one of: auto, containerd, k3s, rke2, k0s, microk8s, crio, got: docker",
     ),
     "runtime_handlers": (
         {"engine": "docker"},
-        "value of engine must be one of: auto, containerd, k3s, rke2, k0s, microk8s, got: docker",
+        "value of engine must be one of: auto, containerd, k3s, rke2, k0s, microk8s, crio, got: docker",
     ),
     "status_table": ({"nodes": "none"}, "nodes"),
 }

@@ -88,6 +88,8 @@ def address(tmp_path: Path) -> Path:
 
 READY, DOWN = condition("RuntimeReady", True), condition("RuntimeReady", False, "Down", "shim is missing")
 NETWORK = condition("NetworkReady", False, "NetworkPluginNotReady", "cni plugin not initialized")
+#: The handlers as CRI-O lists them, the default one a second time without a name.
+LISTED = b"".join(field(3, field(1, name) + field(2, field(2, 1))) for name in ("runc", "", "kata-qemu"))
 RUNTIMES: dict[str, t.Any] = {"containerd": {"runtimes": {"runc": {}, "kata-qemu": {}}}}
 
 
@@ -99,6 +101,7 @@ RUNTIMES: dict[str, t.Any] = {"containerd": {"runtimes": {"runc": {}, "kata-qemu
         pytest.param(answer(NETWORK, DOWN, config=RUNTIMES), cri.Status(False, "shim is missing", ("kata-qemu", "runc")), id="not ready"),
         pytest.param(answer(NETWORK), cri.Status(False, "the engine reports no RuntimeReady condition"), id="no word of it"),
         pytest.param(answer(READY), cri.Status(True, ""), id="no configuration"),
+        pytest.param(answer(READY, config={"sandboxImage": "x"}) + LISTED, cri.Status(True, "", ("kata-qemu", "runc")), id="a list of handlers"),
         pytest.param(answer(READY, config={"containerd": {"runtimes": None}}), cri.Status(True, ""), id="no runtimes"),
         pytest.param(answer(condition("RuntimeReady", False, "Reason")), cri.Status(False, "Reason"), id="a reason only"),
         pytest.param(b"", cri.Status(False, "the engine reports no RuntimeReady condition"), id="nothing"),
@@ -133,6 +136,18 @@ def test_sandboxes(address: Path) -> None:
         ]
     with engine(address, {"/runtime.v1.RuntimeService/ListPodSandbox": lambda _request: b""}) as socket_path:
         assert cri.sandboxes(socket_path) == []
+
+
+def test_information_about_a_sandbox(address: Path) -> None:
+    asked: list[bytes] = []
+
+    def method(request: bytes) -> bytes:
+        asked.append(request)
+        return field(1, field(1, "id")) + field(2, field(1, "info") + field(2, '{"x": 1}'))
+
+    with engine(address, {"/runtime.v1.RuntimeService/PodSandboxStatus": method}) as socket_path:
+        assert cri.sandbox_information(socket_path, "f" * 64) == {"info": '{"x": 1}'}
+    assert asked == [field(1, "f" * 64) + field(2, 1)], "verbose"
 
 
 def fail(_request: bytes) -> bytes:
