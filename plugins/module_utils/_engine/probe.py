@@ -50,11 +50,11 @@ def no_answer(engine: Engine, error: Exception, client: str) -> Refusal:
     )
 
 
-def wait(daemon: Daemon, handlers: t.Collection[str], timeout: float) -> list[str]:
+def wait(daemon: Daemon, handlers: t.Collection[str], timeout: float, patient: bool = True) -> list[str]:
     """Wait up to ``timeout`` seconds for the CRI to answer, to be ready and to serve ``handlers``. Return all that it serves.
 
-    An engine that shall serve no handlers has its CRI disabled: then it is enough that the daemon answers. Raises a refusal
-    that says which of this did not happen.
+    An engine that shall serve no handlers has its CRI disabled: then it is enough that the daemon answers. If we are not
+    ``patient``, an answer without a handler is final. Raises a refusal that says which of this did not happen.
     """
     began = time.monotonic()
     deadline = began + timeout
@@ -65,6 +65,7 @@ def wait(daemon: Daemon, handlers: t.Collection[str], timeout: float) -> list[st
             absent = sorted(set(handlers) - set(status.handlers))
             if status.ready and not absent:
                 return list(status.handlers)
+            failed = bool(absent) and not patient
             found = f"no handler {', '.join(absent)} served" if absent else f"the runtime not ready: {status.reason}"
         except cri.CriError as error:
             if not handlers and daemon.is_up():

@@ -10,6 +10,7 @@ import http.server
 import json
 import socketserver
 import threading
+import time
 import typing as t
 from pathlib import Path
 
@@ -43,6 +44,15 @@ def test_served(tmp_path: Path) -> None:
         assert crio(tmp_path).served() == ["kata-qemu", "runc"]
     with pytest.raises(Refusal, match="crio status config"):
         crio(tmp_path).served()
+
+
+def test_a_handler_that_was_left_out_does_not_come(tmp_path: Path) -> None:
+    with engine(tmp_path / "s", {f"{SERVICE}/Status": lambda _request: answer(READY) + LISTED}):
+        assert crio(tmp_path).serving(["kata-qemu"], 60) == ["kata-qemu", "runc"]
+        began = time.monotonic()
+        with pytest.raises(Refusal, match="no handler kata-clh served"):
+            crio(tmp_path).serving(["kata-qemu", "kata-clh"], 60)
+        assert time.monotonic() - began < 10
 
 
 class Http(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
