@@ -218,16 +218,18 @@ def find(overrides: Overrides) -> tuple[Driver, list[Refusal]]:
 
 def _engines(candidates: t.Sequence[Candidate], overrides: Overrides) -> list[tuple[Candidate, Driver, list[Refusal]]]:
     """Return the engines that units run, each with what makes a restart of it a risk. Refuses units of which none runs one."""
-    refusals: list[Refusal] = []
+    refused: list[tuple[Candidate, Refusal]] = []
     found: list[tuple[Candidate, Driver, list[Refusal]]] = []
     for one in candidates:
         try:
             flavour = FLAVOURS[one.flavour]
             found.append((one, *_FAMILIES[flavour.family].find(flavour, one.unit, one.shown, overrides)))
         except Refusal as refusal:
-            refusals.append(refusal)
-    if not found:
-        raise refusals[0]
+            refused.append((one, refusal))
+    # What runs counts, and not what lies there beside it.
+    for one, refusal in refused:
+        if not found or (one.is_active and not any(other.is_active for other, _driver, _doubts in found)):
+            raise refusal
     return found
 
 

@@ -15,9 +15,13 @@ import pytest
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import flavours
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Overrides
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import daemon
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.driver import (
+    Containerd,
+)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.crio import detect
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.crio.options import Options
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import systemd
 
 FLAVOUR = flavours.FLAVOURS["crio"]
 REFUSE = detect.refuse_managed
@@ -149,6 +153,18 @@ def test_another_process_on_the_socket(crio: Path, tmp_path: Path, monkeypatch: 
         found = shown(f"{crio} --listen {address}")
         _engine, doubts = detect.find(FLAVOUR, "crio.service", found, Overrides())
     assert "other.service" in str(doubts[0])
+
+
+def test_a_refused_engine_beside_one_that_does_not_run(crio: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that runs is the node's, so its refusal counts."""
+    loaded = {
+        "crio.service": shown("/bin/wrapper"),
+        "containerd.service": {**shown("/bin/true"), "ActiveState": ["inactive"]},
+    }
+    monkeypatch.setattr(systemd, "loaded", lambda units, names: loaded)
+    monkeypatch.setattr(Containerd, "find", lambda *words: (object(), []))
+    with pytest.raises(Refusal, match="CRI-O"):
+        flavours.find(Overrides())
 
 
 class TestManaged:
