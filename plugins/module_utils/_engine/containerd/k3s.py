@@ -42,8 +42,10 @@ def place(facts: Facts) -> Place:
     name = _NEW if facts.schema > 2 else _OLD
     drop_in, template = _drop_in(facts.config, name), _template(facts.config, name)
     patterns = (imports.absolute(pattern, facts.config) for pattern in toml_text.imports_of(facts.text))
-    # On containerd 1.x a drop-in replaces the whole CRI section of the main file.
-    imported = facts.version >= (2, 0) and any(imports.matches(pattern, drop_in) for pattern in patterns)
+    # On containerd 1.x a drop-in replaces the whole CRI section of the main file. On 2.x, only a template keeps the file at
+    # schema 2. If nobody but us has one, it has to stay: without it, another schema and directory would count.
+    fits = facts.version >= (2, 0) and (name == _NEW or template in facts.templates)
+    imported = fits and any(imports.matches(pattern, drop_in) for pattern in patterns)
     mode = DropIn.mode if imported else Template.mode
     if facts.mode not in ("auto", mode):
         raise Refusal(

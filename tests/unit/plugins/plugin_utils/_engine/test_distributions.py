@@ -180,6 +180,21 @@ def test_a_release_that_begins_to_import_moves_us_to_the_drop_in() -> None:
     assert ["kata-qemu" in str(document) for document in read] == [False, True]
 
 
+@pytest.mark.parametrize(("before", "mode"), [(None, "template"), (BASE, "drop_in")])
+def test_a_template_that_keeps_k3s_at_schema_2(before: str | None, mode: str) -> None:
+    # Installed on containerd 1.7, then upgraded to a release that imports drop-ins, but would render schema 3 without a template.
+    path = f"{RANCHER}/config.toml.tmpl"
+    node = k3s(V2_BASE, OLD, "config.toml.tmpl", before)
+    node.run({"kata-qemu": QEMU})
+    node.version = NEW
+    node.files[node.main] = rendered(node.files, f'imports = ["{RANCHER}/config.toml.d/*.toml"]\n{V2_BASE}')
+    assert node.run({"kata-qemu": QEMU}).mode == mode
+    assert ((node.files[path] or "").startswith(BASE), "kata-qemu" in (node.files[path] or "")) == (
+        True,
+        mode == "template",
+    )
+
+
 def test_containerd_1_x_is_never_given_a_drop_in_by_k3s() -> None:
     node = k3s(f'imports = ["{RANCHER}/config.toml.d/*.toml"]\n{V2_BASE}', OLD)
     assert node.run({"kata-qemu": QEMU}).mode == "template"
