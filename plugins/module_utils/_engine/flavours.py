@@ -227,9 +227,9 @@ def _engines(candidates: t.Sequence[Candidate], overrides: Overrides) -> list[tu
         except Refusal as refusal:
             refused.append((one, refusal))
     # What runs counts, and not what lies there beside it.
-    for one, refusal in refused:
+    for one, reason in refused:
         if not found or (one.is_active and not any(other.is_active for other, _driver, _doubts in found)):
-            raise refusal
+            raise reason
     return found
 
 
