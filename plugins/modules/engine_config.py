@@ -168,6 +168,10 @@ served:
   returned: success, unless O(state=restored)
   type: list
   elements: str
+kubelet:
+  description: The directory of the node's kubelet.
+  returned: O(state=read)
+  type: str
 remarks:
   description: What an admin has to know about handlers of this collection on this engine.
   returned: O(state=read)

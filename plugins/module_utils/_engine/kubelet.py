@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""Which engine does the kubelet of this node use?"""
+"""What the kubelet of this node was told: which engine it uses, and where it keeps the volumes of pods."""
 
 from __future__ import annotations
 
@@ -12,18 +12,30 @@ import re
 
 _OPTION = "--container-runtime-endpoint"
 _FILE = "--config"
+_DIRECTORY = "--root-dir"
 #: The field of a KubeletConfiguration, since Kubernetes 1.27.
 _FIELD = re.compile(r"""^containerRuntimeEndpoint:\s*["']?([^"'\s#]+)""", re.MULTILINE)
 
 
 def socket(proc: str = "/proc") -> str:
     """Return the path of the CRI socket that a running kubelet was told to use. '' if there is no kubelet, or it was not told."""
+    words = _command_line(proc)
+    return _path(_option(words, _OPTION) or _configured(_option(words, _FILE)))
+
+
+def directory(proc: str = "/proc") -> str:
+    """Return the directory that a running kubelet was told to use. '' if there is no kubelet, or it was not told."""
+    return _option(_command_line(proc), _DIRECTORY)
+
+
+def _command_line(proc: str) -> list[str]:
+    """Return the command line of the kubelet, [] if none runs as a process of its own."""
     for pid in filter(str.isdigit, sorted(os.listdir(proc))):
         with contextlib.suppress(OSError), open(f"{proc}/{pid}/cmdline", "rb") as stream:
             words = [os.fsdecode(word) for word in stream.read().split(b"\0")[:-1]]
             if words and os.path.basename(words[0]) == "kubelet":
-                return _path(_option(words, _OPTION) or _configured(_option(words, _FILE)))
-    return ""
+                return words
+    return []
 
 
 def _option(words: list[str], name: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import startable
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import kubelet, startable
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Configuration, Driver
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.change import encoded
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.flavours import FLAVOURS
@@ -48,6 +48,7 @@ def read(state: State, driver: Driver) -> dict[str, t.Any]:
         ),
         "served": driver.served(),
         "remarks": FLAVOURS[driver.engine.name].remarks(driver.engine),
+        "kubelet": kubelet.directory() or FLAVOURS[driver.engine.name].kubelet,
     }
 
 

@@ -28,7 +28,8 @@ Version = tuple[int, ...]
 class Found:
     """What a node has.
 
-    ``flavour`` names its engine, ``version`` is the engine's and ``release`` the distribution's. ``dump`` is what the engine makes of its configuration, ``main`` the main file's path.
+    ``flavour`` names its engine, ``version`` is the engine's and ``release`` the distribution's, ``kubelet`` is the kubelet's
+    directory. ``dump`` is what the engine makes of its configuration, ``main`` the main file's path.
     ``files`` has the text of every file concerned: what the engine reads, our drop-in, and all that we have edited.
 
     ``before`` has the text to go back to, for each file that is still as we left it. A file that is not in it was edited since,
@@ -49,6 +50,7 @@ class Found:
     disabled: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
     flavour: str = "containerd"
     release: str = ""
+    kubelet: str = ""
     #: The directory whose files the engine reads after its main file, if its command line names one.
     drop_ins: str = ""
 
@@ -68,6 +70,7 @@ class Found:
             disabled=found["disabled"],
             flavour=found["engine"]["name"],
             release=found["engine"]["release"],
+            kubelet=found["kubelet"],
             drop_ins=found["engine"]["drop_ins"],
         )
 

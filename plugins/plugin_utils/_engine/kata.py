@@ -10,6 +10,7 @@ configuration file. Since Kata 3.28; older shims ignore the key.
 
 from __future__ import annotations
 
+import json
 import os
 
 from ansible_collections.confidential_containers.runtime.plugins.plugin_utils._engine import toml
@@ -26,15 +27,15 @@ def is_ours(path: str) -> bool:
     return os.path.basename(path) == _NAME
 
 
-def edits(found: Found, handlers: Tables, kubelet: str) -> list[Edit]:
-    """Return the edits of drop-ins that handlers need on a node whose kubelet has ``kubelet`` as its directory.
+def edits(found: Found, handlers: Tables) -> list[Edit]:
+    """Return the edits of drop-ins that handlers need if the kubelet's directory is not where Kata expects it.
 
     A drop-in that the user edited stays as it is.
     """
-    text = f'{toml.MARK}\n[runtime]\nkubelet_root_dir = "{kubelet}"\n'
+    text = f"{toml.MARK}\n[runtime]\nkubelet_root_dir = {json.dumps(found.kubelet)}\n"
     configurations = (table.get("options", {}).get("ConfigPath") for table in handlers.values())
     wanted: dict[str, str | None] = {path: None for path in found.edited if is_ours(path)}
-    if kubelet != _USUAL:
+    if found.kubelet not in ("", _USUAL):
         wanted.update({os.path.join(os.path.dirname(path), "config.d", _NAME): text for path in configurations if path})
     planned = (Edit(path, found.files.get(path), after, None) for path, after in sorted(wanted.items()))
     return [edit for edit in planned if edit.changes and not _is_edited(found, edit.path)]

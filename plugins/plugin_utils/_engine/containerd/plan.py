@@ -86,7 +86,7 @@ def plan(found: Found, wanted: Wanted, trial: str) -> Plan:
             place = InPlace(path)
         builtin = _write(place, target, found, wanted, new)
     back = ours.returned(found, wanted, new)
-    drop_ins = kata.edits(found, wanted.handlers, FLAVOURS[found.flavour].kubelet)
+    drop_ins = kata.edits(found, wanted.handlers)
     changes = (
         *drop_ins,
         *_edits(found, wanted, clean, new, sources.generated, {place.path: builtin}, disabled),

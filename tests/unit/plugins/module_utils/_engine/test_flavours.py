@@ -237,8 +237,14 @@ def test_an_engine_that_cannot_be_configured(node: Node, monkeypatch: pytest.Mon
         node.found()
 
 
+def test_where_a_kubelet_keeps_volumes(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    node.process(9, "/x", "/var/lib/k0s/bin/kubelet", "--root-dir=/data/kubelet", "--config=/x")
+    assert kubelet.directory(str(tmp_path)) == "/data/kubelet"
+
+
 def test_no_kubelet(tmp_path: Path) -> None:
-    assert kubelet.socket(str(tmp_path)) == ""
+    assert (kubelet.socket(str(tmp_path)), kubelet.directory(str(tmp_path))) == ("", "")
 
 
 @pytest.mark.parametrize(

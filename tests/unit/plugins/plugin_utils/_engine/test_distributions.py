@@ -80,6 +80,7 @@ class Node:
             edited=list(self.edits),
             ours=self.ours,
             flavour=self.flavour,
+            kubelet=FLAVOURS[self.flavour].kubelet,
             **self.found,
         )
         plan = planner_of(self.flavour).plan(found, Wanted(handlers, **wanted), "/run/trial")
