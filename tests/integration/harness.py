@@ -17,11 +17,13 @@ import subprocess
 import sys
 import time
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import yaml
 
+import kinds
 import nodes as testbed_nodes
 import pods as testbed_pods
 import reset as testbed_reset
@@ -29,6 +31,10 @@ from images import BY_VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTBED = [sys.executable, str(ROOT / "tests/nodes/testbed")]
+#: What tests ask for → the kind of node: a version of containerd, or a kind on which a distribution is imitated.
+KINDS = {**BY_VERSION, **{kind: kind for kind in kinds.DISTRIBUTIONS}}
+
+T = t.TypeVar("T")
 
 
 def eventually(holds: t.Callable[[], bool], timeout: float = 90) -> None:
@@ -37,6 +43,12 @@ def eventually(holds: t.Callable[[], bool], timeout: float = 90) -> None:
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+def on_each(nodes: t.Collection[Node], do: t.Callable[[Node], T]) -> list[T]:
+    """Do the same on all nodes at once."""
+    with ThreadPoolExecutor(max_workers=len(nodes)) as workers:
+        return list(workers.map(do, nodes))
 
 
 class Run(t.NamedTuple):
@@ -85,8 +97,10 @@ class Ansible:
 class Node:
     """A node, and its inventory."""
 
-    def __init__(self, name: str, directory: Path, ansible: Ansible) -> None:
+    def __init__(self, name: str, kind: str, directory: Path, ansible: Ansible) -> None:
         self.name = name
+        #: Where its containerd is, and how it is reached.
+        self.facts = kinds.engine(kind)
         self._directory = directory
         self._ansible = ansible
         #: Whether a test has done anything here since the last reset.
@@ -122,14 +136,22 @@ class Node:
 
     def remove(self, inventory: t.Mapping[str, t.Any] | None = None, **variables: t.Any) -> str:
         """Uninstall and clean up with one start of ansible-playbook, which must succeed; return its output."""
-        run = self._play(["uninstall", "cleanup"], (), inventory, variables)
+        run = self.play_all(["uninstall", "cleanup"], inventory, **variables)
         assert run.status == 0, run.output
         return run.output
 
+    def play_all(
+        self, playbooks: t.Sequence[str], inventory: t.Mapping[str, t.Any] | None = None, **variables: t.Any
+    ) -> Run:
+        """Run several playbooks with one start of ansible-playbook."""
+        return self._play(playbooks, (), inventory, variables)
+
     @contextlib.contextmanager
-    def started(self, playbook: str, **variables: t.Any) -> t.Iterator[subprocess.Popen[bytes]]:
+    def started(
+        self, playbook: str, inventory: t.Mapping[str, t.Any] | None = None, /, **variables: t.Any
+    ) -> t.Iterator[subprocess.Popen[bytes]]:
         """Start a playbook in a process group of its own, and go on."""
-        argv = self._command([playbook], (), None, variables)
+        argv = self._command([playbook], (), inventory, variables)
         with subprocess.Popen(
             argv, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as process:
@@ -184,13 +206,21 @@ class Node:
         self.used = True
         return t.cast("dict[str, t.Any]", json.loads(testbed_nodes.snapshot_of(self.name)))
 
+    def dump(self) -> str:
+        """Return the engine's configuration as containerd understands it."""
+        return self.execute(*self.facts.containerd, "config", "dump")
+
     def engine(self) -> str:
-        """Return what changes with every start of the engine."""
-        return self.sh("systemctl show --property=InvocationID --value containerd.service").strip()
+        """Return what changes with every start of the engine: of its unit, or of the process that listens on its socket."""
+        unit = f"systemctl show --property=InvocationID --value {self.facts.unit}"
+        return self.found(
+            f"{unit}; ss --no-header --unix --listening --processes src {self.facts.socket} | grep -o 'pid=.*'"
+        )
 
     def starts(self) -> int:
-        """Return how often systemd has started the engine."""
-        return int(self.sh("journalctl --unit=containerd.service --output=cat | grep -c '^Started '"))
+        """Return how often the engine was started: by systemd, or by a distribution that starts it within its unit."""
+        pattern = r'^Started \|msg="Started successfully'
+        return int(self.sh(f"journalctl --unit={self.facts.unit} --output=cat | grep -c '{pattern}'"))
 
     def cut_power(self) -> None:
         """Cut the node's power and boot it again; its address may be another one afterwards."""
@@ -237,7 +267,7 @@ class Node:
 
 
 class Fleet:
-    """The nodes of one process of pytest, by version of containerd; each is started when it is first asked for."""
+    """The nodes of one process of pytest, by version of containerd or kind; each is started when it is first asked for."""
 
     def __init__(self, factory: pytest.TempPathFactory) -> None:
         self._factory = factory
@@ -247,15 +277,18 @@ class Fleet:
         place = hashlib.sha256(str(ROOT).encode()).hexdigest()[:4]
         self._prefix = f"int-{place}{os.environ.get('PYTEST_XDIST_WORKER', '')}"
 
-    def get(self, *versions: str) -> list[Node]:
-        """Return nodes with these versions; those that do not run yet are started all at once."""
-        missing = {version: self._name(version) for version in versions if version not in self._nodes}
+    def get(self, *wanted: str) -> list[Node]:
+        """Return nodes with these versions, or of these kinds; those that do not run yet are started all at once."""
+        missing = {one: self._name(one) for one in wanted if one not in self._nodes}
         if missing:
-            testbed_nodes.up({name: BY_VERSION[version] for version, name in missing.items()})
+            testbed_nodes.up({name: KINDS[one] for one, name in missing.items()})
             self._nodes.update(
-                {version: Node(name, self._factory.mktemp(name), self._ansible) for version, name in missing.items()}
+                {
+                    one: Node(name, KINDS[one], self._factory.mktemp(name), self._ansible)
+                    for one, name in missing.items()
+                }
             )
-        return [self._nodes[version] for version in versions]
+        return [self._nodes[one] for one in wanted]
 
     def reset(self) -> None:
         """Put the nodes back that a test has used."""
@@ -265,10 +298,10 @@ class Fleet:
     def down(self) -> None:
         """Remove the nodes, half-started ones included."""
         self._ansible.close()
-        testbed_nodes.down([self._name(version) for version in BY_VERSION])
+        testbed_nodes.down([self._name(one) for one in KINDS])
 
-    def _name(self, version: str) -> str:
-        return f"{self._prefix}-{version.replace('.', '')}"
+    def _name(self, one: str) -> str:
+        return f"{self._prefix}-{one.replace('.', '')}"
 
 
 def aliases(node: Node, variables: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
