@@ -227,8 +227,10 @@ def _builtin(
 
 def _unless_same_meaning(path: str, now: str | None, new: str | None) -> str | None:
     """Return the text as it is now, if the new text would only move things around and change no value."""
-    if now is None or new is None or now == new or template.is_template(path):
+    if now is None or new is None or now == new:
         return new
+    if template.is_template(path):
+        return now if template.same(now, new, path) else new
     glob = schemas.drop_in_glob(path)
 
     def meaning(text: str) -> dict[str, t.Any]:

@@ -32,14 +32,30 @@ def with_tables(text: str | None, base: str, tables: t.Mapping[toml.Header, toml
 
 def without(text: str, path: str) -> str:
     """Return a template without our tables: what stood around them stays, byte for byte."""
+    above, _ours, below = _parts(text, path)
+    return above + below
+
+
+def same(now: str, new: str, path: str) -> bool:
+    """Tell whether two templates have the same tables of ours and the same text around them, which may stand below them, too.
+
+    Only a table or an action may stand there first: a key would be one of our last table's.
+    """
+    _above, ours, below = _parts(now, path)
+    first = next((line for line in map(str.strip, below.splitlines()) if line and not line.startswith("#")), "[")
+    return (ours, without(now, path)) == (_parts(new, path)[1], without(new, path)) and first.startswith(("[", _ACTION))
+
+
+def _parts(text: str, path: str) -> tuple[str, str, str]:
+    """Return what stands above our tables, our tables, and what stands below them. Everything stands above if there are none."""
     if toml.MARK not in text and END not in text:
-        return text
+        return text, "", ""
     above, mark, rest = text.partition(f"\n{toml.MARK}\n")
-    _ours, end, below = rest.partition(f"{END}\n")
+    ours, end, below = rest.partition(f"{END}\n")
     if not mark or not end or toml.MARK in below or END in below:
         raise Refusal(
             f"the tables of this collection in {path} between the two lines that begin and end them, once",
             "one of these lines without the other, or twice",
             f"Remove the lines from '{toml.MARK}' to '{END}' by hand, restart the engine's unit, and run the playbook again.",
         )
-    return above + below
+    return above, ours, below

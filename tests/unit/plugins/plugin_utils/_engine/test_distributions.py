@@ -143,6 +143,23 @@ def test_an_edit_around_our_block_stays() -> None:
     assert node.files[path] == f"# above\n{BASE}# below\n"
 
 
+@pytest.mark.parametrize(
+    ("below", "stays"),
+    [("# below\n", True), ("\n# a\n  [debug]\n", True), ("{{ range .X }}\n{{ end }}\n", True), ("level = 1\n", False)],
+)
+def test_what_the_admin_writes_below_our_block(below: str, stays: bool) -> None:
+    """It is no change, and no restart. But a key that would be one of our last table's goes above the block."""
+    node = k3s(V3_BASE)
+    path = f"{RANCHER}/config-v3.toml.tmpl"
+    node.run({"kata-qemu": QEMU})
+    edited = node.files[path] = (node.files[path] or "") + below
+    edits = node.run({"kata-qemu": QEMU}).edits
+    assert (node.files[path] == edited, edits == ()) == (stays, stays)
+    assert (node.files[path] or "").endswith(f"{template.END}\n") is not stays
+    node.run({})
+    assert node.files[path] == f"{BASE}{below}"
+
+
 @pytest.mark.parametrize("line", [toml.MARK, template.END])
 def test_a_block_without_one_of_its_marks_is_refused(line: str) -> None:
     node = k3s(V3_BASE)
