@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.confidential_containers.runtime.tests.integration import registry as registries
-from ansible_collections.confidential_containers.runtime.tests.integration.harness import Node, Run, inventory_of
+from ansible_collections.confidential_containers.runtime.tests.integration.harness import Fleet, Node, Run, inventory_of
 from ansible_collections.confidential_containers.runtime.tests.integration.refusals import Wrong, refuse_all, refused
 from ansible_collections.confidential_containers.runtime.tests.integration.registry import PASSWORD, USER, Registry
 from ansible_collections.confidential_containers.runtime.tests.unit.archives import (
@@ -92,6 +92,26 @@ def test_tags(each: Node, registry: Registry, payload: dict[str, str], payload_v
     assert f"{digest} becomes {moved}" in run.output.replace("\\n", "\n")
     assert store(node) == before
     assert secrets(node) == 0
+
+
+@pytest.mark.xdist_group("distributions")
+def test_distributions(fleet: Fleet, registry: Registry, payload: dict[str, str]) -> None:
+    """By tag, with the client that each distribution brings. Nothing of the pull stays in its store."""
+    nodes = fleet.get("k3s", "k0s", "microk8s")
+    registry.push(f"oci-archive:{payload['oci_archive']}", "coco/distributions:stable")
+    variables = {**registry.access, "coco_payload": f"docker://{registry.host}/coco/distributions:stable"}
+    before = [contents(node) for node in nodes]
+    run = nodes[0].play("install", inventory=inventory_of(nodes), coco_serial="100%", **variables)
+    assert run.status == 0, run.output
+    assert [contents(node) for node in nodes] == before
+    assert [node.name for node in nodes if "Starting gVisor" not in node.pod("kata-qemu")] == []
+    assert [node.name for node in nodes if secrets(node)] == []
+
+
+def contents(node: Node) -> str:
+    """Return what the content store of any kind of node holds, and for whom."""
+    store = f"{node.facts.root}/io.containerd.content.v1.content"
+    return node.execute(*node.facts.ctr, "namespaces", "ls", "-q") + node.sh(f"find {store} -type f | sort")
 
 
 def test_every_other_version(
