@@ -91,11 +91,12 @@ class Swap:
 class ConfigUndo:
     """What a rollback of the engine's configuration needs.
 
-    By path: ``files`` has the old bytes (base64), ``written`` the digests of what the run writes, ``links`` the old targets and
-    ``linked`` the targets that the run sets. ``modified`` are the times of the old files (nanoseconds). ``directories`` are those that the run makes. ``served`` are the handlers that the
-    engine served before. ``invocation`` names the start of the engine that had read the old files. ``back`` names the start
-    that we found when the old files were back (None: they are not back). ``restarting``: the files are written, and the engine
-    is being restarted. ``timeout``: seconds that a restart may take.
+    By path: ``files`` has the old bytes (base64), ``modified`` the times of the old files (nanoseconds), ``written`` the digests of
+    what the run writes, ``links`` the old targets and ``linked`` the targets that the run sets. ``directories`` are those that the
+    run makes. ``served`` are the handlers that the engine served before. ``invocation`` names the start of the engine that had
+    read the old files. ``back`` names the start that we found when the old files were back (None: they are not back).
+    ``restarting``: the files are written, and the engine is being restarted; a watched engine from before its files are written
+    on. ``timeout``: seconds that a restart may take.
 
     The oldest journals have neither ``written``, ``linked`` nor ``invocation``.
     """

@@ -14,7 +14,11 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Engine
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import daemon, watched
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import (
+    daemon,
+    execstart,
+    watched,
+)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import systemd
 
@@ -44,10 +48,12 @@ def wait(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> t.Callable[..., flo
         monkeypatch.setattr(time, "clock_gettime", lambda _id: clock.now)
         monkeypatch.setattr(time, "sleep", clock.sleep)
         monkeypatch.setattr(systemd, "show", lambda unit, name: "")
-        found = lambda main, group: (
-            clock.process()[0] and daemon.Daemon(clock.process()[0], "", "", t.cast(t.Any, None), True)
-        )
-        monkeypatch.setattr(daemon, "find", found)
+
+        def find(main: int, group: str) -> daemon.Daemon | None:
+            pid, _started = clock.process()
+            return daemon.Daemon(pid, "", "", execstart.Options(), True) if pid else None
+
+        monkeypatch.setattr(daemon, "find", find)
         monkeypatch.setattr(daemon, "started", lambda pid: clock.process()[1])
         watched.await_restart(ENGINE, str(tmp_path), timeout)
         assert list(tmp_path.iterdir()) == []
