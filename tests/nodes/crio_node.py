@@ -26,7 +26,8 @@ def put_on(name: str) -> None:
     out = cache_dir("programs", f"crio-{fingerprint(*sorted(_SOURCE.glob('*.go')), _SOURCE / 'go.mod')}")
     golang.build(_SOURCE, out, {"crio": "."})
     for path, content in {**_FILES, PROGRAM: str(out / "crio")}.items():
-        script = f"mkdir -p $(dirname {path}) && cat > {path} && chmod {'0755' if path == PROGRAM else '0644'} {path}"
+        # A program that runs cannot be written to.
+        script = f"mkdir -p $(dirname {path}) && rm -f {path} && cat > {path} && chmod {'0755' if path == PROGRAM else '0644'} {path}"
         nodes.execute(name, "sh", "-c", script, stdin=(_SOURCE / content).read_bytes())
     nodes.execute(
         name, "sh", "-ec", f"systemctl stop containerd; systemctl daemon-reload; systemctl enable --now --quiet {UNIT}"
