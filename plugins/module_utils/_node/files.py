@@ -177,10 +177,11 @@ def write_atomically(path: str, data: bytes, mode: int = 0o644, waiting: str = "
 
     The new file gets owner, mode and extended attributes (the SELinux label is one) of the file that it replaces. A file
     that is not there yet gets ``mode``. Only one process may write a path at a time: the callers hold the lock.
+    ``waiting``: the directory in which the new file is made, of the same file system.
     """
     path = os.path.realpath(path)
     present = os.stat(path) if os.path.exists(path) else None
-    new = temporary(path)
+    new = temporary(path, waiting)
     remove_file(new)
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:

@@ -182,6 +182,17 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
         files.write_atomically(str(tmp_path / "missing/x"), b"new")
 
 
+def test_a_new_file_waits_in_another_directory(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    path = tmp_path / "d/x"
+    for directory in (tmp_path, path.parent):
+        Path(files.temporary(str(path), str(directory))).write_bytes(b"left by another write")
+    files.write_atomically(str(path), b"new", waiting=str(tmp_path))
+    assert path.read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["d"]
+    assert Path(files.temporary(str(path))).read_bytes() == b"left by another write"
+
+
 def test_temporary_files_are_nothing_that_an_engine_imports() -> None:
     assert not files.TEMPORARY.endswith((".toml", ".conf"))
 
