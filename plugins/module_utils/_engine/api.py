@@ -170,7 +170,7 @@ class Flavour:
     program: str = ""
     #: The words after that program with which it tells its version.
     release: tuple[str, ...] = ()
-    #: The name of the directory in which every file counts, whatever its name: a new file must not wait for its rename there.
+    #: The name of the directory, beside the main file, in which every file counts: a new file must not wait for its rename there.
     whole: str = ""
     #: The file that the engine logs to, below its ``root``. '' if it logs to the journal.
     log: str = ""

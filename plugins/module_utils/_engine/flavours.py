@@ -178,11 +178,12 @@ def driver(engine: Engine) -> Driver:
 def waiting(engine: Engine, path: str) -> str:
     """Return the directory in which a new file may wait until it is renamed to ``path``, links resolved.
 
-    It is the parent of a directory in which every file counts: there a new file would be configuration, or an event.
+    It is outside of the directory in which every file counts: there a new file would be configuration, or an event.
     """
-    directory = os.path.dirname(os.path.realpath(path))
-    whole = os.path.basename(engine.drop_ins) or FLAVOURS[engine.name].whole
-    return os.path.dirname(directory) if whole and os.path.basename(directory) == whole else directory
+    directory, whole = os.path.dirname(os.path.realpath(path)), FLAVOURS[engine.name].whole
+    closed = engine.drop_ins or (os.path.join(os.path.dirname(engine.config), whole) if whole else "")
+    closed = os.path.realpath(closed) if closed else ""
+    return os.path.dirname(closed) if closed and f"{directory}/".startswith(f"{closed}/") else directory
 
 
 def detect(overrides: Overrides, restarting: bool = True) -> Driver:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import subprocess
 import typing as t
 from pathlib import Path
@@ -250,11 +251,22 @@ def test_no_kubelet(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("engine", "path", "directory"),
     [
-        ("containerd", "/etc/containerd/conf.d/x.toml", "/etc/containerd/conf.d"),
-        ("k0s", "/etc/k0s/containerd.d/x.toml", "/etc/k0s"),
-        ("k0s", "/etc/k0s/containerd.toml", "/etc/k0s"),
-        ("k3s", "/d/config-v3.toml.d/x.toml", "/d/config-v3.toml.d"),
+        ("containerd", "conf.d/x.toml", "conf.d"),
+        ("k0s", "containerd.d/x.toml", "."),
+        ("k0s", "containerd.toml", "."),
+        ("k3s", "config-v3.toml.d/x.toml", "config-v3.toml.d"),
     ],
 )
 def test_where_a_new_file_waits(engine: str, path: str, directory: str) -> None:
-    assert flavours.waiting(Engine(engine, (2, 0, 0), "", "", "", "", True), path) == directory
+    found = Engine(engine, (2, 0, 0), "", "", "/d/containerd.toml", "", True)
+    assert flavours.waiting(found, f"/d/{path}") == os.path.normpath(f"/d/{directory}")
+
+
+def test_a_new_file_waits_outside_of_a_directory_behind_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real/theirs").mkdir(parents=True)
+    (tmp_path / "containerd.d").symlink_to("real/theirs")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "containerd.d/link").symlink_to(tmp_path / "elsewhere/x")
+    found = Engine("k0s", (2, 0, 0), "", "", str(tmp_path / "containerd.toml"), "", True)
+    assert flavours.waiting(found, str(tmp_path / "containerd.d/x.toml")) == str(tmp_path / "real")
+    assert flavours.waiting(found, str(tmp_path / "containerd.d/link")) == str(tmp_path / "elsewhere")

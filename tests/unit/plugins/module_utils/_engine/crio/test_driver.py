@@ -169,13 +169,13 @@ def test_files_and_places(tmp_path: Path) -> None:
     ("drop_ins", "path", "waiting"),
     [
         ("", "/etc/crio/crio.conf.d/99", "/etc/crio"),
-        ("", "/etc/crio/crio.conf.d/a/99", "/etc/crio/crio.conf.d/a"),
+        ("", "/etc/crio/crio.conf.d/a/99", "/etc/crio"),
         ("/srv/conf.d", "/srv/conf.d/99", "/srv"),
         ("", "/etc/crio/crio.conf", "/etc/crio"),
     ],
 )
 def test_new_files_wait_where_nobody_reads_them(tmp_path: Path, drop_ins: str, path: str, waiting: str) -> None:
-    assert flavours.waiting(crio(tmp_path, drop_ins=drop_ins).engine, path) == waiting
+    assert flavours.waiting(crio(tmp_path, config="/etc/crio/crio.conf", drop_ins=drop_ins).engine, path) == waiting
 
 
 def test_a_trial_has_its_own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
