@@ -261,11 +261,10 @@ def _candidates(overrides: Overrides) -> list[Candidate]:
     names = sorted({"ActiveState", "ExecStart", *(name for family in _FAMILIES.values() for name in family.PROPERTIES)})
     wanted = [named] if named else list(dict.fromkeys([*units(), *_listening()]))
     unknown = overrides.engine if named and overrides.engine != "auto" else "containerd"
-    found = [
+    return [
         Candidate(_flavour_of(unit, shown) or unknown, unit, shown)
         for unit, shown in systemd.loaded(wanted, names).items()
     ]
-    return sorted(found, key=lambda candidate: wanted.index(candidate.unit))
 
 
 def _named(overrides: Overrides) -> str:

@@ -17,7 +17,10 @@ Properties = t.Mapping[str, t.Sequence[str]]
 
 
 def loaded(units: t.Sequence[str], names: t.Sequence[str]) -> dict[str, dict[str, list[str]]]:
-    """Return the properties ``names`` of those ``units`` that are loaded, by unit. Refuses a node without systemd."""
+    """Return the properties ``names`` of those ``units`` that are loaded, by unit, in the order of ``units``.
+
+    A unit comes under its own name, even if ``units`` has an alias of it. Refuses a node without systemd.
+    """
     wanted = ",".join(["Id", "LoadState", *names])
     shown = process.run(["systemctl", "show", f"--property={wanted}", "--", *units])
     if shown.returncode != 0:

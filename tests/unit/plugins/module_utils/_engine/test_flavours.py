@@ -37,6 +37,7 @@ class Node:
         self.proc = proc
         self.units: dict[str, dict[str, str]] = {}
         self.listeners: dict[str, int] = {}
+        self.aliases: dict[str, str] = {}
 
     def unit(self, name: str, command: str, daemon: int = 0, state: str = "active") -> None:
         """Add a unit, with a daemon of that process ID in its control group."""
@@ -66,10 +67,10 @@ class Node:
     def run(self, argv: t.Sequence[str], timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
         words, output = list(argv), ""
         if words[0] == "systemctl":
+            named = [self.aliases.get(word, word) for word in words]
             blocks = [
                 "".join(f"{key}={value}\n" for key, value in {"Id": unit, "LoadState": "loaded", **shown}.items())
-                for unit, shown in self.units.items()
-                if unit in words
+                for unit, shown in ((unit, self.units[unit]) for unit in named if unit in self.units)
             ]
             output = "\n".join(blocks)
         elif words == ["/usr/local/bin/k3s", "--version"]:
@@ -194,6 +195,12 @@ def test_a_variable_that_contradicts_what_runs(node: Node, overrides: dict[str, 
     with pytest.raises(Refusal) as refused:
         node.found(**overrides)
     assert words in str(refused.value)
+
+
+def test_a_unit_by_its_alias(node: Node) -> None:
+    node.k3s()
+    node.aliases["kube.service"] = "k3s.service"
+    assert node.found(unit="kube") == ("k3s", "k3s.service")
 
 
 def test_k3s_that_does_not_run(node: Node) -> None:
