@@ -31,9 +31,13 @@ def with_tables(text: str | None, base: str, tables: t.Mapping[toml.Header, toml
 
 
 def without(text: str, path: str) -> str:
-    """Return a template without our tables: what stood around them stays, byte for byte."""
+    """Return a template without our tables: what stood around them stays, byte for byte.
+
+    If the text above us had no newline at its end, and text follows below us, that text gets a line of its own.
+    """
     above, _ours, below = _parts(text, path)
-    return above + below
+    between = "\n" if above and below and not above.endswith("\n") else ""
+    return f"{above}{between}{below}"
 
 
 def same(now: str, new: str, path: str) -> bool:

@@ -160,6 +160,15 @@ def test_what_the_admin_writes_below_our_block(below: str, stays: bool) -> None:
     assert node.files[path] == f"{BASE}{below}"
 
 
+def test_a_line_below_our_block_does_not_join_the_last_one_above() -> None:
+    node = k3s("", NEW, "config-v3.toml.tmpl", FULL)
+    path = f"{RANCHER}/config-v3.toml.tmpl"
+    node.run({"kata-qemu": QEMU})
+    node.files[path] = f"{node.files[path]}[debug]\n"
+    node.run({})
+    assert node.files[path] == f"{FULL}\n[debug]\n"
+
+
 @pytest.mark.parametrize("line", [toml.MARK, template.END])
 def test_a_block_without_one_of_its_marks_is_refused(line: str) -> None:
     node = k3s(V3_BASE)
