@@ -10,8 +10,8 @@ import contextlib
 import json
 import os
 import re
-import time
 import typing as t
+from datetime import datetime
 
 #: systemd's ID of the message "Starting …", the same in every language.
 _STARTING = "7d4958e842da4a758f6c1cdc7b36dcc5"
@@ -19,7 +19,7 @@ _MOST_LINES = 10
 _LONGEST_LINE = 500
 #: So many bytes of a log file count.
 _LONGEST_FILE = 1 << 18
-_TIME = re.compile(r'time="(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)')
+_TIME = re.compile(r'time="(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)"')
 
 #: A CRI plugin that fails to load is listed here because to containerd it is only a warning.
 _FATAL = re.compile(r"failed to load plugin.*cri|level=fatal|^containerd: ")
@@ -66,20 +66,27 @@ def telling(logged: t.Sequence[t.Mapping[str, t.Any]], since: float) -> str:
 def telling_of_file(path: str, since: float) -> str:
     """Return the most telling lines of a log file since a time (seconds since the epoch). '' if there are none.
 
-    containerd writes the time of each line in UTC (``time="2026-11-27T06:30:04.1Z"``). Lines without one belong to those before.
+    containerd writes the time of each line with the node's time zone (``time="2026-11-27T08:30:04.1+02:00"``). Lines without one
+    belong to those before.
     """
-    first = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(since))
     try:
         with open(path, "rb") as stream:
             stream.seek(max(0, os.fstat(stream.fileno()).st_size - _LONGEST_FILE))
             lines = stream.read().decode(errors="replace").splitlines()
     except OSError:
         return ""
-    times = [match.group(1) if match else "" for match in map(_TIME.match, lines)]
-    start = next((number for number, when in enumerate(times) if when >= first), len(lines))
+    start = next((number for number, line in enumerate(lines) if _seconds(line) >= int(since)), len(lines))
     entries_of_file = [{"MESSAGE": line} for line in lines[start:]]
     chosen = [entry for entry in entries_of_file if not _ORDINARY.search(entry["MESSAGE"])]
     return telling(chosen, since)
+
+
+def _seconds(line: str) -> float:
+    """Return the time at the beginning of a line, in seconds since the epoch. 0 without one."""
+    match = _TIME.match(line)
+    with contextlib.suppress(ValueError):  # the 30th of February
+        return datetime.strptime("".join(match.groups()), "%Y-%m-%dT%H:%M:%S%z").timestamp() if match else 0.0
+    return 0.0
 
 
 def masked(line: str) -> str:

@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import json
+import time
+from pathlib import Path
 
 import pytest
 
@@ -76,3 +78,29 @@ def test_a_strange_log_keeps_nobody_from_the_way_back() -> None:
     """A line that was cut, no object, and an entry with several messages."""
     logged = '{"MESSAGE": ["level=fatal one", "level=fatal two"]}\n{"MESSAGE": "lev\n{}\n'
     assert log.telling(log.entries(logged), 0) == "level=fatal one\nlevel=fatal two"
+
+
+@pytest.mark.parametrize("zone", ["Z", "+00:00", "+08:00", "-09:30"])
+def test_a_log_file(tmp_path: Path, zone: str) -> None:
+    since = 1_795_762_800
+    shift = {"Z": 0.0, "+00:00": 0.0, "+08:00": 8.0, "-09:30": -9.5}[zone] * 3600
+    lines = [
+        f'time="{time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(since + after + shift))}.123456789{zone}" {words}'
+        for after, words in (
+            (-7200, 'level=error msg="of an earlier start"'),
+            (0, "level=info msg=starting"),
+            (1, 'level=error msg="cannot parse: password=geheim"'),
+        )
+    ]
+    (tmp_path / "x").write_text("\n".join([*lines, "goroutine 1", 'time="2026-02-30T00:00:00Z" x', ""]))
+    said = log.telling_of_file(str(tmp_path / "x"), since + 0.5).splitlines()
+    assert [line.partition(zone)[2] for line in said[:1]] == ['" level=error msg="cannot parse: password=…"']
+    assert said[1:] == ["goroutine 1", 'time="2026-02-30T00:00:00Z" x']
+    assert log.telling_of_file(str(tmp_path / "x"), since + 60) == ""
+    assert log.telling_of_file(str(tmp_path / "absent"), since) == ""
+
+
+def test_only_the_end_of_a_long_log_file_counts(tmp_path: Path) -> None:
+    line = 'time="2026-11-27T06:30:04.1Z" level=error msg="x"\n'
+    (tmp_path / "x").write_bytes(line.replace("x", "early").encode() + b"\xff" * (1 << 18) + b"\n" + line.encode())
+    assert log.telling_of_file(str(tmp_path / "x"), 1) == line.rstrip()
