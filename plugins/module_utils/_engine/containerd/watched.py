@@ -20,7 +20,8 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._n
 
 #: Seconds between the last event and the end of the daemon.
 _DEBOUNCE = 3.0
-#: After so many seconds a daemon that has not been restarted will not be.
+#: After so many seconds a daemon that has not been restarted will not be. Half-way we try once more: a distribution that is
+#: starting itself, as at boot, starts the daemon before it watches the directory.
 _PATIENCE = 30.0
 #: An event of our own: it can be waited for, even if the files have been in place for a while.
 _EVENT = ".confidential-containers"
@@ -37,24 +38,30 @@ def await_restart(engine: Engine, directory: str, timeout: float) -> None:
 
     A daemon that started less than the debounce after the last event is one of before, and will end.
     """
-    event = os.path.join(directory, _EVENT)
-    if not files.remove_file(event):
-        os.close(os.open(event, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        files.remove_file(event)
-    since = time.clock_gettime(time.CLOCK_BOOTTIME)
     began = time.monotonic()
+    since, again = _event(directory), began + _PATIENCE / 2
     while True:
-        found = _daemon(engine)
+        found, now = _daemon(engine), time.monotonic()
         if found and daemon.started(found.pid) > since + _DEBOUNCE:
             return
-        waited = time.monotonic() - began
-        if waited > timeout or (found and waited > _PATIENCE):
+        if now - began > timeout or (found and now - began > _PATIENCE):
             raise Refusal(
                 f"{engine.unit} to restart containerd because of the change in {directory}",
                 "the daemon of before" if found else "no daemon",
                 f"'journalctl -u {engine.unit}' says why: it only warns of files that it cannot read.",
             )
+        if found and now > again:
+            since, again = _event(directory), began + timeout
         time.sleep(0.2)
+
+
+def _event(directory: str) -> float:
+    """Make something happen in the directory. Return when, in seconds of the kernel's clock CLOCK_BOOTTIME."""
+    event = os.path.join(directory, _EVENT)
+    if not files.remove_file(event):  # a killed run can have left it
+        os.close(os.open(event, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        files.remove_file(event)
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _daemon(engine: Engine) -> daemon.Daemon | None:

@@ -26,24 +26,39 @@ ENGINE = Engine("k0s", (2, 3, 3), "k0sworker.service", "", "", "", True)
 
 
 class Clock:
-    """Time that passes only while somebody waits. ``life`` has the daemon from each second on: (from, process, its start)."""
+    """Time that passes only while somebody waits. ``life`` has the daemon from each second on: (from, process, its start).
 
-    def __init__(self, life: t.Sequence[tuple[float, int, float]]) -> None:
-        self.now, self.life = 0.0, life
+    ``events`` are the seconds after which something had happened in the directory.
+    """
+
+    def __init__(self, life: t.Sequence[tuple[float, int, float]], directory: Path) -> None:
+        self.now, self.life, self.directory = 0.0, life, directory
+        self.events: list[float] = []
+        self.seen = directory.stat().st_mtime_ns
 
     def process(self) -> tuple[int, float]:
         return [(pid, started) for since, pid, started in self.life if since <= self.now][-1]
 
     def sleep(self, seconds: float) -> None:
+        found = self.directory.stat().st_mtime_ns
+        self.events += [self.now] if found != self.seen else []
+        self.seen = found
         self.now += seconds
 
 
 @pytest.fixture
-def wait(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> t.Callable[..., float]:
+def clocks() -> list[Clock]:
+    """The clocks of this test."""
+    return []
+
+
+@pytest.fixture
+def wait(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clocks: list[Clock]) -> t.Callable[..., float]:
     """Wait for the daemon of a clock; return how long that took."""
 
     def waited(life: t.Sequence[tuple[float, int, float]], timeout: float = 120.0) -> float:
-        clock = Clock(life)
+        clock = Clock(life, tmp_path)
+        clocks.append(clock)
         monkeypatch.setattr(time, "monotonic", lambda: clock.now)
         monkeypatch.setattr(time, "clock_gettime", lambda _id: clock.now)
         monkeypatch.setattr(time, "sleep", clock.sleep)
@@ -71,6 +86,14 @@ def test_the_daemon_after_the_next_one(wait: t.Callable[..., float]) -> None:
 
 def test_a_daemon_that_an_earlier_event_had_ended_comes_back_only_to_end_again(wait: t.Callable[..., float]) -> None:
     assert 8 <= wait([(-1, 0, 0.0), (1.0, 2, 1.0), DOWN, (8.0, 3, 8.0)]) < 8.5
+
+
+def test_a_distribution_that_does_not_watch_yet_gets_a_second_event(
+    wait: t.Callable[..., float], clocks: list[Clock]
+) -> None:
+    # It starts its daemon a second after the event, and watches later than that.
+    assert 23 <= wait([(-1, 0, 0.0), (1.0, 2, 1.0), (18.5, 0, 0.0), (23.5, 3, 23.5)]) < 24
+    assert [round(second) for second in clocks[0].events] == [0, 15]
 
 
 @pytest.mark.parametrize(
