@@ -20,6 +20,7 @@ import pytest
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import cri
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.change import Change, FileChange
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.flavours import FLAVOURS
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._handover import recover
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._native import transaction, undo
@@ -50,6 +51,20 @@ class Daemon(Played):
         self.link.parent.mkdir()
         self.config.write_text(BEFORE)
         super().__init__(self.config, self.drop_in)
+        #: What else than our drop-in has been in a watched directory.
+        self.strangers: set[str] = set()
+
+    def watch(self, flavour: str) -> None:
+        """Be an engine whose distribution watches the directory of drop-ins, which it has made."""
+        self.engine = replace(self.engine, name=flavour)
+        self.drop_in = self.config.parent / FLAVOURS[flavour].whole / "coco.toml"
+        self.paths = (self.config, self.drop_in)
+        self.drop_in.parent.mkdir()
+
+    def glance(self) -> None:
+        """Look into the directory of drop-ins, if every file counts there."""
+        if FLAVOURS[self.engine.name].whole:
+            self.strangers |= set(os.listdir(self.drop_in.parent)) - {self.drop_in.name}
 
 
 @pytest.fixture
@@ -412,6 +427,7 @@ def raise_at(monkeypatch: pytest.MonkeyPatch, node: Daemon, number: int, error: 
     def counted(real: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
         def step(*args: t.Any, **options: t.Any) -> t.Any:
             last[0] = next(taken)
+            node.glance()
             if last[0] == number:
                 raise error
             return real(*args, **options)
@@ -481,13 +497,19 @@ def test_an_error_at_any_step_is_a_refusal(
 
 
 @pytest.mark.parametrize("after", [AFTER, AFTER + BROKEN], ids=["committed", "rolled back"])
-@pytest.mark.parametrize("drop_in", [False, True], ids=["in place", "drop-in"])
+@pytest.mark.parametrize(
+    ("drop_in", "flavour"),
+    [(False, "containerd"), (True, "containerd"), (True, "k0s")],
+    ids=["in place", "drop-in", "watched"],
+)
 def test_a_process_that_is_killed_at_any_step(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drop_in: bool, after: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drop_in: bool, flavour: str, after: str
 ) -> None:
     for number in itertools.count():
         with monkeypatch.context() as patch:
             node, state = fresh(tmp_path, patch, number)
+            if FLAVOURS[flavour].whole:
+                node.watch(flavour)
             before, change = look(node), change_of(node, after, drop_in=drop_in)
             change = replace(change, links={str(node.link): str(node.config)})
             journal = Journal(state)
@@ -498,6 +520,7 @@ def test_a_process_that_is_killed_at_any_step(
                     transaction.carry_out(state, journal, node, change, timeout=10, ignore_pods=False)
                 taken = steps()
             assert_ended(state, node, before, number)
+            assert node.strangers == set(), f"step {number}"
             if taken < number:
                 break
     assert number > 30
