@@ -125,9 +125,9 @@ def _files_back(config: ConfigUndo) -> dict[str, str]:
                 remove_file(path)
             else:
                 write_atomically(path, before, waiting=wait)
-                if path in config.modified:
-                    # By its time one sees whether a template was changed since a distribution has rendered it.
-                    os.utime(path, ns=(config.modified[path], config.modified[path]))
+        if decisions[path] != "keep" and path in config.modified:
+            # By its time one sees whether a template was changed since a distribution has rendered it.
+            os.utime(path, ns=(config.modified[path], config.modified[path]))
     return decisions
 
 

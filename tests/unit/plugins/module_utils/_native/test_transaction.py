@@ -115,8 +115,9 @@ def look(daemon: Daemon) -> dict[str, t.Any]:
         for path in sorted((root / place).rglob("*"))
         if path.is_file()
     }
+    times = [path.stat().st_mtime_ns for path in daemon.paths if path.exists()]
     directories = sorted(str(path.relative_to(root)) for path in (root / "etc").rglob("*") if path.is_dir())
-    return {"files": files, "directories": directories, "served": daemon.loaded}
+    return {"files": files, "times": times, "directories": directories, "served": daemon.loaded}
 
 
 # What is decided about each file.
@@ -414,7 +415,7 @@ class Killed(BaseException):
     """The process ends here."""
 
 
-STEPS = ("mkdir", "chmod", "rename", "unlink", "rmdir", "symlink", "fsync")
+STEPS = ("mkdir", "chmod", "rename", "unlink", "rmdir", "symlink", "fsync", "utime")
 #: What the transaction asks the engine.
 ASKED = ("apply", "start", "status", "pods", "configured")
 
