@@ -29,12 +29,16 @@ def all_of(address: str, root: str = "") -> list[cri.Sandbox]:
 
     ``root`` is the directory of CRI-O's store. Raises ``cri.CriError`` if CRI-O does not answer.
     """
-    return [
-        replace(sandbox, handler=_handler(address, sandbox.id, root))
-        if sandbox.ready and not sandbox.handler
-        else sandbox
-        for sandbox in cri.sandboxes(address)
-    ]
+    found = []
+    for sandbox in cri.sandboxes(address):
+        try:
+            unknown = sandbox.ready and not sandbox.handler
+            found.append(replace(sandbox, handler=_handler(address, sandbox.id, root)) if unknown else sandbox)
+        except cri.CriError:
+            if sandbox.id in {other.id for other in cri.sandboxes(address)}:
+                raise
+            # else it went while we asked
+    return found
 
 
 def _handler(address: str, sandbox: str, root: str) -> str:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import socketserver
@@ -141,6 +142,18 @@ def test_pods(tmp_path: Path) -> None:
         }
         with pytest.raises(Refusal, match=r"default/one \(kata-qemu\)"):
             pods.refuse(crio(tmp_path), ["kata-qemu"], ignore=False)
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_pod_that_goes_while_we_ask(tmp_path: Path, gone: bool) -> None:
+    lists = iter([sandbox("one", "one"), b"" if gone else sandbox("one", "one")])
+
+    def status(_request: bytes) -> bytes:
+        raise ValueError("no such sandbox")
+
+    methods = {f"{SERVICE}/ListPodSandbox": lambda _request: next(lists), f"{SERVICE}/PodSandboxStatus": status}
+    with engine(tmp_path / "s", methods), contextlib.nullcontext() if gone else pytest.raises(Refusal):
+        assert crio(tmp_path).pods() == []
 
 
 def test_nobody_answers(tmp_path: Path) -> None:
