@@ -145,7 +145,7 @@ class Containerd:
             raise self.no_answer(error) from error
 
     def no_answer(self, error: Exception) -> Refusal:
-        return probe.no_answer(self.engine, error, client="ctr plugins ls")
+        return probe.no_answer(self.engine, error, client=self._flavour.client)
 
     def registry(self, image: str, access: Access) -> pull.Registry:
         return pull.Registry(self.engine, self.configured(), image, access)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import typing as t
+from dataclasses import replace
 
 import pytest
 
@@ -50,6 +51,12 @@ def test_a_cri_of_which_nothing_is_known_is_not_disabled(answer: t.Callable[...,
     answer(code, output)
     with pytest.raises(Refusal, match="the unit is active"):
         DRIVER.served()
+
+
+@pytest.mark.parametrize("name", ["containerd", "k3s", "k0s", "microk8s"])
+def test_the_client_that_a_distribution_has(name: str) -> None:
+    refused = flavours.driver(replace(DRIVER.engine, name=name)).no_answer(cri.CriError("x"))
+    assert f"'{flavours.FLAVOURS[name].client}'" in refused.remedy
 
 
 def test_snapshotters(answer: t.Callable[..., None]) -> None:
