@@ -74,5 +74,7 @@ def _content(path: str) -> bytes | None:
                 "Remove the link, or let it lead to a file.",
             )
         return None
+    if not os.path.isfile(path):
+        raise Refusal(f"a file at {path}", "something else", "Move it away, or put a file there.")
     with open(path, "rb") as stream:
         return stream.read()
