@@ -10,6 +10,7 @@ import functools
 import os
 import subprocess
 import typing as t
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,11 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
     kubelet,
     unsupported,
 )
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Engine, Overrides
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import (
+    Engine,
+    Facts,
+    Overrides,
+)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import daemon
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import process
@@ -195,6 +200,43 @@ def test_a_variable_that_contradicts_what_runs(node: Node, overrides: dict[str, 
     with pytest.raises(Refusal) as refused:
         node.found(**overrides)
     assert words in str(refused.value)
+
+
+@pytest.mark.parametrize("revision", ["8000", "8001"])
+def test_microk8s(node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, revision: str) -> None:
+    # The unit starts a program of snapd, which ends in a containerd of the revision that is current.
+    (tmp_path / "8000/args").mkdir(parents=True)
+    (tmp_path / "8000/args/containerd.toml").write_text("version = 2\n")
+    (tmp_path / "8001").mkdir()
+    (tmp_path / "current").symlink_to("8000")
+    own = replace(flavours.FLAVOURS["microk8s"], config=str(tmp_path / "current/args/containerd.toml"))
+    monkeypatch.setattr(flavours, "FLAVOURS", {**flavours.FLAVOURS, "microk8s": own})
+    unit, program = "snap.microk8s.daemon-containerd.service", f"/snap/microk8s/{revision}/bin/containerd"
+    config = f"{tmp_path}/{revision}/args/containerd.toml"
+    node.unit(unit, "/usr/bin/snap run microk8s.daemon-containerd", 60)
+    node.process(60, program, program, "--config", config, "--address", own.socket, unit=unit, socket=own.socket)
+    driver, doubts = flavours.find(Overrides())
+    # Its own path outlives a refresh. A daemon of another revision is taken at its word.
+    told = own.config if revision == "8000" else config
+    assert driver.engine == Engine("microk8s", (2, 1, 4), unit, program, told, own.socket, True)
+    assert driver.places() == [f"{os.path.dirname(told)}/containerd-template.toml"]
+    assert doubts == []
+
+
+@pytest.mark.parametrize("name", flavours.FLAVOURS)
+def test_all_that_a_row_says_is_about_its_own_files(name: str) -> None:
+    flavour = flavours.FLAVOURS[name]
+    directory = os.path.dirname(flavour.config)
+    places = flavour.places(flavour.config)
+    assert all(path.startswith(f"{directory}/") for path in places)
+    # What the distribution renders is never a place of ours.
+    main = "# k0s_managed=true\n" if name == "k0s" else ""
+    rendered = {*flavour.generated(flavour.config, main), *({flavour.config} - {flavour.source(flavour.config)})}
+    assert bool(rendered) is flavour.embedded
+    place = flavour.place(Facts((2, 2, 0), flavour.source(flavour.config), 2, text=f"{main}version = 2\n"))
+    assert place.path in places
+    assert place.path not in rendered
+    assert flavours.driver(Engine(name, (2, 2, 0), "", "", flavour.config, "", True)).engine.name == name
 
 
 def test_a_unit_by_its_alias(node: Node) -> None:
