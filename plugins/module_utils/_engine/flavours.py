@@ -160,6 +160,12 @@ class Candidate(t.NamedTuple):
         return "".join(self.shown.get("ActiveState", ())) == "active"
 
     @property
+    def is_about_to_start_its_own(self) -> bool:
+        """Whether it is a distribution that is starting. Until its engine runs, another one looks like the kubelet's."""
+        starting = "".join(self.shown.get("ActiveState", ())) == "activating"
+        return starting and FLAVOURS[self.flavour].embedded and not self.seen.has(kubelet.OPTION)
+
+    @property
     def seen(self) -> unsupported.Unit:
         return unsupported.Unit(self.unit, self.flavour, execstart.command_line(self.shown))
 
@@ -210,15 +216,20 @@ def find(overrides: Overrides) -> tuple[Driver, list[Refusal]]:
     seen = unsupported.look(overrides.engine, socket, [one.seen for one in candidates if one.is_active])
     unsupported.refuse(seen)
     _refuse_none(candidates, overrides)
-    found = _engines(_fitting(candidates, overrides), overrides)
+    found = _engines(_fitting(candidates, overrides), overrides, socket)
     number = choose([(one, driver.engine.socket) for one, driver, _doubts in found], socket) if found[1:] else 0
     _candidate, driver, doubts = found[number]
     unsupported.refuse(replace(seen, config=driver.engine.config))
     return driver, doubts
 
 
-def _engines(candidates: t.Sequence[Candidate], overrides: Overrides) -> list[tuple[Candidate, Driver, list[Refusal]]]:
-    """Return the engines that units run, each with what makes a restart of it a risk. Refuses units of which none runs one."""
+def _engines(
+    candidates: t.Sequence[Candidate], overrides: Overrides, socket: str
+) -> list[tuple[Candidate, Driver, list[Refusal]]]:
+    """Return the engines that units run, each with what makes a restart of it a risk. Refuses units of which none runs one.
+
+    ``socket`` is the one that a kubelet was told to use.
+    """
     refused: list[tuple[Candidate, Refusal]] = []
     found: list[tuple[Candidate, Driver, list[Refusal]]] = []
     for one in candidates:
@@ -229,7 +240,8 @@ def _engines(candidates: t.Sequence[Candidate], overrides: Overrides) -> list[tu
             refused.append((one, refusal))
     # What runs counts, and not what lies there beside it.
     for one, reason in refused:
-        if not found or (one.is_active and not any(other.is_active for other, _driver, _doubts in found)):
+        alone = not any(other.is_active for other, _driver, _doubts in found)
+        if not found or (one.is_active and alone) or (one.is_about_to_start_its_own and not socket):
             raise reason
     return found
 

@@ -10,7 +10,8 @@ import contextlib
 import os
 import re
 
-_OPTION = "--container-runtime-endpoint"
+#: Tells a kubelet, or k3s, which engine to use.
+OPTION = "--container-runtime-endpoint"
 _FILE = "--config"
 _DIRECTORY = "--root-dir"
 #: The field of a KubeletConfiguration, since Kubernetes 1.27.
@@ -20,7 +21,7 @@ _FIELD = re.compile(r"""^containerRuntimeEndpoint:\s*["']?([^"'\s#]+)""", re.MUL
 def socket(proc: str = "/proc") -> str:
     """Return the path of the CRI socket that a running kubelet was told to use. '' if there is no kubelet, or it was not told."""
     words = _command_line(proc)
-    return _path(_option(words, _OPTION) or _configured(_option(words, _FILE)))
+    return _path(_option(words, OPTION) or _configured(_option(words, _FILE)))
 
 
 def directory(proc: str = "/proc") -> str:

@@ -154,6 +154,19 @@ def test_k3s_that_uses_the_containerd_of_another_unit(node: Node) -> None:
     assert node.found() == ("containerd", "containerd.service")
 
 
+def test_plain_containerd_beside_k3s_that_is_starting(node: Node) -> None:
+    node.plain()
+    node.unit("k3s.service", "/usr/local/bin/k3s server", state="activating")
+    with pytest.raises(Refusal, match=r"no process of containerd in it\. Start k3s\.service first"):
+        node.found()
+    assert node.found(engine="containerd") == ("containerd", "containerd.service")
+    node.unit("k3s.service", f"/usr/local/bin/k3s server {kubelet.OPTION}=unix://{PLAIN_SOCKET}", state="activating")
+    assert node.found() == ("containerd", "containerd.service")
+    node.unit("k3s.service", "/usr/local/bin/k3s server", state="activating")
+    node.process(40, "/usr/bin/kubelet", "kubelet", f"{kubelet.OPTION}=unix://{PLAIN_SOCKET}")
+    assert node.found() == ("containerd", "containerd.service")
+
+
 def test_an_engine_that_is_stopped_beside_one_that_runs(node: Node) -> None:
     node.plain(state="inactive")
     node.unit("mine.service", "/opt/containerd -a /run/x", 50)
