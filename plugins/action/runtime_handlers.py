@@ -119,7 +119,7 @@ class ActionModule(RuntimeAction):
                 **engine_options,
             )
         result = _result(found, plan.mode, wanted.handlers, applied)
-        if wanted.handlers and found["remarks"] and not self._task.check_mode:
+        if wanted.handlers and found["remarks"]:
             result["warnings"] = list(found["remarks"])
         if result["changed"] and self._task.diff:
             result["diff"] = _diff(plan, applied, found["engine"])

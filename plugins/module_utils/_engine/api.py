@@ -178,8 +178,9 @@ class Flavour:
     doubts: t.Callable[[Engine], t.Iterable[Refusal]] = lambda engine: ()
     #: What an admin has to know about our handlers on this engine.
     remarks: t.Callable[[Engine], list[str]] = lambda engine: []
-    #: The command that restarts the engine, in place of ``systemctl restart``, and what has to surround it.
+    #: The command that restarts the engine, in place of ``systemctl restart``.
     restart: tuple[str, ...] = ()
+    #: What has to surround a transaction.
     held: t.Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
 
 

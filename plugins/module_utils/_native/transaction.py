@@ -93,6 +93,13 @@ def carry_out(
     state: State, journal: Journal, driver: Driver, change: Change, timeout: float, ignore_pods: bool
 ) -> ChangeOutcome:
     """Make the engine serve exactly ``change``. Returns when it does, or raises when the node is as before."""
+    with FLAVOURS[driver.engine.name].held():
+        return _carry_out(state, journal, driver, change, timeout, ignore_pods)
+
+
+def _carry_out(
+    state: State, journal: Journal, driver: Driver, change: Change, timeout: float, ignore_pods: bool
+) -> ChangeOutcome:
     began = time.time()
     written = False
     try:

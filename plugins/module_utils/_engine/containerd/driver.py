@@ -107,13 +107,14 @@ class Containerd:
         return watched.start(self.engine) if self._watched() else systemd.invocation(self.engine.unit)
 
     def apply(self, handlers: t.Collection[str], timeout: float) -> list[str]:
+        directory = self._watched()
+        timeout = max(timeout, watched.LEAST) if directory else timeout
         deadline = time.monotonic() + timeout
-        with self._flavour.held():
-            if self._watched():
-                watched.await_restart(self.engine, self._watched(), timeout)
-            else:
-                systemd.restart(self.engine.unit, timeout, self._flavour.restart)
-            return self.serving(handlers, deadline - time.monotonic())
+        if directory:
+            watched.await_restart(self.engine, directory, timeout)
+        else:
+            systemd.restart(self.engine.unit, timeout, self._flavour.restart)
+        return self.serving(handlers, deadline - time.monotonic())
 
     def _watched(self) -> str:
         """Return the directory whose changes make the distribution restart the engine. '' if we have to do that."""

@@ -23,6 +23,8 @@ _DEBOUNCE = 3.0
 #: After so many seconds a daemon that has not been restarted will not be. Half-way we try once more: a distribution that is
 #: starting itself, as at boot, starts the daemon before it watches the directory.
 _PATIENCE = 30.0
+#: So many seconds it takes at least until the next daemon serves, however impatient the user is.
+LEAST = 60.0
 #: An event of our own: it can be waited for, even if the files have been in place for a while.
 _EVENT = ".confidential-containers"
 

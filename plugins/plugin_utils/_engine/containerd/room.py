@@ -80,7 +80,9 @@ def enable_cri(
         raise Refusal(
             "an engine whose CRI is enabled",
             "; ".join(f"{', '.join(here)} in disabled_plugins of {path}" for path, here in disabled.items()),
-            "Kubernetes cannot use this engine as it is. Remove that entry and restart the engine, or set "
+            "Remove that entry where the distribution renders the file from, and restart its unit."
+            if set(disabled) & set(generated)
+            else "Kubernetes cannot use this engine as it is. Remove that entry and restart the engine, or set "
             "coco_enable_cri=true: then this collection does it, and takes it back at uninstall.",
         )
     for path, here in disabled.items():
