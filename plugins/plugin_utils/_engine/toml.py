@@ -180,7 +180,7 @@ def remove_tables(text: str, headers: t.Collection[Header], path: str) -> str:
     kept += _once_blank(kept, pending) if removing and not marked else pending
     # If the text above us had no newline at its end, we added one. It is removed again, unless text follows directly below us:
     # that was appended after our last newline, and now needs the one above.
-    if unended >= 0 and not "".join(kept[unended + 1 : unended + 2]).strip():
+    if unended >= 0 and not "".join(kept[unended + 1 : unended + 2]).strip("\r\n"):
         kept[unended] = kept[unended].rstrip("\r\n")
     return _checked("".join(kept), _without_empty(expected), path, headers, prune=True)
 

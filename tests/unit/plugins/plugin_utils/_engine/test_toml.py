@@ -304,6 +304,9 @@ def test_what_is_appended_to_a_file_without_a_last_newline_begins_a_line(appende
     assert toml.remove_tables(toml.add_tables(base, TABLES, PATH) + appended, list(TABLES), PATH) == base + appended
     after = toml.add_tables(base, TABLES, PATH) + appended.lstrip("\r\n")
     assert toml.remove_tables(after, list(TABLES), PATH).startswith(base)
+    # A line of blanks does not become the end of the line above.
+    after = toml.add_tables(f"{base}{newline}# end", TABLES, PATH) + f"  {newline}"
+    assert toml.remove_tables(after, list(TABLES), PATH) == f"{base}{newline}# end{newline}  {newline}"
 
 
 @pytest.mark.parametrize(
