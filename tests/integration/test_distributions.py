@@ -216,7 +216,7 @@ def test_templates(fleet: Fleet, archive: str) -> None:
 
     succeed(nodes, "uninstall", "cleanup")
     assert own.pod("night", "echo", "mine") == "mine\n"
-    assert copy.sh(f"cat {templates[1]}") == f"{texts[1]}# since\n"
+    assert copy.sh(f"cat {templates[1]}") == f"{texts[1]}\n# since\n"
     put(copy, templates[1], texts[1])
     assert differences(before, on_each(nodes, unrendered)) == []
     for node in nodes:
