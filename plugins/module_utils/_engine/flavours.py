@@ -10,7 +10,12 @@ import os
 import typing as t
 from dataclasses import replace
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import kubelet, unsupported
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import (
+    kubelet,
+    listeners,
+    unit_command,
+    unsupported,
+)
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import (
     Apply,
     Driver,
@@ -19,15 +24,13 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
     Overrides,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import (
-    daemon,
-    execstart,
+    driver as containerd,
+)
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import (
     k0s,
     k3s,
     microk8s,
     plain,
-)
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import (
-    driver as containerd,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.crio import (
     driver as crio,
@@ -167,7 +170,7 @@ class Candidate(t.NamedTuple):
 
     @property
     def seen(self) -> unsupported.Unit:
-        return unsupported.Unit(self.unit, self.flavour, execstart.command_line(self.shown))
+        return unsupported.Unit(self.unit, self.flavour, unit_command.words(self.shown))
 
 
 def units() -> list[str]:
@@ -308,8 +311,8 @@ def _refuse_none(candidates: t.Sequence[Candidate], overrides: Overrides) -> Non
 
 def _listening() -> list[str]:
     """Return the units whose processes listen on the CRI sockets of known engines: units may have any name."""
-    pids = [daemon.listener(path) for path in dict.fromkeys(flavour.socket for flavour in FLAVOURS.values())]
-    found = [daemon.units_of(pid) for pid in pids]
+    pids = [listeners.listener(path) for path in dict.fromkeys(flavour.socket for flavour in FLAVOURS.values())]
+    found = [listeners.units_of(pid) for pid in pids]
     return [names[-1] for names in found if names and names[-1].endswith(".service")]
 
 
@@ -318,5 +321,5 @@ def _flavour_of(unit: str, shown: systemd.Properties) -> str:
     for name, flavour in FLAVOURS.items():
         if unit in flavour.units:
             return name
-    program = os.path.basename("".join(execstart.command_line(shown)[:1]))
+    program = os.path.basename("".join(unit_command.words(shown)[:1]))
     return next((name for name, flavour in FLAVOURS.items() if program and flavour.program == program), "")

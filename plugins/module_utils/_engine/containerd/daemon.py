@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-import socket
-import struct
 from dataclasses import dataclass
 
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import listeners
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import execstart
 
 _DELETED = " (deleted)"
-_INIT = 1
 
 
 @dataclass(frozen=True)
@@ -90,15 +88,7 @@ def started(pid: int, proc: str = "/proc") -> float:
 def _members(group: str, proc: str) -> list[int]:
     """Return the processes of a control group, without those of the groups below it: these are pods'."""
     pids = [int(name) for name in os.listdir(proc) if name.isdigit()] if group else []
-    return sorted(pid for pid in pids if group in _groups(pid, proc))
-
-
-def _groups(pid: int, proc: str) -> list[str]:
-    try:
-        with open(f"{proc}/{pid}/cgroup", encoding="utf-8", errors="replace") as stream:
-            return [line.rstrip("\n").split(":", 2)[-1] for line in stream]
-    except OSError:
-        return []
+    return sorted(pid for pid in pids if group in listeners.groups(pid, proc))
 
 
 def _parent(pid: int, proc: str) -> int:
@@ -106,34 +96,4 @@ def _parent(pid: int, proc: str) -> int:
         with open(f"{proc}/{pid}/stat", encoding="utf-8", errors="replace") as stream:
             return int(stream.read().rpartition(")")[2].split()[1])
     except (OSError, ValueError, IndexError):
-        return 0
-
-
-def stranger(address: str, daemon: Daemon | None, unit: str, proc: str = "/proc") -> str:
-    """Return which other unit's process listens on a socket. '' if it is the unit's own process, or if we cannot tell."""
-    pid = listener(address)
-    if daemon and daemon.pid == pid:
-        return ""
-    units = units_of(pid, proc=proc)
-    return f"{units[-1]} (process {pid})" if units and unit not in units else ""
-
-
-def units_of(pid: int, proc: str = "/proc") -> list[str]:
-    """Return the units that a process belongs to, the innermost last. None for a process that we cannot see, and for systemd."""
-    # 0: the process is in another PID namespace. systemd may listen in place of any unit.
-    if pid in (0, _INIT):
-        return []
-    return [part for path in _groups(pid, proc) for part in path.split("/") if part.endswith((".service", ".scope"))]
-
-
-def listener(address: str) -> int:
-    """Return the ID of the process that listens on a socket, 0 if we cannot tell."""
-    size = struct.calcsize("3i")
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(1)
-            connection.connect(address)
-            pid: int = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[0]
-            return pid
-    except OSError:
         return 0

@@ -11,6 +11,7 @@ import re
 import typing as t
 from dataclasses import replace
 
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import listeners, unit_command
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import (
     Engine,
     Flavour,
@@ -26,7 +27,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import process, systemd
 
 #: The properties of a unit that :func:`find` reads.
-PROPERTIES = ("ActiveState", "MainPID", "ControlGroup", "NeedDaemonReload", *execstart.PROPERTIES)
+PROPERTIES = ("ActiveState", "MainPID", "ControlGroup", "NeedDaemonReload", *unit_command.PROPERTIES)
 
 _BINARY = "/usr/bin/containerd"
 #: The commands of distributions' programs that run a control plane.
@@ -79,7 +80,7 @@ def find(flavour: Flavour, unit: str, shown: systemd.Properties, overrides: Over
 
 def _distribution(flavour: Flavour, shown: systemd.Properties) -> tuple[str, bool]:
     """Return the version of the distribution that starts containerd, and whether it also runs a control plane."""
-    words = execstart.command_line(shown)
+    words = unit_command.words(shown)
     if not flavour.program or not words:
         return "", False
     said = process.run([words[0], *flavour.release]).stdout if flavour.release else ""
@@ -138,7 +139,7 @@ def _doubts(
                     "The unit, or a file of its variables, was changed since: restart the unit first"
                     + (f", or say in {variable} what counts." if variable else "."),
                 )
-    stranger = daemon.stranger(engine.socket, running, unit)
+    stranger = listeners.stranger(engine.socket, running.pid if running else 0, unit)
     if stranger:
         yield Refusal(
             f"{unit} to listen on {engine.socket}",

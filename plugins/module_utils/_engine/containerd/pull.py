@@ -39,8 +39,9 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
     Dump,
     sections,
 )
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.proxies import proxies
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, process, systemd
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, process
 
 _NAMESPACE = "confidential-containers-payload"
 #: Seconds without a single new byte after which a pull has failed.
@@ -76,7 +77,6 @@ _HINTS = (
 _NO_HINT = "These are the words of containerd's ctr."
 #: What ctr prints when it asks for the password.
 _PROMPT = b"Password: \n"
-_PROXY = re.compile(r"(?i)(https?|no|all)_proxy")
 _TEXT = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'([^']*)'")
 
 
@@ -315,15 +315,3 @@ def _plain(quoted: str) -> str:
         return t.cast(str, json.loads(f'"{quoted}"', strict=False))
     except ValueError:
         return quoted
-
-
-def proxies(engine: Engine) -> dict[str, str]:
-    """Return the proxy variables of the daemon."""
-    try:
-        with open(
-            f"/proc/{systemd.show(engine.unit, 'MainPID')}/environ", encoding="utf-8", errors="replace"
-        ) as stream:
-            pairs = [pair.partition("=") for pair in stream.read().split("\0")]
-    except OSError:
-        return {}
-    return {name: value for name, _equals, value in pairs if _PROXY.fullmatch(name)}

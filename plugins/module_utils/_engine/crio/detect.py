@@ -12,14 +12,11 @@ import shutil
 import typing as t
 from dataclasses import dataclass, replace
 
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import listeners, unit_command
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import (
     Engine,
     Flavour,
     Overrides,
-)
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import (
-    daemon,
-    execstart,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.crio import dump, keys, options
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.crio.options import Options
@@ -27,7 +24,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import process, systemd
 
 #: The properties of a unit that :func:`find` reads.
-PROPERTIES = ("ActiveState", "MainPID", "NeedDaemonReload", *execstart.PROPERTIES)
+PROPERTIES = ("ActiveState", "MainPID", "NeedDaemonReload", *unit_command.PROPERTIES)
 
 _PROGRAM = "crio"
 _BINARY = "/usr/bin/crio"
@@ -113,11 +110,11 @@ def now(pid: int, proc: str = "/proc") -> Start | None:
 
 def then(shown: systemd.Properties) -> Start | None:
     """Return what systemd would start now. None if the unit does not tell."""
-    variables = execstart.environment(shown)
+    variables = unit_command.environment(shown)
     # Upstream's unit has variables for further options that are mostly not set. systemd leaves such a word out.
     words = [
         word
-        for word in execstart.expanded(execstart.command_line(shown), variables)[0]
+        for word in unit_command.expanded(unit_command.words(shown), variables)[0]
         if word  # an unknown variable within a word leaves the rest of the word
     ]
     position = next((at for at, word in enumerate(words) if os.path.basename(word) == _PROGRAM), None)
@@ -163,7 +160,7 @@ def _doubts(
                     "The unit, or a file of its variables, was changed since: restart the unit first"
                     + (f", or say in {variable} what counts." if variable else "."),
                 )
-    stranger = daemon.stranger(engine.socket, None, unit)
+    stranger = listeners.stranger(engine.socket, 0, unit)
     if stranger:
         yield Refusal(
             f"{unit} to listen on {engine.socket}",

@@ -24,8 +24,8 @@ import time
 import typing as t
 
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Access, Engine
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.pull import proxies
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.crio.dump import Dump
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.proxies import proxies
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import files, places
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node.process import search_path

@@ -18,6 +18,7 @@ import pytest
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import (
     flavours,
     kubelet,
+    listeners,
     unsupported,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import (
@@ -93,9 +94,9 @@ class Node:
 def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
     node = Node(tmp_path)
     monkeypatch.setattr(process, "run", node.run)
-    for name in ("find", "stranger", "units_of"):
-        monkeypatch.setattr(daemon, name, functools.partial(getattr(daemon, name), proc=str(tmp_path)))
-    monkeypatch.setattr(daemon, "listener", lambda address: node.listeners.get(address, 0))
+    for module, name in ((daemon, "find"), (listeners, "stranger"), (listeners, "units_of")):
+        monkeypatch.setattr(module, name, functools.partial(getattr(module, name), proc=str(tmp_path)))
+    monkeypatch.setattr(listeners, "listener", lambda address: node.listeners.get(address, 0))
     monkeypatch.setattr(kubelet, "socket", functools.partial(kubelet.socket, proc=str(tmp_path)))
     return node
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import flavours
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import flavours, listeners
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Engine, Overrides
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import (
     client,
@@ -80,8 +80,8 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
     node = Node(proc)
     monkeypatch.setattr(process, "run", node.run)
     monkeypatch.setattr(daemon, "find", functools.partial(daemon.find, proc=str(proc)))
-    monkeypatch.setattr(daemon, "stranger", functools.partial(daemon.stranger, proc=str(proc)))
-    monkeypatch.setattr(daemon, "listener", lambda address: 0)
+    monkeypatch.setattr(listeners, "stranger", functools.partial(listeners.stranger, proc=str(proc)))
+    monkeypatch.setattr(listeners, "listener", lambda address: 0)
     return node
 
 
@@ -275,7 +275,7 @@ def test_whose_socket_it_is(node: Node, monkeypatch: pytest.MonkeyPatch, pid: in
     node.process(80, BINARY, BINARY)
     if group and pid != 80:
         node.process(pid, "/x", "x", group=group)
-    monkeypatch.setattr(daemon, "listener", lambda address: pid)
+    monkeypatch.setattr(listeners, "listener", lambda address: pid)
     _engine, doubts = node.find()
     assert [stranger] == ["".join(doubts) and stranger]
     assert not stranger or f"Found that {stranger} does" in doubts[0]
@@ -284,11 +284,11 @@ def test_whose_socket_it_is(node: Node, monkeypatch: pytest.MonkeyPatch, pid: in
 
 def test_who_listens(tmp_path: Path) -> None:
     address = str(tmp_path / "s")
-    assert daemon.listener(address) == 0
+    assert listeners.listener(address) == 0
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(address)
         listening.listen()
-        assert daemon.listener(address) == os.getpid()
+        assert listeners.listener(address) == os.getpid()
 
 
 def test_the_client_beside_the_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import unit_command
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import execstart
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.execstart import (
     Options,
@@ -107,6 +108,6 @@ def test_a_program_of_this_name_is_preferred_to_a_value_of_it(tmp_path: Path) ->
 def test_files_of_variables(tmp_path: Path, text: str, expected: str | None) -> None:
     (tmp_path / "containerd").write_text(text)
     properties = show(CONTAINERD, env="OPTIONS=less OTHER=1", files=("/no/such", f"{tmp_path}/*"))
-    found = execstart.environment(properties)
+    found = unit_command.environment(properties)
     assert found["OTHER"] == "1"
     assert found.get("OPTIONS") == expected

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import flavours
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import flavours, listeners
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import Overrides
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd import daemon
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.containerd.driver import (
     Containerd,
 )
@@ -145,7 +144,7 @@ def test_units_that_systemd_has_not_read_again(crio: Path) -> None:
 
 
 def test_another_process_on_the_socket(crio: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(daemon, "units_of", lambda pid, proc="/proc": ["other.service"])
+    monkeypatch.setattr(listeners, "units_of", lambda pid, proc="/proc": ["other.service"])
     address = tmp_path / "s"
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
         server.bind(str(address))
