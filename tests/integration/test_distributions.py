@@ -33,9 +33,6 @@ from ansible_collections.confidential_containers.runtime.tests.integration.momen
 from ansible_collections.confidential_containers.runtime.tests.integration.refusals import refused
 from kinds import DISTRIBUTIONS
 
-#: These nodes are shared: one process of pytest has them.
-pytestmark = pytest.mark.xdist_group("distributions")
-
 
 def play(nodes: t.Sequence[Node], *playbooks: str, **variables: t.Any) -> Run:
     """Run playbooks on these nodes, with one start of ansible-playbook."""

@@ -94,7 +94,6 @@ def test_tags(each: Node, registry: Registry, payload: dict[str, str], payload_v
     assert secrets(node) == 0
 
 
-@pytest.mark.xdist_group("distributions")
 def test_distributions(fleet: Fleet, registry: Registry, payload: dict[str, str]) -> None:
     """By tag, with the client that each distribution brings. Nothing of the pull stays in its store."""
     nodes = fleet.get("k3s", "k0s", "microk8s")
