@@ -272,7 +272,7 @@ def _attend(state: State) -> int:
             _leave(Result(run, asdict(outcome)))
         elif journal:
             _end(state, run)
-    except Exception as error:  # noqa: BLE001  (told to who waits)
+    except Exception as error:  # noqa: BLE001  (whatever it is: who waits for the result must hear of it)
         _leave(Result(run, refusal=as_refusal(error, f"run {run} to go on to its end", _GOES_ON)))
         if not isinstance(error, Refusal):
             # Without the error's text, which could quote a configuration.

@@ -41,6 +41,23 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._errors import Refusal
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._node import systemd
 
+_K3S = Flavour(
+    name="k3s",
+    family="containerd",
+    units=("k3s.service", "k3s-agent.service"),
+    config="/var/lib/rancher/k3s/agent/etc/containerd/config.toml",
+    socket="/run/k3s/containerd/containerd.sock",
+    place=k3s.place,
+    places=k3s.places,
+    generated=k3s.generated,
+    dump="/var/lib/rancher/k3s/data/current/bin/containerd config dump",
+    client="k3s ctr plugins ls",
+    embedded=True,
+    program="k3s",
+    release=("--version",),
+    log="containerd.log",
+    doubts=k3s.doubts,
+)
 #: The engines that this version can configure, in the order of the search.
 FLAVOURS: t.Mapping[str, Flavour] = {
     flavour.name: flavour
@@ -56,39 +73,15 @@ FLAVOURS: t.Mapping[str, Flavour] = {
             dump="containerd config dump",
             client="ctr plugins ls",
         ),
-        Flavour(
-            name="k3s",
-            family="containerd",
-            units=("k3s.service", "k3s-agent.service"),
-            config="/var/lib/rancher/k3s/agent/etc/containerd/config.toml",
-            socket="/run/k3s/containerd/containerd.sock",
-            place=k3s.place,
-            places=k3s.places,
-            generated=k3s.generated,
-            dump="/var/lib/rancher/k3s/data/current/bin/containerd config dump",
-            client="k3s ctr plugins ls",
-            embedded=True,
-            program="k3s",
-            release=("--version",),
-            log="containerd.log",
-            doubts=k3s.doubts,
-        ),
-        Flavour(
+        _K3S,
+        replace(
+            _K3S,
             name="rke2",
-            family="containerd",
             units=("rke2-server.service", "rke2-agent.service"),
             config="/var/lib/rancher/rke2/agent/etc/containerd/config.toml",
-            socket="/run/k3s/containerd/containerd.sock",
-            place=k3s.place,
-            places=k3s.places,
-            generated=k3s.generated,
             dump="/var/lib/rancher/rke2/bin/containerd config dump",
             client="/var/lib/rancher/rke2/bin/ctr plugins ls",
-            embedded=True,
             program="rke2",
-            release=("--version",),
-            log="containerd.log",
-            doubts=k3s.doubts,
         ),
         Flavour(
             name="k0s",
@@ -163,14 +156,17 @@ class Candidate(t.NamedTuple):
         return "".join(self.shown.get("ActiveState", ())) == "active"
 
     @property
-    def is_about_to_start_its_own(self) -> bool:
-        """Whether it is a distribution that is starting. Until its engine runs, another one looks like the kubelet's."""
-        starting = "".join(self.shown.get("ActiveState", ())) == "activating"
-        return starting and FLAVOURS[self.flavour].embedded and not self.seen.has(kubelet.OPTION)
+    def starts_its_own(self) -> bool:
+        """Whether it is a distribution that is up, or coming up, with an engine of its own. Until that runs, another one looks
+        like the kubelet's."""
+        up = "".join(self.shown.get("ActiveState", ())) in ("active", "activating")
+        return up and FLAVOURS[self.flavour].embedded and not self.seen.has(kubelet.OPTION)
 
     @property
     def seen(self) -> unsupported.Unit:
-        return unsupported.Unit(self.unit, self.flavour, unit_command.words(self.shown))
+        program = FLAVOURS[self.flavour].program
+        line = unit_command.starting(self.shown, program) or unit_command.words(self.shown)
+        return unsupported.Unit(self.unit, self.flavour, line)
 
 
 def units() -> list[str]:
@@ -244,7 +240,7 @@ def _engines(
     # What runs counts, and not what lies there beside it.
     for one, reason in refused:
         alone = not any(other.is_active for other, _driver, _doubts in found)
-        if not found or (one.is_active and alone) or (one.is_about_to_start_its_own and not socket):
+        if not found or (one.is_active and alone) or (one.starts_its_own and not socket):
             raise reason
     return found
 
@@ -321,5 +317,5 @@ def _flavour_of(unit: str, shown: systemd.Properties) -> str:
     for name, flavour in FLAVOURS.items():
         if unit in flavour.units:
             return name
-    program = os.path.basename("".join(unit_command.words(shown)[:1]))
-    return next((name for name, flavour in FLAVOURS.items() if program and flavour.program == program), "")
+    programs = ((name, flavour.program) for name, flavour in FLAVOURS.items())
+    return next((name for name, program in programs if unit_command.starting(shown, program)), "")

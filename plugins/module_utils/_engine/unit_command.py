@@ -11,12 +11,13 @@ sets. What they do not tell is reported as unknown.
 from __future__ import annotations
 
 import glob
+import os
 import re
 import shlex
 import typing as t
 
 #: The properties that this file reads, and the directory in which the command starts.
-PROPERTIES = ("ExecStart", "Environment", "EnvironmentFiles", "WorkingDirectory")
+PROPERTIES = ("ExecStart", "Environment", "EnvironmentFiles", "WorkingDirectory", "MainPID")
 _ARGV = re.compile(r"argv\[\]=(.*?) ; (?:ignore_errors|flags)=")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)\}|\$\$")
 _WORD = re.compile(r"\$([A-Za-z_]\w*)")
@@ -32,6 +33,26 @@ def words(properties: t.Mapping[str, t.Sequence[str]]) -> list[str]:
     """Return the command line of a unit as it is written there, without the expansion of variables."""
     match = _ARGV.search("".join(properties.get("ExecStart", ())[-1:]))
     return match.group(1).split() if match else []
+
+
+def starting(properties: t.Mapping[str, t.Sequence[str]], program: str, proc: str = "/proc") -> list[str]:
+    """Return the command line with which a unit starts a program, [] if it does not.
+
+    If the unit starts a script that becomes the program, the command line of its main process is the one.
+    """
+    for line in (words(properties), _of_main_process(properties, proc)):
+        if program and os.path.basename("".join(line[:1])) == program:
+            return line
+    return []
+
+
+def _of_main_process(properties: t.Mapping[str, t.Sequence[str]], proc: str) -> list[str]:
+    try:
+        with open(f"{proc}/{''.join(properties.get('MainPID', ())) or 0}/cmdline", "rb") as stream:
+            # Some programs write all of it into one word.
+            return os.fsdecode(stream.read().rstrip(b"\0").replace(b"\0", b" ")).split()
+    except OSError:
+        return []
 
 
 def expanded(words: t.Iterable[str], variables: t.Mapping[str, str]) -> tuple[list[str], list[str]]:

@@ -11,7 +11,7 @@ import re
 import typing as t
 from dataclasses import replace
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import listeners, unit_command
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import risks, unit_command
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import (
     Engine,
     Flavour,
@@ -30,6 +30,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._n
 PROPERTIES = ("ActiveState", "MainPID", "ControlGroup", "NeedDaemonReload", *unit_command.PROPERTIES)
 
 _BINARY = "/usr/bin/containerd"
+_VERSION = r"^containerd\b.*?\bv?(\d+)\.(\d+)\.(\d+)"
 #: The commands of distributions' programs that run a control plane.
 _SERVERS = ("server", "controller")
 
@@ -64,7 +65,7 @@ def find(flavour: Flavour, unit: str, shown: systemd.Properties, overrides: Over
         )
     engine = Engine(
         flavour.name,
-        _version(binary),
+        risks.version("containerd", binary, _VERSION),
         unit,
         binary,
         config,
@@ -80,8 +81,8 @@ def find(flavour: Flavour, unit: str, shown: systemd.Properties, overrides: Over
 
 def _distribution(flavour: Flavour, shown: systemd.Properties) -> tuple[str, bool]:
     """Return the version of the distribution that starts containerd, and whether it also runs a control plane."""
-    words = unit_command.words(shown)
-    if not flavour.program or not words:
+    words = unit_command.starting(shown, flavour.program)
+    if not words:
         return "", False
     said = process.run([words[0], *flavour.release]).stdout if flavour.release else ""
     release = re.search(r"\bv?\d+\.\d+\.\d+\S*", said)
@@ -117,35 +118,18 @@ def _doubts(
 ) -> t.Iterator[Refusal]:
     """Yield each reason why a restart of the unit could start another engine than the one found, or touch another unit's."""
     unit = engine.unit
-    if list(shown.get("NeedDaemonReload", ())) == ["yes"]:
-        yield Refusal(
-            f"systemd to know {unit} as its files have it",
-            "that they have changed since it has read them",
-            "Run 'systemctl daemon-reload' on the node first.",
-        )
+    yield from risks.unread(unit, shown)
     # The two can be compared only if systemd starts containerd itself: a program in between may add options of its own.
     comparable = running and running.plain and os.path.realpath(planned.binary) == os.path.realpath(running.program)
     if running and planned.options and comparable:
-        now, then = running.options, planned.options
-        for variable, known, here, there in (
-            ("coco_engine_config", overrides.config, now.config or flavour.config, then.config or flavour.config),
-            ("coco_engine_socket", overrides.socket, now.address, then.address),
-            ("", "", now.root, then.root),
-        ):
-            if not known and here != there:
-                yield Refusal(
-                    f"containerd to run as systemd would start {unit} now: with {there or 'no such option'}",
-                    f"it running with {here or 'no such option'}",
-                    "The unit, or a file of its variables, was changed since: restart the unit first"
-                    + (f", or say in {variable} what counts." if variable else "."),
-                )
-    stranger = listeners.stranger(engine.socket, running.pid if running else 0, unit)
-    if stranger:
-        yield Refusal(
-            f"{unit} to listen on {engine.socket}",
-            f"that {stranger} does",
-            f"Name the socket of {unit} in coco_engine_socket, or the unit of that one in coco_engine_unit.",
+        now, then, usual = running.options, planned.options, flavour.config
+        options = (
+            risks.Option("coco_engine_config", overrides.config, now.config or usual, then.config or usual),
+            risks.Option("coco_engine_socket", overrides.socket, now.address, then.address),
+            risks.Option("", "", now.root, then.root),
         )
+        yield from risks.changed("containerd", unit, options)
+    yield from risks.taken(unit, engine.socket, running.pid if running else 0)
 
 
 def _configured_socket(engine: Engine) -> str:
@@ -158,18 +142,3 @@ def _configured_socket(engine: Engine) -> str:
         except Refusal:
             return ""  # a later look at the configuration reports what is wrong with it
     return written
-
-
-def _version(binary: str) -> tuple[int, int, int]:
-    shown = process.run([binary, "--version"])
-    match = re.search(r"^containerd\b.*?\bv?(\d+)\.(\d+)\.(\d+)", shown.stdout, re.MULTILINE)
-    if not match:
-        said = (shown.stdout + shown.stderr).strip().splitlines()[-1:] or [f"exit status {shown.returncode}, no output"]
-        raise Refusal(
-            f"{binary} --version to tell containerd's version",
-            said[0],
-            "Run that command on the node to see why it fails. If containerd is another program there, name the unit that runs it in "
-            "coco_engine_unit.",
-        )
-    major, minor, patch = map(int, match.groups())
-    return major, minor, patch

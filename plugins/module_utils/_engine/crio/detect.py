@@ -12,7 +12,7 @@ import shutil
 import typing as t
 from dataclasses import dataclass, replace
 
-from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import listeners, unit_command
+from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine import risks, unit_command
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import (
     Engine,
     Flavour,
@@ -29,7 +29,7 @@ PROPERTIES = ("ActiveState", "MainPID", "NeedDaemonReload", *unit_command.PROPER
 _PROGRAM = "crio"
 _BINARY = "/usr/bin/crio"
 _DELETED = " (deleted)"
-_VERSION = re.compile(r"^crio version (\d+)\.(\d+)\.(\d+)", re.MULTILINE)
+_VERSION = r"^crio version (\d+)\.(\d+)\.(\d+)"
 #: Only nodes whose files OpenShift's Machine Config Operator writes have this.
 _MACHINE_CONFIG = "/etc/machine-config-daemon"
 _RELEASE = "/etc/os-release"
@@ -60,7 +60,7 @@ def find(flavour: Flavour, unit: str, shown: systemd.Properties, overrides: Over
     start = start or Start(shutil.which(_PROGRAM, path=process.search_path()) or _BINARY, Options())
     engine = Engine(
         flavour.name,
-        _version(start.binary),
+        risks.version("CRI-O", start.binary, _VERSION),
         unit,
         start.binary,
         overrides.config or start.options.config or flavour.config,
@@ -139,34 +139,17 @@ def _doubts(
 ) -> t.Iterator[Refusal]:
     """Yield each reason why a restart of the unit could start another engine than the one found, or touch another unit's."""
     unit = engine.unit
-    if list(shown.get("NeedDaemonReload", ())) == ["yes"]:
-        yield Refusal(
-            f"systemd to know {unit} as its files have it",
-            "that they have changed since it has read them",
-            "Run 'systemctl daemon-reload' on the node first.",
-        )
+    yield from risks.unread(unit, shown)
     running, planned = starts
     if running and planned:
-        here, there = running.options, planned.options
-        for variable, known, one, two in (
-            ("coco_engine_config", overrides.config, here.config or flavour.config, there.config or flavour.config),
-            ("", "", here.drop_ins, there.drop_ins),
-            ("coco_engine_socket", overrides.socket, here.listen, there.listen),
-        ):
-            if not known and one != two:
-                yield Refusal(
-                    f"CRI-O to run as systemd would start {unit} now: with {two or 'no such option'}",
-                    f"it running with {one or 'no such option'}",
-                    "The unit, or a file of its variables, was changed since: restart the unit first"
-                    + (f", or say in {variable} what counts." if variable else "."),
-                )
-    stranger = listeners.stranger(engine.socket, 0, unit)
-    if stranger:
-        yield Refusal(
-            f"{unit} to listen on {engine.socket}",
-            f"that {stranger} does",
-            f"Name the socket of {unit} in coco_engine_socket, or the unit of that one in coco_engine_unit.",
+        here, there, usual = running.options, planned.options, flavour.config
+        differing = (
+            risks.Option("coco_engine_config", overrides.config, here.config or usual, there.config or usual),
+            risks.Option("", "", here.drop_ins, there.drop_ins),
+            risks.Option("coco_engine_socket", overrides.socket, here.listen, there.listen),
         )
+        yield from risks.changed("CRI-O", unit, differing)
+    yield from risks.taken(unit, engine.socket, 0)
 
 
 def _configured_socket(engine: Engine) -> str:
@@ -176,18 +159,3 @@ def _configured_socket(engine: Engine) -> str:
     except Refusal:
         return ""  # a later look at the configuration reports what is wrong with it
     return found.value("crio", "api", "listen")
-
-
-def _version(binary: str) -> tuple[int, int, int]:
-    shown = process.run([binary, "--version"])
-    match = _VERSION.search(shown.stdout)
-    if not match:
-        said = (shown.stdout + shown.stderr).strip().splitlines()[-1:] or [f"exit status {shown.returncode}, no output"]
-        raise Refusal(
-            f"{binary} --version to tell CRI-O's version",
-            said[0],
-            "Run that command on the node to see why it fails. If CRI-O is another program there, name the unit that runs it in "
-            "coco_engine_unit.",
-        )
-    major, minor, patch = map(int, match.groups())
-    return major, minor, patch

@@ -19,6 +19,7 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
     flavours,
     kubelet,
     listeners,
+    unit_command,
     unsupported,
 )
 from ansible_collections.confidential_containers.runtime.plugins.module_utils._engine.api import (
@@ -43,6 +44,7 @@ class Node:
         self.proc = proc
         self.units: dict[str, dict[str, str]] = {}
         self.listeners: dict[str, int] = {}
+        self.asked: list[t.Sequence[str]] = []
         self.aliases: dict[str, str] = {}
 
     def unit(self, name: str, command: str, daemon: int = 0, state: str = "active") -> None:
@@ -72,6 +74,7 @@ class Node:
 
     def run(self, argv: t.Sequence[str], timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
         words, output = list(argv), ""
+        self.asked.append(words)
         if words[0] == "systemctl":
             named = [self.aliases.get(word, word) for word in words]
             blocks = [
@@ -94,7 +97,12 @@ class Node:
 def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
     node = Node(tmp_path)
     monkeypatch.setattr(process, "run", node.run)
-    for module, name in ((daemon, "find"), (listeners, "stranger"), (listeners, "units_of")):
+    for module, name in (
+        (daemon, "find"),
+        (listeners, "stranger"),
+        (listeners, "units_of"),
+        (unit_command, "starting"),
+    ):
         monkeypatch.setattr(module, name, functools.partial(getattr(module, name), proc=str(tmp_path)))
     monkeypatch.setattr(listeners, "listener", lambda address: node.listeners.get(address, 0))
     monkeypatch.setattr(kubelet, "socket", functools.partial(kubelet.socket, proc=str(tmp_path)))
@@ -166,6 +174,26 @@ def test_plain_containerd_beside_k3s_that_is_starting(node: Node) -> None:
     node.unit("k3s.service", "/usr/local/bin/k3s server", state="activating")
     node.process(40, "/usr/bin/kubelet", "kubelet", f"{kubelet.OPTION}=unix://{PLAIN_SOCKET}")
     assert node.found() == ("containerd", "containerd.service")
+
+
+def test_k3s_whose_containerd_has_just_died_beside_plain_containerd(node: Node) -> None:
+    node.plain()
+    node.unit("k3s.service", "/usr/local/bin/k3s server")
+    with pytest.raises(Refusal, match="Start k3s"):
+        node.found()
+    assert node.found(engine="containerd") == ("containerd", "containerd.service")
+
+
+@pytest.mark.parametrize("words", [("/usr/local/bin/k3s", "server"), ("/usr/local/bin/k3s server",)])
+def test_a_script_that_becomes_k3s(node: Node, words: tuple[str, ...]) -> None:
+    """The script itself is never started, not even to tell a version."""
+    node.unit("mine.service", "/opt/start-k3s", 29)
+    node.process(29, K3S, *words, unit="mine.service")
+    node.process(30, K3S, "containerd", "-c", K3S_CONFIG, "-a", K3S_SOCKET, unit="mine.service", socket=K3S_SOCKET)
+    driver, _doubts = flavours.find(Overrides())
+    engine = driver.engine
+    assert (engine.name, engine.unit, engine.release, engine.server) == ("k3s", "mine.service", "v1.34.1+k3s1", True)
+    assert not [words for words in node.asked if "/opt/start-k3s" in words]
 
 
 def test_an_engine_that_is_stopped_beside_one_that_runs(node: Node) -> None:

@@ -22,14 +22,14 @@ from ansible_collections.confidential_containers.runtime.plugins.module_utils._e
         ("--config /a --config-dir /b --listen /c --root /d", {}, Options("/a", "/b", "/c", "/d")),
         ("-c /a -d=/b", {}, Options("/a", "/b")),
         ("--config=/a --config=/b", {}, Options("/b")),
-        ("--config=etc/../a", {}, Options("/work/a")),
+        ("--config=etc/../a", {}, Options("/srv/a")),
         ("--config", {}, Options()),
         ("", {"CONTAINER_CONFIG": "/a", "CONTAINER_CONFIG_DIR": "/b", "CONTAINER_LISTEN": "/c"}, Options("/a", "/b", "/c")),
         ("-c /b", {"CONTAINER_CONFIG": "/a"}, Options("/b")),
     ],
 )  # fmt: skip
 def test_options(words: str, variables: dict[str, str], found: Options) -> None:
-    assert options.read(words.split(), variables, "/work") == found
+    assert options.read(words.split(), variables, "/srv") == found
 
 
 def test_files(tmp_path: Path) -> None:
