@@ -61,7 +61,7 @@ def rollout(
     if not servers:
         return {"hosts": list(hosts), "serial": list(serial), "servers": []}
     others = [host for host in hosts if host not in servers]
-    # Nobody has looked at nodes that --limit leaves out. And where a look has failed, no batch starts.
+    # Nobody has looked at nodes that --limit leaves out. A node with wrong variables is not counted either: one more then comes alone.
     batches = _batches(serial, sum(nodes[host] is not None for host in others))
     return {"hosts": [*others, *servers], "serial": [*batches, 1], "servers": servers}
 
