@@ -113,9 +113,9 @@ def test_what_changes_nothing_restarts_nothing(each: Node, archive: str) -> None
 
 
 def test_a_node_of_another_engine_is_refused(node: Node, archive: str) -> None:
-    """A k3s node has no containerd.service to restart: said before anything is changed."""
-    unit = "/etc/systemd/system/k3s.service"
-    node.sh(f"printf '[Service]\\nExecStart=/bin/true\\n' > {unit} && systemctl daemon-reload")
+    """k3s is up without its containerd: the plain one beside it is not the kubelet's. Said before anything is changed."""
+    unit, lines = "/etc/systemd/system/k3s.service", "Type=oneshot\\nRemainAfterExit=yes\\nExecStart=/bin/true"
+    node.sh(f"printf '[Service]\\n{lines}\\n' > {unit} && systemctl daemon-reload && systemctl start k3s")
     before = node.snapshot()
     run = node.play("install", coco_payload=archive)
     assert run.status != 0

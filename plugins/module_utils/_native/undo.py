@@ -126,9 +126,17 @@ def _files_back(config: ConfigUndo) -> dict[str, str]:
             else:
                 write_atomically(path, before, waiting=wait)
         if decisions[path] != "keep" and path in config.modified:
-            # By its time one sees whether a template was changed since a distribution has rendered it.
-            os.utime(path, ns=(config.modified[path], config.modified[path]))
+            _set_time(path, config.modified[path])
     return decisions
+
+
+def _set_time(path: str, modified: int) -> None:
+    """Give a file that is back the time of before: by that one sees whether a template was changed since it was rendered.
+
+    A file that the run could not write has it already, and may stand on a read-only file system.
+    """
+    if os.stat(path).st_mtime_ns != modified:
+        os.utime(path, ns=(modified, modified))
 
 
 def _links_back(config: ConfigUndo) -> dict[str, str]:
